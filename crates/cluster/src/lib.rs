@@ -1,0 +1,1 @@
+//! Secures the connections between PostgreSQL nodes and proves it; the library behind the program pgward

@@ -1,0 +1,1 @@
+//! PostgreSQL password files, read and written exactly as libpq does

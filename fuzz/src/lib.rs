@@ -1,0 +1,1 @@
+//! The fuzz targets, as functions that also run on the checked-in corpus.
