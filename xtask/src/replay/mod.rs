@@ -4,6 +4,8 @@
 //! The runner knows no case: a set's module turns a case's input into the library's answer, in the
 //! words of the record, and both are compared here.
 
+mod hba;
+
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read},
@@ -27,10 +29,10 @@ type Judge = fn(&Value) -> Result<Vec<Comparison>, String>;
 
 /// Every set, and its judge once there is one.
 const SETS: &[(&str, Option<Judge>)] = &[
-    ("hba", None),
-    ("ident", None),
-    ("hba-decisions", None),
-    ("ident-decisions", None),
+    ("hba", Some(hba::hba)),
+    ("ident", Some(hba::ident)),
+    ("hba-decisions", Some(hba::hba_decisions)),
+    ("ident-decisions", Some(hba::ident_decisions)),
     ("pgconf", None),
     ("pgconf-values", None),
     ("passfile", None),
