@@ -1,6 +1,7 @@
 //! Automation of the workspace: `cargo xtask --help`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
+mod catalogue;
 mod replay;
 
 use std::process::ExitCode;
@@ -17,12 +18,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write the facts about every setting that the crate pgconf embeds.
+    Catalogue(catalogue::Arguments),
     /// Compare what the workspace's code says with verdicts recorded from real servers and libpq.
     Replay(replay::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Catalogue(arguments) => catalogue::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
     }
 }

@@ -4,6 +4,8 @@
 //! The runner knows no case: a set's module turns a case's input into the library's answer, in the
 //! words of the record, and both are compared here.
 
+mod pgconf;
+
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read},
@@ -31,8 +33,8 @@ const SETS: &[(&str, Option<Judge>)] = &[
     ("ident", None),
     ("hba-decisions", None),
     ("ident-decisions", None),
-    ("pgconf", None),
-    ("pgconf-values", None),
+    ("pgconf", Some(pgconf::files)),
+    ("pgconf-values", Some(pgconf::values)),
     ("passfile", None),
     ("saslprep", None),
     ("verifiers", None),
