@@ -27,7 +27,7 @@ fn replay(
         let case: serde_json::Value = serde_json::from_str(line).unwrap();
         for Comparison { major, expected, got } in judge(&case).unwrap() {
             compared += 1;
-            assert_eq!(got, expected, "{} in major {major}", case);
+            assert_eq!(got, expected, "{case} in major {major}");
         }
     }
     assert!(compared >= at_least, "only {compared} verdicts");
