@@ -1,1 +1,9 @@
-//! Secures the connections between PostgreSQL nodes and proves it; the library behind the program pgward
+//! wip
+pub mod conninfo;
+mod error;
+pub mod inspect;
+pub mod spec;
+mod sql;
+pub mod transport;
+
+pub use error::Error;
