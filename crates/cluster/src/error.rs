@@ -74,6 +74,14 @@ pub enum Error {
         /// What the server still does, and what it says.
         reason: String,
     },
+    /// Applying failed, and what had been done was taken back.
+    #[error("{cause}\n{}", left_message(.left))]
+    TakenBack {
+        /// What failed.
+        cause: Box<Error>,
+        /// What could not be taken back; empty where everything is as it was found.
+        left: Vec<String>,
+    },
     /// A time-out.
     #[error("gave up after {seconds} s: {what}")]
     TimedOut {
@@ -95,6 +103,13 @@ impl Error {
     pub(crate) fn plan(reason: impl Into<String>) -> Self {
         Self::Plan { reason: reason.into() }
     }
+}
+
+fn left_message(left: &[String]) -> String {
+    if left.is_empty() {
+        return "every node is as it was found".to_owned();
+    }
+    format!("these could not be taken back:\n  {}", left.join("\n  "))
 }
 
 /// tokio-postgres' own Display leaves out what the server said.

@@ -8,6 +8,8 @@ use std::{fmt, io, os::unix::fs::MetadataExt as _, path::Path};
 use textfile::fs::{Access, FsError, Snapshot};
 use zeroize::Zeroizing;
 
+use crate::plan::Expected;
+
 /// The files of one node.
 pub trait NodeFiles: Send + Sync + fmt::Debug {
     /// The file at `path` with its owner and mode; `None` if there is none.
@@ -22,8 +24,8 @@ pub trait NodeFiles: Send + Sync + fmt::Debug {
     /// [`FsError`] if that cannot be told.
     fn access(&self, path: &Path) -> Result<Option<Access>, FsError>;
 
-    /// Writes a file atomically with that owner and mode, if what is there now is `expected` (`None`:
-    /// nothing).
+    /// Writes a file atomically with that owner and mode, if what is there now is `expected`. One that
+    /// is already so is left alone.
     ///
     /// # Errors
     /// [`FsError::Changed`] or [`FsError::Exists`] where it is not; else what went wrong. Nothing is
@@ -33,7 +35,7 @@ pub trait NodeFiles: Send + Sync + fmt::Debug {
         path: &Path,
         bytes: &[u8],
         access: Access,
-        expected: Option<&[u8]>,
+        expected: Expected,
     ) -> Result<(), FsError>;
 
     /// Makes a folder with that owner and mode; one that is there stays as it is.
@@ -41,6 +43,18 @@ pub trait NodeFiles: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`FsError`] if it cannot be made.
     fn make_folder(&self, path: &Path, access: Access) -> Result<(), FsError>;
+
+    /// Removes a file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`FsError`] if it cannot be removed.
+    fn remove_file(&self, path: &Path) -> Result<(), FsError>;
+
+    /// Removes a folder if it is empty; one that is not empty stays.
+    ///
+    /// # Errors
+    /// [`FsError`] if it cannot be removed.
+    fn remove_folder(&self, path: &Path) -> Result<(), FsError>;
 }
 
 /// A file's bytes with its owner and mode. The bytes are wiped on drop: it may be a key.
@@ -93,13 +107,17 @@ impl NodeFiles for LocalFiles {
         path: &Path,
         bytes: &[u8],
         access: Access,
-        expected: Option<&[u8]>,
+        expected: Expected,
     ) -> Result<(), FsError> {
-        let Some(expected) = expected else {
+        let there = self.read(path)?;
+        if there.is_some_and(|there| *there.bytes == bytes && there.access == access) {
+            return Ok(());
+        }
+        if expected == Expected::Absent {
             return textfile::fs::create(path, bytes, Some(access));
-        };
+        }
         let snapshot = Snapshot::read(path)?;
-        if snapshot.bytes() != expected {
+        if Expected::of(Some(snapshot.bytes())) != expected {
             return Err(FsError::Changed { path: path.to_owned() });
         }
         snapshot.replace_with(bytes, access).map(drop)
@@ -122,5 +140,25 @@ impl NodeFiles for LocalFiles {
         }
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(access.mode))
             .map_err(io("set the mode of"))
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), FsError> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FsError::Io { action: "remove", path: path.to_owned(), source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn remove_folder(&self, path: &Path) -> Result<(), FsError> {
+        use io::ErrorKind::{DirectoryNotEmpty, NotFound};
+
+        match std::fs::remove_dir(path) {
+            Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty) => {
+                Err(FsError::Io { action: "remove", path: path.to_owned(), source: error })
+            }
+            _ => Ok(()),
+        }
     }
 }
