@@ -1,6 +1,7 @@
 //! Automation of the workspace: `cargo xtask --help`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
+mod pg;
 mod replay;
 
 use std::process::ExitCode;
@@ -17,12 +18,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Get or show the PostgreSQL servers that tests run on.
+    #[command(subcommand)]
+    Pg(pg::Command),
     /// Compare what the workspace's code says with verdicts recorded from real servers and libpq.
     Replay(replay::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Pg(command) => pg::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
     }
 }

@@ -50,7 +50,7 @@ pub struct Features {
 }
 
 impl Installation {
-    /// The build whose programs are in `bindir`.
+    /// The build whose programs are in `bindir`, which may hold links to them.
     ///
     /// # Errors
     /// [`Error::NotABindir`] where `postgres` or `initdb` is missing, cannot be run, or is of a
@@ -63,6 +63,12 @@ impl Installation {
                 return Err(refuse(format!("no program {program}")));
             }
         }
+        // Where links lead, there the libraries are near.
+        let real = fs::canonicalize(bindir.join("postgres"))
+            .ok()
+            .and_then(|program| program.parent().map(Path::to_owned))
+            .filter(|folder| folder.join("initdb").is_file());
+        let bindir = real.as_deref().unwrap_or(bindir);
         let output = Run::new(bindir.join("postgres"))
             .args(["--version"])
             .check()
@@ -151,7 +157,7 @@ pub fn find_all() -> Vec<Installation> {
     let mut seen = Vec::new();
     let mut found = Vec::new();
     for bindir in places() {
-        let Ok(real) = fs::canonicalize(&bindir) else { continue };
+        let Ok(real) = fs::canonicalize(bindir.join("postgres")) else { continue };
         if seen.contains(&real) {
             continue;
         }

@@ -24,6 +24,10 @@
 //! Nothing. [`Server`]'s `Drop` stops the server by its process number and removes the folder,
 //! also where a test panics. Where the process itself is killed or aborts, a shell that waits on
 //! a pipe from it does the same; it ends with the server.
+//!
+//! # Features
+//! `libpq`: the client library of each major, loaded from its shared library (`libpq::Libpq`).
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod account;
 mod builder;
@@ -32,6 +36,9 @@ mod command;
 mod error;
 mod find;
 mod home;
+#[cfg(feature = "libpq")]
+#[expect(unsafe_code, reason = "libpq is a C library")]
+pub mod libpq;
 mod log;
 mod poll;
 mod server;
