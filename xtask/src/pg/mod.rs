@@ -34,6 +34,11 @@ pub(crate) fn run(command: &Command) -> ExitCode {
     }
 }
 
+/// Gets every server that is not in the cache yet.
+pub(crate) fn install_all() -> Result<(), String> {
+    install::run(&[]).map_err(|error| error.to_string())
+}
+
 fn list() -> ExitCode {
     let found = pgtest::find_all();
     if found.is_empty() {
