@@ -18,7 +18,8 @@
 //! A folder with its data, `HOME`, socket and log; an address of the loopback network and a free
 //! port. Any number run side by side. Under root they run as the account that
 //! [`Account::choose`] tells. Data folders are copies of one that initdb makes once for each
-//! build and process.
+//! build and process. Most of a server's start is the copying of some thousand small files:
+//! `TMPDIR=/dev/shm` makes it several times as fast, for 40 MB of memory for each server.
 //!
 //! # What is left afterwards
 //! Nothing. [`Server`]'s `Drop` stops the server by its process number and removes the folder,

@@ -66,6 +66,23 @@ fn every_major_side_by_side() {
 }
 
 #[test]
+fn finds_builds_by_what_they_have() {
+    let version = newest().version();
+    let any = pgtest::find_where(version, "anything", |_| true).unwrap();
+    assert_eq!(any.bindir(), pgtest::find(version).unwrap().bindir());
+    let error = pgtest::find_where(version, "a time machine", |_| false).unwrap_err();
+    assert!(error.to_string().contains("a time machine"), "{error}");
+    let all = pgtest::find_all();
+    for installation in all.first().into_iter().chain(all.last()) {
+        let server = Server::builder(installation).setting("ssl", "on").start();
+        // Without a certificate none starts, but only one that was built with TLS asks for it.
+        let log = server.unwrap_err().to_string();
+        let asks = log.contains("server.crt");
+        assert_eq!(asks, installation.features().ssl, "{log}");
+    }
+}
+
+#[test]
 fn a_panic_leaves_nothing() {
     let mut seen = None;
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
