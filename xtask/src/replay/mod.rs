@@ -4,6 +4,8 @@
 //! The runner knows no case: a set's module turns a case's input into the library's answer, in the
 //! words of the record, and both are compared here.
 
+mod passfile;
+
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read},
@@ -33,7 +35,7 @@ const SETS: &[(&str, Option<Judge>)] = &[
     ("ident-decisions", None),
     ("pgconf", None),
     ("pgconf-values", None),
-    ("passfile", None),
+    ("passfile", Some(passfile::judge)),
     ("saslprep", None),
     ("verifiers", None),
     ("fake-server", None),
