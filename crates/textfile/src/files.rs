@@ -1,0 +1,222 @@
+//! How a parser asks for the files that another file includes.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use core::fmt;
+
+/// Where included files come from: this machine, another one, memory, nowhere.
+///
+/// Paths are bytes, as the system has them. What a failure is called is for the reader of the file
+/// format to say; [`FileErrorKind`] tells the cases apart that formats treat differently.
+pub trait Files {
+    /// The bytes of the file at `path`; symbolic links are followed.
+    ///
+    /// # Errors
+    /// Why it cannot be read. A folder is [`FileErrorKind::IsADirectory`].
+    fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError>;
+
+    /// The names in the folder at `path` and what each is, in no particular order, without `.` and
+    /// `..`.
+    ///
+    /// # Errors
+    /// Why it cannot be listed.
+    fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError>;
+}
+
+impl<F: Files + ?Sized> Files for &F {
+    fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
+        (**self).read(path)
+    }
+
+    fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
+        (**self).list(path)
+    }
+}
+
+/// What a name in a folder stands for, symbolic links followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// A plain file, or anything else that can be opened and read.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link to nothing.
+    Dangling,
+}
+
+/// Why a file or folder could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileError {
+    /// Which failure.
+    pub kind: FileErrorKind,
+    /// In words, as the system's `strerror` has it: `No such file or directory`.
+    pub message: String,
+}
+
+/// The failures that file formats tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FileErrorKind {
+    /// ENOENT
+    NotFound,
+    /// EACCES or EPERM
+    PermissionDenied,
+    /// EISDIR
+    IsADirectory,
+    /// ENOTDIR
+    NotADirectory,
+    /// Anything else
+    Other,
+}
+
+impl FileError {
+    /// A failure with the message that a C library on Linux has for it; for
+    /// [`FileErrorKind::Other`] that of EIO.
+    #[must_use]
+    pub fn new(kind: FileErrorKind) -> Self {
+        let message = match kind {
+            FileErrorKind::NotFound => "No such file or directory",
+            FileErrorKind::PermissionDenied => "Permission denied",
+            FileErrorKind::IsADirectory => "Is a directory",
+            FileErrorKind::NotADirectory => "Not a directory",
+            FileErrorKind::Other => "Input/output error",
+        };
+        Self { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl core::error::Error for FileError {}
+
+/// Files held in memory, by their whole path: for tests, for bundles, and for callers without a
+/// file system. Empty, it is the answer of a caller that has no files to offer.
+///
+/// ```
+/// use textfile::{FileErrorKind, FileKind, Files, MemoryFiles};
+///
+/// let mut files = MemoryFiles::default();
+/// files.insert("/etc/hba/10.conf", "local all all peer\n");
+/// assert_eq!(files.read(b"/etc/hba/10.conf")?, b"local all all peer\n");
+/// assert_eq!(files.list(b"/etc/hba")?, [(b"10.conf".to_vec(), FileKind::File)]);
+/// assert_eq!(files.read(b"/etc/passwd").unwrap_err().kind, FileErrorKind::NotFound);
+/// # Ok::<(), textfile::FileError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct MemoryFiles {
+    entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl MemoryFiles {
+    /// Puts a file at `path`; the folders on the way exist from then on.
+    pub fn insert(&mut self, path: impl Into<Vec<u8>>, bytes: impl Into<Vec<u8>>) {
+        self.entries.insert(path.into(), Some(bytes.into()));
+    }
+
+    /// Makes an empty folder.
+    pub fn insert_dir(&mut self, path: impl Into<Vec<u8>>) {
+        self.entries.insert(path.into(), None);
+    }
+
+    /// What lies below folder `path`, with the rest of its path.
+    fn below<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = (&'a [u8], FileKind)> + 'a {
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        self.entries.iter().filter_map(move |(entry, bytes)| {
+            let rest = entry.strip_prefix(path)?.strip_prefix(b"/")?;
+            Some((rest, if bytes.is_some() { FileKind::File } else { FileKind::Directory }))
+        })
+    }
+}
+
+impl Files for MemoryFiles {
+    fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
+        match self.entries.get(path) {
+            Some(Some(bytes)) => Ok(bytes.clone()),
+            Some(None) => Err(FileError::new(FileErrorKind::IsADirectory)),
+            None if self.below(path).next().is_some() => {
+                Err(FileError::new(FileErrorKind::IsADirectory))
+            }
+            None => Err(FileError::new(FileErrorKind::NotFound)),
+        }
+    }
+
+    fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
+        match self.entries.get(path) {
+            Some(Some(_)) => return Err(FileError::new(FileErrorKind::NotADirectory)),
+            Some(None) => {}
+            None if self.below(path).next().is_some() => {}
+            None => return Err(FileError::new(FileErrorKind::NotFound)),
+        }
+        let mut names = BTreeMap::new();
+        for (rest, kind) in self.below(path) {
+            match memchr::memchr(b'/', rest) {
+                Some(slash) => names.insert(rest[..slash].to_vec(), FileKind::Directory),
+                None => names.insert(rest.to_vec(), kind),
+            };
+        }
+        Ok(names.into_iter().collect())
+    }
+}
+
+/// Names only: the files may hold secrets.
+impl fmt::Debug for MemoryFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(self.entries.keys().map(|path| String::from_utf8_lossy(path)))
+            .finish()
+    }
+}
+
+/// The files of this machine.
+#[cfg(feature = "fs")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DiskFiles;
+
+#[cfg(feature = "fs")]
+impl Files for DiskFiles {
+    fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
+        std::fs::read(crate::fs::path_of(path)).map_err(Into::into)
+    }
+
+    fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(crate::fs::path_of(path))? {
+            let entry = entry?;
+            let kind = match std::fs::metadata(entry.path()) {
+                Ok(metadata) if metadata.is_dir() => FileKind::Directory,
+                Ok(_) => FileKind::File,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => FileKind::Dangling,
+                Err(error) => return Err(error.into()),
+            };
+            names.push((entry.file_name().as_bytes().to_vec(), kind));
+        }
+        Ok(names)
+    }
+}
+
+#[cfg(feature = "fs")]
+impl From<std::io::Error> for FileError {
+    fn from(error: std::io::Error) -> Self {
+        use std::{io::ErrorKind, string::ToString as _};
+
+        let kind = match error.kind() {
+            ErrorKind::NotFound => FileErrorKind::NotFound,
+            ErrorKind::PermissionDenied => FileErrorKind::PermissionDenied,
+            ErrorKind::IsADirectory => FileErrorKind::IsADirectory,
+            ErrorKind::NotADirectory => FileErrorKind::NotADirectory,
+            _ => FileErrorKind::Other,
+        };
+        // std appends its own " (os error 2)" to what strerror says.
+        let text = error.to_string();
+        let message = match text.rfind(" (os error ") {
+            Some(end) => text[..end].to_string(),
+            None => text,
+        };
+        Self { kind, message }
+    }
+}
