@@ -1,1 +1,29 @@
 //! PostgreSQL password files, read and written exactly as libpq does
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod edit;
+mod entry;
+mod file;
+#[cfg(feature = "fs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
+pub mod fs;
+mod key;
+mod libpq;
+mod lines;
+mod location;
+mod matching;
+mod permissions;
+mod secret;
+mod trace;
+
+pub use edit::{Change, EditError};
+pub use entry::{Entry, EntryError, Field, FieldName, NewEntry, escape};
+pub use file::{Found, PassFile};
+pub use key::{Connection, HostListError, Key, Value};
+pub use libpq::Libpq;
+pub use location::Surroundings;
+pub use permissions::{FileKind, FileStatus, Insecure};
+pub use pg_version::PgVersion;
+pub use secret::Password;
+pub use textfile::TooLarge;
+pub use trace::{Outcome, Trace, TracedLine};

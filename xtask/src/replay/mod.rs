@@ -5,6 +5,7 @@
 //! words of the record, and both are compared here.
 
 mod pgconf;
+mod passfile;
 
 use std::{
     fs::File,
@@ -36,6 +37,9 @@ const SETS: &[(&str, Option<Judge>)] = &[
     ("pgconf", Some(pgconf::files)),
     ("pgconf-values", Some(pgconf::values)),
     ("passfile", None),
+    ("pgconf", None),
+    ("pgconf-values", None),
+    ("passfile", Some(passfile::judge)),
     ("saslprep", None),
     ("verifiers", None),
     ("fake-server", None),
