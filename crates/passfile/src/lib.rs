@@ -17,6 +17,9 @@ mod matching;
 mod permissions;
 mod prepared;
 mod secret;
+#[cfg(feature = "tokio-postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio-postgres")))]
+pub mod tokio_postgres;
 mod trace;
 
 pub use edit::{Change, EditError};
