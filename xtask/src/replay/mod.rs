@@ -6,6 +6,7 @@
 
 mod pgconf;
 mod passfile;
+mod hba;
 
 use std::{
     fs::File,
@@ -37,6 +38,10 @@ const SETS: &[(&str, Option<Judge>)] = &[
     ("pgconf", Some(pgconf::files)),
     ("pgconf-values", Some(pgconf::values)),
     ("passfile", None),
+    ("hba", Some(hba::hba)),
+    ("ident", Some(hba::ident)),
+    ("hba-decisions", Some(hba::hba_decisions)),
+    ("ident-decisions", Some(hba::ident_decisions)),
     ("pgconf", None),
     ("pgconf-values", None),
     ("passfile", Some(passfile::judge)),
