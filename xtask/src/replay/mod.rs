@@ -5,6 +5,7 @@
 //! words of the record, and both are compared here.
 
 mod passfile;
+mod pki;
 
 use std::{
     fs::File,
@@ -39,9 +40,9 @@ const SETS: &[(&str, Option<Judge>)] = &[
     ("saslprep", None),
     ("verifiers", None),
     ("fake-server", None),
-    ("client-chains", None),
-    ("host-names", None),
-    ("limbo", None),
+    ("client-chains", Some(pki::client_chains)),
+    ("host-names", Some(pki::host_names)),
+    ("limbo", Some(pki::limbo)),
 ];
 
 #[derive(clap::Args)]
