@@ -7,6 +7,7 @@
 mod pgconf;
 mod passfile;
 mod hba;
+mod pki;
 
 use std::{
     fs::File,
@@ -48,9 +49,9 @@ const SETS: &[(&str, Option<Judge>)] = &[
     ("saslprep", None),
     ("verifiers", None),
     ("fake-server", None),
-    ("client-chains", None),
-    ("host-names", None),
-    ("limbo", None),
+    ("client-chains", Some(pki::client_chains)),
+    ("host-names", Some(pki::host_names)),
+    ("limbo", Some(pki::limbo)),
 ];
 
 #[derive(clap::Args)]
