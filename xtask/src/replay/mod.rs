@@ -5,6 +5,7 @@
 //! words of the record, and both are compared here.
 
 mod passfile;
+mod scram;
 
 use std::{
     fs::File,
@@ -36,9 +37,10 @@ const SETS: &[(&str, Option<Judge>)] = &[
     ("pgconf", None),
     ("pgconf-values", None),
     ("passfile", Some(passfile::judge)),
-    ("saslprep", None),
-    ("verifiers", None),
-    ("fake-server", None),
+    ("saslprep", Some(scram::saslprep)),
+    ("verifiers", Some(scram::verifier)),
+    ("fake-server", Some(scram::fake_server)),
+    ("transcripts", Some(scram::transcript)),
     ("client-chains", None),
     ("host-names", None),
     ("limbo", None),
