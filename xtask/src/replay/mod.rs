@@ -8,6 +8,7 @@ mod pgconf;
 mod passfile;
 mod hba;
 mod pki;
+mod scram;
 
 use std::{
     fs::File,
@@ -52,6 +53,13 @@ const SETS: &[(&str, Option<Judge>)] = &[
     ("client-chains", Some(pki::client_chains)),
     ("host-names", Some(pki::host_names)),
     ("limbo", Some(pki::limbo)),
+    ("saslprep", Some(scram::saslprep)),
+    ("verifiers", Some(scram::verifier)),
+    ("fake-server", Some(scram::fake_server)),
+    ("transcripts", Some(scram::transcript)),
+    ("client-chains", None),
+    ("host-names", None),
+    ("limbo", None),
 ];
 
 #[derive(clap::Args)]
