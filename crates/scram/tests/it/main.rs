@@ -1,0 +1,10 @@
+//! The crate against recorded verdicts, properties, and hostile input.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod channel;
+mod client;
+mod common;
+mod saslprep;
+mod secrets;
+mod server;
+mod transcripts;
