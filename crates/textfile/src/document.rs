@@ -310,6 +310,18 @@ impl Document {
         self.insert(self.lines.len(), text)
     }
 
+    /// Gives the last line an [ending](Document::ending_at) if it has none.
+    ///
+    /// # Errors
+    /// [`EditError::TooLarge`]; the document is as it was.
+    pub fn end_last_line(&mut self) -> Result<(), EditError> {
+        if !self.is_unended() {
+            return Ok(());
+        }
+        let last = self.lines.len() - 1;
+        self.set_ending(last, self.ending_at(last))
+    }
+
     /// Gives line `index` another text; its ending stays. The same text changes nothing.
     ///
     /// # Errors

@@ -99,7 +99,12 @@ impl Snapshot {
     pub fn read(path: impl Into<PathBuf>) -> Result<Self, FsError> {
         let path = path.into();
         let target = path.canonicalize().map_err(|e| FsError::io("find", &path, e))?;
-        let mut file = File::open(&target).map_err(|e| FsError::io("open", &path, e))?;
+        // A pipe that nobody writes to must not keep us waiting: it is opened, and refused below.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(&target)
+            .map_err(|e| FsError::io("open", &path, e))?;
         let metadata = file.metadata().map_err(|e| FsError::io("examine", &path, e))?;
         if !metadata.is_file() {
             return Err(FsError::NotAFile { path });

@@ -141,3 +141,15 @@ fn edits_do_not_pile_up() -> Result<(), EditError> {
     assert!(document.memory() < 64 * 1024, "{} bytes", document.memory());
     Ok(())
 }
+
+#[test]
+fn a_last_line_is_ended_as_its_neighbours_are() -> Result<(), EditError> {
+    for (before, after) in
+        [("", ""), ("a", "a\n"), ("a\n", "a\n"), ("a\r\nb", "a\r\nb\r\n"), ("a\nb", "a\nb\n")]
+    {
+        let mut document = Document::new(before);
+        document.end_last_line()?;
+        assert_eq!(document.to_bytes().as_ref(), after.as_bytes(), "{before:?}");
+    }
+    Ok(())
+}

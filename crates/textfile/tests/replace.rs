@@ -115,3 +115,12 @@ fn a_folder_or_a_missing_file_is_an_error_with_its_name() -> Outcome {
     assert!(missing.is_some_and(|text| text.contains("missing")));
     Ok(())
 }
+
+#[test]
+fn a_pipe_without_a_writer_is_refused_at_once() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status()?.success());
+    assert!(matches!(Snapshot::read(&path), Err(FsError::NotAFile { .. })));
+    Ok(())
+}

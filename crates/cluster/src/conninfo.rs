@@ -1,0 +1,356 @@
+//! libpq connection strings: read, changed and written without losing a parameter.
+//!
+//! Both forms are read: `host=a port=5432` (libpq's `conninfo_parse`) and
+//! `postgresql://user@a:5432/db?sslmode=require` (`conninfo_uri_parse`). Written is always the
+//! first, because that is what `ALTER SUBSCRIPTION … CONNECTION`, `primary_conninfo` and
+//! `interface_dsn` hold. Source of the rules: PostgreSQL documentation, section "Connection
+//! Strings", and `src/interfaces/libpq/fe-connect.c`; the same in majors 12 to 18.
+
+use std::{fmt, str::FromStr};
+
+use zeroize::Zeroizing;
+
+/// A connection string as its parameters, in their order. Where a keyword is given twice, libpq
+/// takes the last; only that one is kept.
+///
+/// A connection string may hold a password, so there is no `Display`: [`ConnInfo::to_text`] gives
+/// what libpq reads, [`ConnInfo::to_masked_text`] what people may see.
+///
+/// ```
+/// use cluster::conninfo::ConnInfo;
+///
+/// let mut conninfo: ConnInfo = "host=10.0.0.2 user=repl password='it''s'".replace("''", "\\'").parse()?;
+/// conninfo.set("sslmode", "verify-full");
+/// assert_eq!(conninfo.get("password"), Some("it's"));
+/// assert_eq!(
+///     conninfo.to_masked_text(),
+///     "host=10.0.0.2 user=repl password=******** sslmode=verify-full"
+/// );
+/// # Ok::<(), cluster::conninfo::ConnInfoError>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ConnInfo {
+    parameters: Vec<(String, Zeroizing<String>)>,
+}
+
+/// Parameters whose values are secrets.
+const SECRETS: [&str; 5] =
+    ["password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"];
+
+impl ConnInfo {
+    /// The value of a parameter.
+    #[must_use]
+    pub fn get(&self, keyword: &str) -> Option<&str> {
+        self.iter().find(|parameter| parameter.0 == keyword).map(|parameter| parameter.1)
+    }
+
+    /// Every parameter in its order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
+        self.parameters.iter().map(|(keyword, value)| (keyword.as_str(), value.as_str()))
+    }
+
+    /// Gives a parameter a value: in its place if it is there, else at the end.
+    pub fn set(&mut self, keyword: &str, value: impl Into<String>) {
+        let value = Zeroizing::new(value.into());
+        match self.parameters.iter_mut().find(|parameter| parameter.0 == keyword) {
+            Some(parameter) => parameter.1 = value,
+            None => self.parameters.push((keyword.to_owned(), value)),
+        }
+    }
+
+    /// What a repeated keyword does: the last one counts, and stands last.
+    fn put(&mut self, keyword: &str, value: Zeroizing<String>) {
+        self.remove(keyword);
+        self.parameters.push((keyword.to_owned(), value));
+    }
+
+    /// Takes a parameter out.
+    pub fn remove(&mut self, keyword: &str) {
+        self.parameters.retain(|parameter| parameter.0 != keyword);
+    }
+
+    /// The connection string in the form `keyword=value`, with its secrets.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let room = self.parameters.iter().map(|(k, v)| k.len() + 2 * v.len() + 4).sum();
+        let mut text = Zeroizing::new(String::with_capacity(room));
+        for (keyword, value) in self.iter() {
+            write_parameter(&mut text, keyword, value);
+        }
+        text
+    }
+
+    /// [`ConnInfo::to_text`] with stars for each secret.
+    #[must_use]
+    pub fn to_masked_text(&self) -> String {
+        let mut text = String::new();
+        for (keyword, value) in self.iter() {
+            let shown = if SECRETS.contains(&keyword) { "********" } else { value };
+            write_parameter(&mut text, keyword, shown);
+        }
+        text
+    }
+}
+
+fn write_parameter(text: &mut String, keyword: &str, value: &str) {
+    if !text.is_empty() {
+        text.push(' ');
+    }
+    text.push_str(keyword);
+    text.push('=');
+    // libpq ends an unquoted value at white space (C locale) and takes quotes and backslashes out.
+    let plain = !value.is_empty()
+        && !value.chars().any(|c| c == '\'' || c == '\\' || c.is_ascii_whitespace() || c == '\x0b');
+    if plain {
+        text.push_str(value);
+        return;
+    }
+    text.push('\'');
+    for c in value.chars() {
+        if c == '\'' || c == '\\' {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text.push('\'');
+}
+
+/// Shows the masked form.
+impl fmt::Debug for ConnInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConnInfo").field(&self.to_masked_text()).finish()
+    }
+}
+
+impl FromStr for ConnInfo {
+    type Err = ConnInfoError;
+
+    fn from_str(text: &str) -> Result<Self, ConnInfoError> {
+        for scheme in ["postgresql://", "postgres://"] {
+            if let Some(rest) = text.strip_prefix(scheme) {
+                return parse_uri(rest, scheme.len());
+            }
+        }
+        parse_keywords(text)
+    }
+}
+
+/// `conninfo_parse` of fe-connect.c.
+fn parse_keywords(text: &str) -> Result<ConnInfo, ConnInfoError> {
+    let mut conninfo = ConnInfo::default();
+    let space = |c: char| c.is_ascii_whitespace() || c == '\x0b';
+    let mut rest = text.trim_start_matches(space);
+    while !rest.is_empty() {
+        let at = text.len() - rest.len();
+        let missing = || ConnInfoError::MissingEquals { column: at + 1 };
+        let end = rest.find(|c| c == '=' || space(c)).ok_or_else(missing)?;
+        let (keyword, after) = rest.split_at(end);
+        rest = after.trim_start_matches(space).strip_prefix('=').ok_or_else(missing)?;
+        rest = rest.trim_start_matches(space);
+
+        let mut value = Zeroizing::new(String::with_capacity(rest.len()));
+        let quoted = rest.starts_with('\'');
+        let mut chars = rest.char_indices().skip(usize::from(quoted));
+        let end = loop {
+            match chars.next() {
+                None if quoted => return Err(ConnInfoError::UnterminatedQuote { column: at + 1 }),
+                None => break rest.len(),
+                Some((at, '\'')) if quoted => break at + 1,
+                Some((at, c)) if !quoted && space(c) => break at,
+                // A backslash takes the next character as it is; at the end it is dropped.
+                Some((_, '\\')) => value.extend(chars.next().map(|(_, c)| c)),
+                Some((_, c)) => value.push(c),
+            }
+        };
+        conninfo.put(keyword, value);
+        rest = rest[end..].trim_start_matches(space);
+    }
+    Ok(conninfo)
+}
+
+/// `conninfo_uri_parse_options` of fe-connect.c, after the scheme.
+fn parse_uri(text: &str, offset: usize) -> Result<ConnInfo, ConnInfoError> {
+    let mut conninfo = ConnInfo::default();
+    // Every part is a slice of `text`, so its place can be told.
+    let column = |part: &str| offset + (part.as_ptr() as usize - text.as_ptr() as usize) + 1;
+    let decode = |raw: &str| {
+        percent_decode(raw).ok_or_else(|| ConnInfoError::PercentEncoding { column: column(raw) })
+    };
+    let (address, query) = text.split_once('?').unwrap_or((text, ""));
+    let (address, dbname) = address.split_once('/').unwrap_or((address, ""));
+    let (user, hosts) = address.split_once('@').unwrap_or(("", address));
+    let (user, password) = user.split_once(':').unwrap_or((user, ""));
+    for (keyword, raw) in [("user", user), ("password", password)] {
+        if !raw.is_empty() {
+            conninfo.put(keyword, decode(raw)?);
+        }
+    }
+    let (mut names, mut ports) = (Vec::new(), Vec::new());
+    for host in hosts.split(',') {
+        let (name, port) = match host.strip_prefix('[') {
+            Some(bracketed) => {
+                let unterminated = || ConnInfoError::UnterminatedBracket { column: column(host) };
+                let (name, rest) = bracketed.split_once(']').ok_or_else(unterminated)?;
+                (name, rest.strip_prefix(':').unwrap_or(""))
+            }
+            None => host.split_once(':').unwrap_or((host, "")),
+        };
+        names.push(decode(name)?);
+        ports.push(decode(port)?);
+    }
+    for (keyword, list) in [("host", names), ("port", ports)] {
+        if list.iter().any(|item| !item.is_empty()) {
+            let list: Vec<&str> = list.iter().map(|item| item.as_str()).collect();
+            conninfo.set(keyword, list.join(","));
+        }
+    }
+    if !dbname.is_empty() {
+        conninfo.put("dbname", decode(dbname)?);
+    }
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let missing = || ConnInfoError::MissingEquals { column: column(parameter) };
+        let (keyword, value) = parameter.split_once('=').ok_or_else(missing)?;
+        // JDBC's way to ask for TLS, which libpq takes too.
+        if (keyword, value) == ("ssl", "true") {
+            conninfo.set("sslmode", "require");
+        } else {
+            conninfo.put(&decode(keyword)?, decode(value)?);
+        }
+    }
+    Ok(conninfo)
+}
+
+fn percent_decode(raw: &str) -> Option<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(raw.len()));
+    let mut rest = raw.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            let code = u8::try_from(digit()? * 16 + digit()?).ok()?;
+            // libpq forbids %00: a C string ends there.
+            bytes.push(Some(code).filter(|code| *code != 0)?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned()))
+}
+
+/// Why a connection string cannot be read. None shows the string: it may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnInfoError {
+    /// A keyword without `=`.
+    #[error("missing \"=\" after the keyword at column {column} of the connection string")]
+    MissingEquals {
+        /// Where the keyword starts, in bytes from 1.
+        column: usize,
+    },
+    /// A quoted value that does not end.
+    #[error(
+        "unterminated quote in the value of the keyword at column {column} of the connection string"
+    )]
+    UnterminatedQuote {
+        /// Where the keyword starts, in bytes from 1.
+        column: usize,
+    },
+    /// An IPv6 address without its `]`.
+    #[error("missing \"]\" for the address at column {column} of the connection string")]
+    UnterminatedBracket {
+        /// Where the bracket opens, in bytes from 1.
+        column: usize,
+    },
+    /// `%` that two hexadecimal digits do not follow, `%00`, or bytes that are no UTF-8.
+    #[error("invalid percent-encoding in the value at column {column} of the connection string")]
+    PercentEncoding {
+        /// Where the value starts, in bytes from 1.
+        column: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parameters(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
+        let conninfo: ConnInfo = text.parse()?;
+        Ok(conninfo.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+    }
+
+    #[test]
+    fn reads_what_libpq_reads() {
+        for (text, expected) in [
+            ("", vec![]),
+            ("  host = a  port= 1 ", vec![("host", "a"), ("port", "1")]),
+            ("host='a b\\'c\\\\d' user=x\\ y", vec![("host", "a b'c\\d"), ("user", "x y")]),
+            ("host='' port=1", vec![("host", ""), ("port", "1")]),
+            ("host=a'b", vec![("host", "a'b")]),
+            ("user=a user=b", vec![("user", "b")]),
+            ("password=a=b", vec![("password", "a=b")]),
+            (
+                "postgresql://u%40x:p%3A@h:5433/d%20b?sslmode=require&ssl=true",
+                vec![
+                    ("user", "u@x"),
+                    ("password", "p:"),
+                    ("host", "h"),
+                    ("port", "5433"),
+                    ("dbname", "d b"),
+                    ("sslmode", "require"),
+                ],
+            ),
+            ("postgres://[::1]:1/", vec![("host", "::1"), ("port", "1")]),
+            ("postgresql://a:1,b:2", vec![("host", "a,b"), ("port", "1,2")]),
+            ("postgresql://%2Ftmp/db", vec![("host", "/tmp"), ("dbname", "db")]),
+            ("postgresql:///?host=/tmp", vec![("host", "/tmp")]),
+        ] {
+            let expected: Vec<(String, String)> =
+                expected.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+            assert_eq!(parameters(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_the_place_of_what_it_cannot_read() {
+        for (text, message) in [
+            ("host", "missing \"=\" after the keyword at column 1 of the connection string"),
+            ("a=1 host 2", "missing \"=\" after the keyword at column 5 of the connection string"),
+            (
+                "a='b",
+                "unterminated quote in the value of the keyword at column 1 of the connection string",
+            ),
+            (
+                "postgresql://u:%zz@h",
+                "invalid percent-encoding in the value at column 16 of the connection string",
+            ),
+            (
+                "postgresql://[::1",
+                "missing \"]\" for the address at column 14 of the connection string",
+            ),
+        ] {
+            let error = text.parse::<ConnInfo>().map_err(|error| error.to_string());
+            assert_eq!(error.err().as_deref(), Some(message), "{text}");
+        }
+    }
+
+    #[test]
+    fn shows_no_secret() {
+        let conninfo: Result<ConnInfo, _> = "host=a password=hunter2 sslpassword=x2".parse();
+        let shown = format!("{conninfo:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("x2"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            values in proptest::collection::btree_map("[a-z_]{1,8}", "\\PC{0,12}|[ '\\\\=a]{0,6}", 0..6)
+        ) {
+            let mut conninfo = ConnInfo::default();
+            for (keyword, value) in &values {
+                conninfo.set(keyword, value.clone());
+            }
+            prop_assert_eq!(conninfo.to_text().parse::<ConnInfo>(), Ok(conninfo));
+        }
+    }
+}

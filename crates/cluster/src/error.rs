@@ -1,0 +1,147 @@
+//! What can go wrong with a cluster, and on which node.
+
+use std::path::PathBuf;
+
+use textfile::fs::FsError;
+
+use crate::{conninfo::ConnInfoError, spec::SpecError};
+
+/// Why a cluster could not be inspected, planned for, changed or verified. No message holds a
+/// secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It happened on this node.
+    #[error("node {node}: {source}")]
+    Node {
+        /// The node's name in the description.
+        node: String,
+        /// What happened.
+        source: Box<Error>,
+    },
+    /// The description contradicts itself.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The server refused a query, or the connection broke.
+    #[error("{}", sql_message(.0))]
+    Sql(#[from] tokio_postgres::Error),
+    /// The server cannot be connected to.
+    #[error("cannot connect to {place}: {reason}")]
+    Connect {
+        /// Where to, without secrets.
+        place: String,
+        /// What the system or the server says.
+        reason: String,
+    },
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Files(#[from] FsError),
+    /// The data directory that the server names is not to be found among the node's files.
+    #[error("the data directory {} is not there: are these the files of this server?", path.display())]
+    NoDataDirectory {
+        /// What the server says.
+        path: PathBuf,
+    },
+    /// A connection string that libpq could not read either.
+    #[error("{what}: {source}")]
+    ConnInfo {
+        /// Whose connection string.
+        what: String,
+        /// What is wrong with it.
+        source: ConnInfoError,
+    },
+    /// The server's major version is not known here.
+    #[error("{reason}")]
+    Version {
+        /// Which one it is, and which are known.
+        reason: String,
+    },
+    /// Something must be different before a plan can be made.
+    #[error("{reason}")]
+    Plan {
+        /// What, and what to do about it.
+        reason: String,
+    },
+    /// Certificates or keys could not be made or read.
+    #[error("{reason}")]
+    Certificates {
+        /// What and why.
+        reason: String,
+    },
+    /// The change was made, but the node did not take it.
+    #[error("{reason}")]
+    NotTaken {
+        /// What the server still does, and what it says.
+        reason: String,
+    },
+    /// Applying failed, and what had been done was taken back.
+    #[error("{cause}\n{}", left_message(.left))]
+    TakenBack {
+        /// What failed.
+        cause: Box<Error>,
+        /// What could not be taken back; empty where everything is as it was found.
+        left: Vec<String>,
+    },
+    /// A time-out.
+    #[error("gave up after {seconds} s: {what}")]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: u64,
+    },
+    /// The program is going down.
+    #[error("the work was cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    pub(crate) fn version(error: pg_version::UnknownVersion) -> Self {
+        Self::Version { reason: error.to_string() }
+    }
+
+    pub(crate) fn plan(reason: impl Into<String>) -> Self {
+        Self::Plan { reason: reason.into() }
+    }
+}
+
+fn left_message(left: &[String]) -> String {
+    if left.is_empty() {
+        return "every node is as it was found".to_owned();
+    }
+    format!("these could not be taken back:\n  {}", left.join("\n  "))
+}
+
+/// tokio-postgres' own Display leaves out what the server said.
+fn sql_message(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        let mut message = format!("{}: {} ({})", db.severity(), db.message(), db.code().code());
+        if let Some(hint) = db.hint() {
+            message.push_str("; hint: ");
+            message.push_str(hint);
+        }
+        return message;
+    }
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        message.push_str(": ");
+        message.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    message
+}
+
+/// Says on which node an error happened.
+pub(crate) trait NodeContext<T> {
+    fn on_node(self, node: &str) -> Result<T, Error>;
+}
+
+impl<T, E: Into<Error>> NodeContext<T> for Result<T, E> {
+    fn on_node(self, node: &str) -> Result<T, Error> {
+        self.map_err(|error| match error.into() {
+            named @ Error::Node { .. } => named,
+            other => Error::Node { node: node.to_owned(), source: Box::new(other) },
+        })
+    }
+}

@@ -1,0 +1,3 @@
+//! Proof that the links are what they should be.
+
+pub mod log;

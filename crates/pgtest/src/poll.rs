@@ -1,0 +1,26 @@
+//! Waiting for a state, never for a time.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Asks `state` until it answers or the deadline passes; the last question is asked after the
+/// deadline, so that a slow machine is not blamed for a slow clock.
+pub(crate) fn until<T, E>(
+    limit: Duration,
+    mut state: impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    let deadline = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let late = Instant::now() >= deadline;
+        match state()? {
+            None if late => return Ok(None),
+            None => {}
+            some => return Ok(some),
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}

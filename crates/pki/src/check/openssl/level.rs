@@ -1,0 +1,85 @@
+//! Security levels: how strong keys and digests must be (`check_key_level`, `check_sig_level`).
+
+use super::super::{Reason, Rejection};
+use super::{OpenSsl, OpenSslRelease};
+use crate::certificate::Certificate;
+use crate::signature::{Curve, Hash, KeyKind, SignatureAlgorithm};
+
+/// The leaf's key, judged before anything else.
+pub(super) fn judge_key(certificate: &Certificate, model: OpenSsl) -> Result<(), Rejection> {
+    let kind = certificate.public_key().kind();
+    if key_bits(kind) >= wanted(model.security_level) {
+        return Ok(());
+    }
+    let reason = Reason::KeyTooSmall { kind: kind.clone(), level: model.security_level };
+    Err(Rejection::new(reason, certificate))
+}
+
+/// The issuers' keys, and every signature but that of the trust anchor.
+pub(super) fn judge_chain(chain: &[Certificate], model: OpenSsl) -> Result<(), Rejection> {
+    for (depth, certificate) in chain.iter().enumerate() {
+        if depth > 0 {
+            judge_key(certificate, model)?;
+        }
+        let algorithm = certificate.signature_algorithm();
+        if depth + 1 < chain.len()
+            && signature_bits(algorithm, model.release) < wanted(model.security_level)
+        {
+            let reason =
+                Reason::DigestTooWeak { algorithm: algorithm.clone(), level: model.security_level };
+            return Err(Rejection::new(reason, certificate));
+        }
+    }
+    Ok(())
+}
+
+/// Bits of security that a level demands (`SSL_CTX_set_security_level(3)`).
+const fn wanted(level: u8) -> u32 {
+    match level {
+        0 => 0,
+        1 => 80,
+        2 => 112,
+        3 => 128,
+        4 => 192,
+        _ => 256,
+    }
+}
+
+/// `EVP_PKEY_security_bits`
+const fn key_bits(kind: &KeyKind) -> u32 {
+    match kind {
+        KeyKind::Rsa { bits } | KeyKind::RsaPss { bits } | KeyKind::Dsa { bits } => match bits {
+            15_360.. => 256,
+            7_680.. => 192,
+            3_072.. => 128,
+            2_048.. => 112,
+            1_024.. => 80,
+            _ => 0,
+        },
+        KeyKind::Ec(Curve::P192) => 96,
+        KeyKind::Ec(Curve::P224) => 112,
+        KeyKind::Ec(Curve::P384) => 192,
+        KeyKind::Ec(Curve::P521) => 256,
+        // Other curves: nobody uses one below 256 bits by accident.
+        KeyKind::Ec(_) | KeyKind::Ed25519 => 128,
+        KeyKind::Ed448 => 224,
+        KeyKind::Other(_) => 0,
+    }
+}
+
+/// `X509_get_signature_info`: half the size of the digest, less for the broken ones since 3.0.
+const fn signature_bits(algorithm: &SignatureAlgorithm, release: OpenSslRelease) -> u32 {
+    match algorithm {
+        SignatureAlgorithm::Ed25519 => 128,
+        SignatureAlgorithm::Ed448 => 224,
+        SignatureAlgorithm::Other(_) => 0,
+        SignatureAlgorithm::Rsa(hash)
+        | SignatureAlgorithm::RsaPss(hash, _)
+        | SignatureAlgorithm::Ecdsa(hash)
+        | SignatureAlgorithm::Dsa(hash) => match (hash, release) {
+            (Hash::Md5, OpenSslRelease::V3_0) => 39,
+            (Hash::Sha1, OpenSslRelease::V3_0) => 63,
+            (hash, _) => hash.size() * 4,
+        },
+    }
+}

@@ -1,0 +1,181 @@
+//! OpenSSL's verdict: how `X509_verify_cert` builds a path and what it looks at, in releases 1.1.1
+//! and 3.0, with the parameters that PostgreSQL's server and libpq use.
+//!
+//! The order of the steps is OpenSSL's own (`verify_chain` in `crypto/x509/x509_vfy.c`), for the
+//! first thing that is wrong decides which message the administrator sees.
+
+mod flags;
+mod level;
+mod names;
+mod path;
+mod revocation;
+
+use time::OffsetDateTime;
+
+use self::flags::{Flags, Role};
+use super::{Check, Path, Purpose, Reason, Rejection};
+use crate::certificate::Certificate;
+use crate::signature::{Curve, KeyKind, SignatureError};
+
+/// A release of OpenSSL whose rules differ from the others'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum OpenSslRelease {
+    /// 1.1.1
+    V1_1_1,
+    /// 3.0
+    V3_0,
+}
+
+/// OpenSSL as a verifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OpenSsl {
+    /// Whose rules.
+    pub release: OpenSslRelease,
+    /// The security level (`SSL_CTX_set_security_level`), 0 to 5: 1 where nobody has changed it, 2
+    /// in Debian's and Ubuntu's builds.
+    pub security_level: u8,
+}
+
+/// What the steps of a verification need to know.
+struct Context<'a> {
+    model: OpenSsl,
+    check: &'a Check<'a>,
+}
+
+impl Context<'_> {
+    fn is_old(&self) -> bool {
+        self.model.release == OpenSslRelease::V1_1_1
+    }
+
+    fn flags(&self, certificate: &Certificate) -> Flags {
+        Flags::of(certificate, self.model.release)
+    }
+
+    fn time(&self) -> OffsetDateTime {
+        self.check.time
+    }
+
+    /// `x509_check_cert_time`: unlike RFC 5280, OpenSSL takes the last second for over
+    /// (`X509_cmp_time` never says "equal").
+    fn is_over(&self, last: OffsetDateTime) -> bool {
+        self.time().unix_timestamp() >= last.unix_timestamp()
+    }
+
+    fn is_before(&self, first: OffsetDateTime) -> bool {
+        self.time().unix_timestamp() < first.unix_timestamp()
+    }
+}
+
+impl OpenSsl {
+    pub(super) fn verify(self, check: &Check<'_>) -> Result<Path, Rejection> {
+        let context = Context { model: self, check };
+        let leaf =
+            check.presented.first().ok_or_else(|| Rejection::general(Reason::NoCertificate))?;
+        level::judge_key(leaf, self)?;
+        let chain = path::build(&context, leaf)?;
+        judge_extensions(&context, &chain)?;
+        level::judge_chain(&chain, self)?;
+        revocation::judge(&context, &chain)?;
+        judge_signatures(&context, &chain)?;
+        names::judge(&context, &chain)?;
+        Ok(Path(chain))
+    }
+}
+
+/// `check_chain_extensions` (1.1.1), `check_extensions` (3.0).
+fn judge_extensions(context: &Context<'_>, chain: &[Certificate]) -> Result<(), Rejection> {
+    // How many certificates below count for a path length.
+    let mut length = 0;
+    for (depth, certificate) in chain.iter().enumerate() {
+        let refuse = |reason| Err(Rejection::new(reason, certificate));
+        let flags = context.flags(certificate);
+        if let Some(oid) = flags.unknown_critical {
+            return refuse(Reason::UnknownCriticalExtension(oid));
+        }
+        if flags.proxy {
+            return refuse(Reason::ProxyCertificate);
+        }
+        if depth > 0 {
+            match flags.role(certificate) {
+                Role::Authority => {}
+                // A root without basicConstraints passes as the last one only.
+                Role::OldAuthority if depth + 1 == chain.len() => {}
+                Role::OldAuthority => return refuse(Reason::NotAnAuthority),
+                Role::Other(reason) => return refuse(reason),
+            }
+        }
+        let explicit = KeyKind::Ec(Curve::Explicit);
+        if !context.is_old() && chain.len() > 1 && *certificate.public_key().kind() == explicit {
+            return refuse(Reason::ExplicitCurve);
+        }
+        if let Err(reason) = flags.allow(certificate, context.check.purpose, depth > 0) {
+            return refuse(reason);
+        }
+        let limit = certificate.extensions().basic_constraints.and_then(|read| read.path_len);
+        if let Some(limit) = limit.filter(|_| depth > 1) {
+            // 1.1.1 counts the leaf too and makes up for it; what matters is that it lets every
+            // self-issued certificate, so each root, off.
+            let exempt = context.is_old() && flags.self_issued;
+            if length > limit && !exempt {
+                return refuse(Reason::PathLength { limit });
+            }
+        }
+        if depth > 0 && !flags.self_issued {
+            length += 1;
+        }
+    }
+    Ok(())
+}
+
+/// `internal_verify`: from the top down, signature first, then the time.
+fn judge_signatures(context: &Context<'_>, chain: &[Certificate]) -> Result<(), Rejection> {
+    let Some((top, below)) = chain.split_last() else { return Ok(()) };
+    let mut issuer = top;
+    // A root's own signature is not verified, as OpenSSL does not: its octets are trusted.
+    judge_time(context, top)?;
+    for certificate in below.iter().rev() {
+        let key = issuer.public_key();
+        if !certificate.signature_algorithms_agree() {
+            return Err(Rejection::new(Reason::SignatureWrong, certificate));
+        }
+        let signature = certificate.signature();
+        key.verify(certificate.signature_algorithm(), certificate.tbs(), signature).map_err(
+            |error| {
+                let reason = match error {
+                    SignatureError::Wrong => Reason::SignatureWrong,
+                    SignatureError::Unsupported { algorithm, key } => {
+                        Reason::SignatureUnsupported { algorithm, key }
+                    }
+                };
+                Rejection::new(reason, certificate)
+            },
+        )?;
+        judge_time(context, certificate)?;
+        issuer = certificate;
+    }
+    Ok(())
+}
+
+fn judge_time(context: &Context<'_>, certificate: &Certificate) -> Result<(), Rejection> {
+    let validity = certificate.validity();
+    let reason = if context.is_before(validity.not_before) {
+        Reason::NotYetValid { not_before: validity.not_before }
+    } else if context.is_over(validity.not_after) {
+        Reason::Expired { not_after: validity.not_after }
+    } else {
+        return Ok(());
+    };
+    Err(Rejection::new(reason, certificate))
+}
+
+/// Whether extended key usages name one of those that serve the purpose. A server's may also be
+/// one of the two for step-up cryptography of the nineties.
+fn allows_usage(certificate: &Certificate, purpose: Purpose) -> bool {
+    use crate::oid;
+    let wanted: &[&[u8]] = match purpose {
+        Purpose::Client => &[oid::CLIENT_AUTH],
+        Purpose::Server => &[oid::SERVER_AUTH, oid::MICROSOFT_SGC, oid::NETSCAPE_SGC],
+    };
+    wanted.iter().any(|usage| certificate.allows_usage(usage))
+}

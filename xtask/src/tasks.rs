@@ -1,0 +1,115 @@
+//! `cargo xtask test`, `ci` and `demo`: what a newcomer, the gate and a curious person run.
+
+use std::{
+    env,
+    ffi::OsString,
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use crate::pg;
+
+/// `cargo xtask test`: every test of the workspace, on real servers.
+pub(crate) fn test() -> ExitCode {
+    run(&[servers, tests, documentation_examples])
+}
+
+/// `cargo xtask ci`: what must hold before anything is merged.
+pub(crate) fn ci() -> ExitCode {
+    run(&[
+        || cargo("formatting", &["fmt", "--all", "--check"], &[]),
+        || {
+            let lint =
+                ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-Dwarnings"];
+            cargo("lints", &lint, &[])
+        },
+        || {
+            let doc =
+                ["doc", "--workspace", "--no-deps", "--all-features", "--document-private-items"];
+            cargo("documentation", &doc, &[("RUSTDOCFLAGS", "-Dwarnings")])
+        },
+        deny,
+        servers,
+        tests,
+        documentation_examples,
+    ])
+}
+
+/// `cargo xtask demo`: an open cluster becomes a secure one.
+pub(crate) fn demo(arguments: &[OsString]) -> ExitCode {
+    if let Err(failed) = servers() {
+        eprintln!("error: {failed}");
+        return ExitCode::from(2);
+    }
+    let mut command = Command::new(cargo_path());
+    command.args(["run", "--quiet", "--release", "--package", "cluster", "--features", "demo"]);
+    command.args(["--bin", "pgward", "--", "demo"]).args(arguments);
+    // In place of this process, as cargo does with what it runs: signals reach the demonstration,
+    // and its exit code, which says whether every link was proved, the caller.
+    let error = command.exec();
+    eprintln!("error: cargo does not start: {error}");
+    ExitCode::from(2)
+}
+
+type Task = fn() -> Result<(), String>;
+
+fn run(tasks: &[Task]) -> ExitCode {
+    for task in tasks {
+        if let Err(failed) = task() {
+            eprintln!("error: {failed}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn servers() -> Result<(), String> {
+    announce("servers");
+    pg::install_all()
+}
+
+fn tests() -> Result<(), String> {
+    let test =
+        ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
+    cargo("tests", &test, &[])
+}
+
+fn documentation_examples() -> Result<(), String> {
+    cargo("documentation's examples", &["test", "--workspace", "--all-features", "--doc"], &[])
+}
+
+/// Licences, sources and bans, where cargo-deny can be had. Its advisories need a network that not
+/// every machine has, so they are left to `cargo deny check advisories`.
+fn deny() -> Result<(), String> {
+    let there = Command::new(cargo_path()).args(["deny", "--version"]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        println!("--- dependencies: not checked, for cargo-deny is not installed");
+        return Ok(());
+    }
+    cargo("dependencies", &["deny", "check", "licenses", "bans", "sources"], &[])
+}
+
+fn cargo(what: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
+    announce(what);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let status = Command::new(cargo_path())
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(root)
+        .status()
+        .map_err(|error| format!("cargo does not start: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{what}: `cargo {}` failed ({status})", arguments.join(" ")))
+    }
+}
+
+fn announce(what: &str) {
+    println!("--- {what}");
+}
+
+fn cargo_path() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
