@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod catalogue;
+mod differential;
 mod pg;
 mod replay;
 mod tasks;
@@ -22,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Write the facts about every setting that the crate pgconf embeds.
     Catalogue(catalogue::Arguments),
+    /// Compare what the workspace's code says with what live servers say, on generated inputs.
+    Differential(differential::Arguments),
     /// Get or show the PostgreSQL servers that tests run on.
     #[command(subcommand)]
     Pg(pg::Command),
@@ -43,6 +46,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Catalogue(arguments) => catalogue::run(&arguments),
+        Command::Differential(arguments) => differential::run(&arguments),
         Command::Pg(command) => pg::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Test => tasks::test(),

@@ -4,8 +4,8 @@
 //! The runner knows no case: a set's module turns a case's input into the library's answer, in the
 //! words of the record, and both are compared here.
 
-mod pgconf;
 mod passfile;
+mod pgconf;
 
 use std::{
     fs::File,
