@@ -165,7 +165,10 @@ pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidV
         "log_directory" | "external_pid_file" => Ok(crate::path::tidy(version, value)),
         "synchronous_standby_names" => match standbys::check(&value) {
             Ok(()) => Ok(value),
-            Err(detail) => refused(Some(detail)),
+            Err(standbys::Refusal::Syntax(detail)) => refused(Some(detail)),
+            Err(standbys::Refusal::None) => Err(InvalidValue::new(
+                "number of synchronous standbys (0) must be greater than zero".to_owned(),
+            )),
         },
         "backtrace_functions" => {
             let good = |byte: &u8| {
@@ -174,8 +177,11 @@ pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidV
             if value.iter().all(good) {
                 return Ok(value);
             }
-            let detail =
-                if version < PgVersion::V17 { "invalid character" } else { "Invalid character." };
+            let detail = match version {
+                PgVersion::V17 => "Invalid character",
+                PgVersion::V18 => "Invalid character.",
+                _ => "invalid character",
+            };
             refused(Some(detail.to_owned()))
         }
         "default_table_access_method" if value.is_empty() => {

@@ -21,8 +21,16 @@ struct Token<'a> {
     text: &'a [u8],
 }
 
-/// Whether the server takes the value; the error is its detail.
-pub(super) fn check(value: &[u8]) -> Result<(), String> {
+/// Why the server refuses a value.
+pub(super) enum Refusal {
+    /// It cannot be read; the message's detail.
+    Syntax(String),
+    /// Not one standby is asked for.
+    None,
+}
+
+/// Whether the server takes the value.
+pub(super) fn check(value: &[u8]) -> Result<(), Refusal> {
     if value.is_empty() {
         return Ok(());
     }
@@ -47,9 +55,7 @@ pub(super) fn check(value: &[u8]) -> Result<(), String> {
     }
     parser.expect(Kind::End)?;
     match explicit {
-        Some(count) if count.text.iter().all(|digit| *digit == b'0') => {
-            Err("number of synchronous standbys (0) must be greater than zero".to_owned())
-        }
+        Some(count) if count.text.iter().all(|digit| *digit == b'0') => Err(Refusal::None),
         _ => Ok(()),
     }
 }
@@ -72,13 +78,13 @@ impl<'a> Parser<'a> {
         *first
     }
 
-    fn expect(&mut self, kind: Kind) -> Result<Token<'a>, String> {
+    fn expect(&mut self, kind: Kind) -> Result<Token<'a>, Refusal> {
         let token = self.take();
         if token.kind == kind { Ok(token) } else { Err(error(token)) }
     }
 
     /// Names or numbers with commas between them.
-    fn list(&mut self) -> Result<(), String> {
+    fn list(&mut self) -> Result<(), Refusal> {
         loop {
             let token = self.take();
             if !matches!(token.kind, Kind::Name | Kind::Number) {
@@ -92,16 +98,16 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn error(token: Token<'_>) -> String {
+fn error(token: Token<'_>) -> Refusal {
     let message = match token.kind {
         Kind::Open => "unterminated quoted identifier",
         _ => "syntax error",
     };
-    if token.text.is_empty() {
+    Refusal::Syntax(if token.text.is_empty() {
         format!("{message} at end of input")
     } else {
         format!("{message} at or near \"{}\"", String::from_utf8_lossy(token.text))
-    }
+    })
 }
 
 fn tokens(value: &[u8]) -> Vec<Token<'_>> {
