@@ -23,13 +23,13 @@ struct Arguments {
 enum Command {
     /// Write the facts about every setting that the crate pgconf embeds.
     Catalogue(catalogue::Arguments),
-    /// Compare what the workspace's code says with what live servers say, on generated inputs.
-    Differential(differential::Arguments),
     /// Get or show the PostgreSQL servers that tests run on.
     #[command(subcommand)]
     Pg(pg::Command),
     /// Compare what the workspace's code says with verdicts recorded from real servers and libpq.
     Replay(replay::Arguments),
+    /// Compare the workspace's code with the real servers and libpq of this machine, on random inputs.
+    Differential(differential::Arguments),
     /// Run every test of the workspace, on real servers; gets the servers first.
     Test,
     /// Run what must hold before anything is merged: formatting, lints, documentation, tests.
@@ -46,9 +46,9 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Catalogue(arguments) => catalogue::run(&arguments),
-        Command::Differential(arguments) => differential::run(&arguments),
         Command::Pg(command) => pg::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Differential(arguments) => differential::run(&arguments),
         Command::Test => tasks::test(),
         Command::Ci => tasks::ci(),
         Command::Demo { arguments } => tasks::demo(&arguments),

@@ -1,92 +1,109 @@
-//! `cargo xtask differential SET`: generated inputs, what live servers say of them, and what the
-//! workspace's code says.
+//! `cargo xtask differential SET`: random inputs, put to the workspace's code and to the real thing
+//! that this machine has. A seed makes the same inputs again.
 
+mod passfile;
 mod pgconf;
-mod random;
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
-use pg_version::PgVersion;
-use pgtest::Installation;
-
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
-    /// What to compare
-    set: Set,
-    /// How many inputs to generate; each is judged by the server of one major, in turn
-    #[arg(long, default_value_t = 1000, value_name = "N")]
-    cases: u64,
-    /// Where the random numbers begin: the same seed makes the same inputs
-    #[arg(long, default_value_t = 1, value_name = "S")]
-    seed: u64,
-    /// How many disagreements to show
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    show: usize,
-    /// Only this major
-    #[arg(long, value_name = "MAJOR")]
-    major: Option<PgVersion>,
+/// How many inputs, and which.
+pub(crate) struct Options {
+    pub(crate) cases: usize,
+    pub(crate) seed: u64,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Set {
-    /// Files of settings, against the view pg_file_settings
-    Pgconf,
-    /// Values of settings, against SET and ALTER SYSTEM
-    PgconfValues,
-    /// Edits of files of settings, judged by the view pg_file_settings
-    PgconfEdits,
-}
-
-/// What a comparison came to.
+/// What came of it.
 #[derive(Default)]
-struct Tally {
-    compared: u64,
-    /// Differences that a rule of the comparison explains, by rule.
-    explained: std::collections::BTreeMap<&'static str, u64>,
-    disagreements: Vec<String>,
+pub(crate) struct Outcome {
+    pub(crate) compared: usize,
+    /// Each in words, with all that is needed to see it again.
+    pub(crate) disagreements: Vec<String>,
+    /// What was not compared, or differs as it may, by the rule that says so.
+    pub(crate) explained: BTreeMap<&'static str, usize>,
 }
 
-impl Tally {
+impl Outcome {
     fn explain(&mut self, rule: &'static str) {
         *self.explained.entry(rule).or_default() += 1;
     }
 }
 
-/// Exit code 0: no unexplained difference; 1: some; 2: nothing could be compared.
+/// Compares; an error is why nothing could be compared.
+type Compare = fn(&Options) -> Result<Outcome, String>;
+
+const SETS: &[(&str, Compare)] = &[
+    ("passfile", passfile::compare),
+    ("pgconf", pgconf::files::compare),
+    ("pgconf-values", pgconf::values::compare),
+    ("pgconf-edits", pgconf::edits::compare),
+];
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// What to compare
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(SETS.iter().map(|set| set.0)))]
+    set: String,
+    /// How many random inputs
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    cases: usize,
+    /// Which random inputs
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+}
+
+/// Exit code 0: all agree; 1: some do not; 2: nothing could be compared.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let installations = match pgtest::find_each_major() {
-        Ok(installations) => installations,
+    let Some((_, compare)) = SETS.iter().find(|set| set.0 == arguments.set) else {
+        eprintln!("the set {} is not there", arguments.set);
+        return ExitCode::from(2);
+    };
+    let options = Options { cases: arguments.cases, seed: arguments.seed };
+    match compare(&options) {
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
-    };
-    let installations: Vec<Installation> = installations
-        .into_iter()
-        .filter(|found| arguments.major.is_none_or(|major| major == found.version()))
-        .collect();
-    let run = match arguments.set {
-        Set::Pgconf => pgconf::files::run,
-        Set::PgconfValues => pgconf::values::run,
-        Set::PgconfEdits => pgconf::edits::run,
-    };
-    let tally = match run(&installations, arguments.cases, arguments.seed) {
-        Ok(tally) => tally,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
+        Ok(Outcome { compared, disagreements, explained }) => {
+            disagreements.iter().for_each(|text| println!("{text}"));
+            explained.iter().for_each(|(rule, count)| println!("left out: {count} {rule}"));
+            println!("agree {} of {compared}", compared - disagreements.len());
+            ExitCode::from(if compared == 0 { 2 } else { u8::from(!disagreements.is_empty()) })
         }
-    };
-    for disagreement in tally.disagreements.iter().take(arguments.show) {
-        println!("{disagreement}\n");
     }
-    for (rule, count) in &tally.explained {
-        println!("explained: {count} {rule}");
+}
+
+/// Random numbers (SplitMix64): the same for the same seed, on every machine and in every version.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
     }
-    println!("{} compared, {} disagree", tally.compared, tally.disagreements.len());
-    match (tally.compared, tally.disagreements.len()) {
-        (0, _) => ExitCode::from(2),
-        (_, 0) => ExitCode::SUCCESS,
-        _ => ExitCode::from(1),
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`, 0 for 0.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
+        usize::try_from(self.next() % end).unwrap_or_default()
+    }
+
+    /// True once in `n` times.
+    pub(crate) fn once_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    /// One of these.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub(crate) fn pick<'t, T: ?Sized>(&mut self, from: &[&'t T]) -> &'t T {
+        from[self.below(from.len())]
     }
 }

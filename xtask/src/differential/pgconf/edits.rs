@@ -2,34 +2,34 @@
 //! said what still overrides it; every other setting is what it was; untouched lines are the same
 //! bytes; and doing it again changes no byte.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, error::Error};
 
 use pg_version::PgVersion;
 use pgconf::{Catalogue, ConfFile, Configuration, EditError, Setting, Unset, Warning};
-use pgtest::Installation;
 
 use super::{
-    generate,
+    generate::{self, pick},
+    random,
     server::{Reader, Row},
 };
-use crate::differential::{Tally, random::Random};
+use crate::differential::{Options, Outcome, Random};
 
-pub(crate) fn run(
-    installations: &[Installation],
-    cases: u64,
-    seed: u64,
-) -> Result<Tally, Box<dyn std::error::Error>> {
-    let mut tally = Tally::default();
+pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, String> {
+    run(options).map_err(|error| error.to_string())
+}
+
+fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
+    let mut tally = Outcome::default();
     let mut readers = Vec::new();
-    for installation in installations {
+    for installation in &pgtest::find_each_major()? {
         let reader = Reader::start(installation)?;
         let settings = generate::settings(&reader.server)?;
         readers.push((reader, settings));
     }
-    for case in 0..cases {
-        let turn = usize::try_from(case)? % readers.len().max(1);
+    for case in 0..options.cases {
+        let turn = case % readers.len().max(1);
         let Some((reader, settings)) = readers.get_mut(turn) else { break };
-        let mut random = Random::new(seed, case);
+        let mut random = random(options, case);
         let files = generate::files(&mut random, settings);
         reader.write(&files)?;
         let Ok(before) = reader.rows() else {
@@ -100,7 +100,8 @@ pub(crate) fn run(
                 .map(|(name, bytes)| format!("{name}: {}", bytes.escape_ascii()))
                 .collect();
             tally.disagreements.push(format!(
-                "case {case} of seed {seed}, major {version}: {wrong}: {edit:?}\n  {outcome:?}\n  {}",
+                "case {case} of seed {}, major {version}: {wrong}: {edit:?}\n  {outcome:?}\n  {}",
+                options.seed,
                 shown.join("\n  ")
             ));
         }
@@ -124,17 +125,17 @@ impl Edit {
             .occurrences()
             .map(|occurrence| String::from_utf8_lossy(occurrence.name).into_owned())
             .collect();
-        let name = if there.is_empty() || random.one_in(3) {
+        let name = if there.is_empty() || random.once_in(3) {
             generate::name(random, settings)
         } else {
-            random.pick(&there).clone()
+            pick(random, &there).clone()
         };
         let setting = Catalogue::new(configuration.version()).get(&name);
         let value = generate::value(random, setting.as_ref()).replace(['\n', '\0'], "");
-        let how = if random.one_in(2) { Unset::CommentOut } else { Unset::Remove };
-        let value = (!random.one_in(5)).then_some(value);
+        let how = if random.once_in(2) { Unset::CommentOut } else { Unset::Remove };
+        let value = (!random.once_in(5)).then_some(value);
         let only_in =
-            (value.is_some() && random.one_in(3)).then(|| configuration.main_path().to_vec());
+            (value.is_some() && random.once_in(3)).then(|| configuration.main_path().to_vec());
         Self { name, value, how, only_in }
     }
 

@@ -5,36 +5,38 @@
 //! use ([`pgconf::Activation`]); only a running server can judge the value. And what the crate calls
 //! invalid the server must refuse.
 
+use std::error::Error;
+
 use pgconf::{Activation, Catalogue, FileSetting};
-use pgtest::{Error, Installation};
+use pgtest::Error as PgError;
 
 use super::{
-    generate, only_a_server_knows,
+    generate, only_a_server_knows, random,
     server::{Reader, Row},
 };
-use crate::differential::{Tally, random::Random};
+use crate::differential::{Options, Outcome};
 
-pub(crate) fn run(
-    installations: &[Installation],
-    cases: u64,
-    seed: u64,
-) -> Result<Tally, Box<dyn std::error::Error>> {
-    let mut tally = Tally::default();
+pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, String> {
+    run(options).map_err(|error| error.to_string())
+}
+
+fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
+    let mut tally = Outcome::default();
     let mut readers = Vec::new();
-    for installation in installations {
+    for installation in &pgtest::find_each_major()? {
         let reader = Reader::start(installation)?;
         let settings = generate::settings(&reader.server)?;
         readers.push((reader, settings));
     }
-    for case in 0..cases {
-        let turn = usize::try_from(case)? % readers.len().max(1);
+    for case in 0..options.cases {
+        let turn = case % readers.len().max(1);
         let Some((reader, settings)) = readers.get_mut(turn) else { break };
-        let files = generate::files(&mut Random::new(seed, case), settings);
+        let files = generate::files(&mut random(options, case), settings);
         reader.write(&files)?;
         let expected = match reader.rows() {
             Ok(rows) => rows,
             // Some checks of values end the query that shows the view: "invalid name syntax".
-            Err(Error::Sql(_)) => {
+            Err(PgError::Sql(_)) => {
                 tally.explain("files that make the view itself fail");
                 continue;
             }
@@ -56,7 +58,8 @@ pub(crate) fn run(
                 .map(|(name, bytes)| format!("{name}: {}", bytes.escape_ascii()))
                 .collect();
             tally.disagreements.push(format!(
-                "case {case} of seed {seed}, major {}: {difference}\n  {}",
+                "case {case} of seed {}, major {}: {difference}\n  {}",
+                options.seed,
                 configuration.version(),
                 shown.join("\n  ")
             ));
@@ -66,7 +69,7 @@ pub(crate) fn run(
 }
 
 fn difference(
-    tally: &mut Tally,
+    tally: &mut Outcome,
     catalogue: Catalogue,
     row: &Row,
     ours: &FileSetting<'_>,

@@ -6,7 +6,7 @@ use pg_version::PgVersion;
 use pgconf::{Catalogue, Kind, Setting};
 use pgtest::Server;
 
-use crate::differential::random::Random;
+use crate::differential::Random;
 
 /// Every setting that the generators write: those that the server has, built as the catalogue says.
 /// (A server can have more or fewer words for an enum, with its libraries.) The one that says where
@@ -66,10 +66,10 @@ pub(super) fn name(random: &mut Random, settings: &[Setting]) -> String {
         "force_parallel_mode",
     ];
     match random.below(10) {
-        0..5 => random.pick(settings).name().to_owned(),
-        5..8 => (*random.pick(&KNOWN)).to_owned(),
-        8 => random.pick(settings).name().to_ascii_uppercase(),
-        _ => (*random.pick(&OTHER)).to_owned(),
+        0..5 => pick(random, settings).name().to_owned(),
+        5..8 => (*pick(random, &KNOWN)).to_owned(),
+        8 => pick(random, settings).name().to_ascii_uppercase(),
+        _ => (*pick(random, &OTHER)).to_owned(),
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) fn name(random: &mut Random, settings: &[Setting]) -> String {
 pub(super) fn value(random: &mut Random, setting: Option<&Setting>) -> String {
     let kind = setting.map(Setting::kind);
     match kind {
-        _ if random.one_in(6) => junk(random),
+        _ if random.once_in(6) => junk(random),
         Some(Kind::Bool) => boolean(random),
         Some(Kind::Integer { min, max, .. }) => {
             let number = match random.below(8) {
@@ -123,22 +123,25 @@ pub(super) fn value(random: &mut Random, setting: Option<&Setting>) -> String {
         Some(Kind::Enum { .. }) => {
             let values: Vec<_> = setting.into_iter().flat_map(Setting::values).collect();
             match random.below(8) {
-                0 => random.pick(&values).to_uppercase(),
+                0 => pick(random, &values).to_uppercase(),
                 1 => boolean(random),
-                2 => (*random.pick(&[
-                    "debug",
-                    "info",
-                    "archive",
-                    "hot_standby",
-                    "lz4",
-                    "zstd",
-                    "on",
-                    "scram",
-                    "log",
-                ]))
+                2 => (*pick(
+                    random,
+                    &[
+                        "debug",
+                        "info",
+                        "archive",
+                        "hot_standby",
+                        "lz4",
+                        "zstd",
+                        "on",
+                        "scram",
+                        "log",
+                    ],
+                ))
                 .to_owned(),
-                3 => format!(" {}", random.pick(&values)),
-                _ => random.pick(&values).clone(),
+                3 => format!(" {}", pick(random, &values)),
+                _ => pick(random, &values).clone(),
             }
         }
         _ => string(random),
@@ -156,17 +159,20 @@ fn unit(random: &mut Random, setting: Option<&Setting>) -> &'static str {
         "m", "MIN", "k", "PB", "ns",
     ];
     match setting.and_then(Setting::unit) {
-        Some(unit) if random.one_in(3) && unit.as_str() != "8kB" => unit.as_str(),
-        None if !random.one_in(5) => "",
+        Some(unit) if random.once_in(3) && unit.as_str() != "8kB" => unit.as_str(),
+        None if !random.once_in(5) => "",
         _ => UNITS[random.below(UNITS.len())],
     }
 }
 
 fn boolean(random: &mut Random) -> String {
-    (*random.pick(&[
-        "on", "off", "true", "false", "yes", "no", "1", "0", "t", "f", "y", "n", "tr", "of", "o",
-        "ON", "On", "onn", "01", "", "2", "default",
-    ]))
+    (*pick(
+        random,
+        &[
+            "on", "off", "true", "false", "yes", "no", "1", "0", "t", "f", "y", "n", "tr", "of",
+            "o", "ON", "On", "onn", "01", "", "2", "default",
+        ],
+    ))
     .to_owned()
 }
 
@@ -221,7 +227,7 @@ fn string(random: &mut Random) -> String {
         0 => "x".repeat(random.below(140)),
         1 => format!("{}é", "x".repeat(60 + random.below(4))),
         2 => junk(random),
-        _ => (*random.pick(&STRINGS)).to_owned(),
+        _ => (*pick(random, &STRINGS)).to_owned(),
     }
 }
 
@@ -230,7 +236,7 @@ fn junk(random: &mut Random) -> String {
         "a", "1", "0x", ".", "-", "+", " ", "\t", "\r", "e", "E5", "kB", "'", "\\", "\"", "#", "=",
         "é", "\u{a0}", "\u{b}", "\u{c}", "\u{1}", "\u{7f}", ",", ";", "/", ":", "_", "inf", "nan",
     ];
-    (0..random.below(6)).map(|_| *random.pick(&PIECES)).collect()
+    (0..random.below(6)).map(|_| *pick(random, &PIECES)).collect()
 }
 
 /// A line of a file.
@@ -239,8 +245,8 @@ fn line(random: &mut Random, settings: &[Setting]) -> Vec<u8> {
     let version = settings.first().map_or(PgVersion::NEWEST, Setting::version);
     let setting = Catalogue::new(version).get(&name);
     let value = value(random, setting.as_ref());
-    let blank = *random.pick(&["", "", "", " ", "\t", "  "]);
-    let equals = *random.pick(&[" = ", " = ", " = ", "=", " ", "\t", "", " == ", "\u{c}= "]);
+    let blank = *pick(random, &["", "", "", " ", "\t", "  "]);
+    let equals = *pick(random, &[" = ", " = ", " = ", "=", " ", "\t", "", " == ", "\u{c}= "]);
     let value = match random.below(9) {
         0..3 => value,
         3 => format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'")),
@@ -248,7 +254,7 @@ fn line(random: &mut Random, settings: &[Setting]) -> Vec<u8> {
         5 => format!("'{value}"),
         _ => format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''")),
     };
-    let tail = *random.pick(&["", "", "", "", " ", " # c", "# c", "\r", " x", " 'x'", ";", "\0"]);
+    let tail = *pick(random, &["", "", "", "", " ", " # c", "# c", "\r", " x", " 'x'", ";", "\0"]);
     format!("{blank}{name}{equals}{value}{tail}").into_bytes()
 }
 
@@ -276,14 +282,14 @@ pub(super) fn files(random: &mut Random, settings: &[Setting]) -> Vec<(String, V
         "case/empty/",
     ];
     let mut files = vec![("postgresql.conf".to_owned(), file(random, settings, 0))];
-    if random.one_in(2) {
+    if random.once_in(2) {
         for name in INCLUDED {
-            if random.one_in(2) {
+            if random.once_in(2) {
                 files.push((name.to_owned(), file(random, settings, 1)));
             }
         }
     }
-    if random.one_in(4) {
+    if random.once_in(4) {
         files.push(("postgresql.auto.conf".to_owned(), file(random, settings, 2)));
     }
     files
@@ -321,17 +327,17 @@ fn file(random: &mut Random, settings: &[Setting], depth: usize) -> Vec<u8> {
     let count = random.below([9, 4, 3][depth.min(2)]) + 1;
     for index in 0..count {
         let line = match random.below(8) {
-            0 => random.pick(&OTHER).as_bytes().to_vec(),
-            1 if random.one_in(2) => random.pick(&INCLUDES).as_bytes().to_vec(),
+            0 => pick(random, &OTHER).as_bytes().to_vec(),
+            1 if random.once_in(2) => pick(random, &INCLUDES).as_bytes().to_vec(),
             _ => sane(random, settings),
         };
         bytes.extend(line);
-        if index + 1 < count || !random.one_in(4) {
-            bytes.extend_from_slice(if random.one_in(9) { b"\r\n" } else { b"\n" });
+        if index + 1 < count || !random.once_in(4) {
+            bytes.extend_from_slice(if random.once_in(9) { b"\r\n" } else { b"\n" });
         }
     }
     // Bytes go wrong.
-    if random.one_in(5) && !bytes.is_empty() {
+    if random.once_in(5) && !bytes.is_empty() {
         for _ in 0..=random.below(3) {
             let at = random.below(bytes.len());
             let byte = random.next().to_le_bytes()[0];
@@ -350,13 +356,13 @@ fn file(random: &mut Random, settings: &[Setting], depth: usize) -> Vec<u8> {
 
 /// Mostly lines that can be read: one that cannot hides the rest of the file.
 fn sane(random: &mut Random, settings: &[Setting]) -> Vec<u8> {
-    if random.one_in(8) {
+    if random.once_in(8) {
         return line(random, settings);
     }
     let name = loop {
         let name = name(random, settings);
         let taken = Catalogue::new(settings[0].version()).takes(&name);
-        if (taken || random.one_in(20)) && name.split('.').count() < 3 {
+        if (taken || random.once_in(20)) && name.split('.').count() < 3 {
             break name;
         }
     };
@@ -367,4 +373,9 @@ fn sane(random: &mut Random, settings: &[Setting]) -> Vec<u8> {
         Ok(_) => file.to_bytes().trim_ascii_end().to_vec(),
         Err(_) => format!("{name} = 'x'").into_bytes(),
     }
+}
+
+/// One of these; there has to be one.
+pub(super) fn pick<'a, T>(random: &mut Random, from: &'a [T]) -> &'a T {
+    &from[random.below(from.len())]
 }

@@ -6,6 +6,8 @@ mod generate;
 mod server;
 pub(super) mod values;
 
+use super::{Options, Random};
+
 /// Settings whose values only a running server can judge: its time zones, locales, roles, tables,
 /// its stack, what it was built with, and what other settings are at that moment.
 const ONLY_A_SERVER_KNOWS: [&str; 29] = [
@@ -42,4 +44,11 @@ const ONLY_A_SERVER_KNOWS: [&str; 29] = [
 
 fn only_a_server_knows(name: &str) -> bool {
     ONLY_A_SERVER_KNOWS.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// The random numbers of one case, so that it can be made again alone.
+fn random(options: &Options, case: usize) -> Random {
+    let mut random = Random::new(options.seed);
+    let start = random.next() ^ u64::try_from(case).unwrap_or_default();
+    Random::new(start.wrapping_mul(0x2545_f491_4f6c_dd1d))
 }

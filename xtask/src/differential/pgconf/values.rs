@@ -1,30 +1,35 @@
 //! Values against what `SET` (for settings that a session can change) and `ALTER SYSTEM` (for the
 //! others) say.
 
+use std::error::Error;
+
 use pgconf::{Context, Setting};
-use pgtest::{Error, Installation, Server, Session, SqlError};
+use pgtest::{Error as PgError, Server, Session, SqlError};
 
-use super::{generate, only_a_server_knows};
-use crate::differential::{Tally, random::Random};
+use super::{
+    generate::{self, pick},
+    only_a_server_knows, random,
+};
+use crate::differential::{Options, Outcome};
 
-pub(crate) fn run(
-    installations: &[Installation],
-    cases: u64,
-    seed: u64,
-) -> Result<Tally, Box<dyn std::error::Error>> {
-    let mut tally = Tally::default();
+pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, String> {
+    run(options).map_err(|error| error.to_string())
+}
+
+fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
+    let mut tally = Outcome::default();
     let mut servers = Vec::new();
-    for installation in installations {
+    for installation in &pgtest::find_each_major()? {
         let server =
             Server::builder(installation).initdb_args(["--encoding=UTF8", "--locale=C"]).start()?;
         let session = server.session()?;
         servers.push((generate::settings(&server)?, session, server));
     }
-    for case in 0..cases {
-        let turn = usize::try_from(case)? % servers.len().max(1);
+    for case in 0..options.cases {
+        let turn = case % servers.len().max(1);
         let Some((settings, session, server)) = servers.get_mut(turn) else { break };
-        let mut random = Random::new(seed, case);
-        let setting = *random.pick(settings);
+        let mut random = random(options, case);
+        let setting = *pick(&mut random, settings);
         let value = generate::value(&mut random, Some(&setting));
         if only_a_server_knows(setting.name()) || value.contains(['\n', '\0']) {
             tally.explain("values that only a running server can judge");
@@ -45,7 +50,8 @@ pub(crate) fn run(
         tally.compared += 1;
         if expected != got {
             tally.disagreements.push(format!(
-                "case {case} of seed {seed}, major {}: {} = {value:?}\n  expected {expected}\n  got      {got}",
+                "case {case} of seed {}, major {}: {} = {value:?}\n  expected {expected}\n  got      {got}",
+                options.seed,
                 server.version(),
                 setting.name(),
             ));
@@ -78,7 +84,7 @@ fn ours(setting: &Setting, value: &str, shown: bool) -> String {
     }
 }
 
-fn in_session(session: &mut Session, setting: &Setting, value: &str) -> Result<String, Error> {
+fn in_session(session: &mut Session, setting: &Setting, value: &str) -> Result<String, PgError> {
     let name = setting.name();
     if matches!(name, "transaction_isolation" | "transaction_read_only" | "transaction_deferrable")
     {
@@ -106,7 +112,7 @@ fn in_session(session: &mut Session, setting: &Setting, value: &str) -> Result<S
             let canonical = hex(2).unwrap_or_else(|| shown.clone());
             Ok(format!("ok {canonical} {shown}"))
         }
-        Err(Error::Sql(error)) => {
+        Err(PgError::Sql(error)) => {
             session.query("ROLLBACK")?;
             Ok(refused(&error))
         }
@@ -114,14 +120,14 @@ fn in_session(session: &mut Session, setting: &Setting, value: &str) -> Result<S
     }
 }
 
-fn in_system(session: &mut Session, setting: &Setting, value: &str) -> Result<String, Error> {
+fn in_system(session: &mut Session, setting: &Setting, value: &str) -> Result<String, PgError> {
     let name = setting.name();
     match session.query(&format!("ALTER SYSTEM SET \"{name}\" = {}", literal(value))) {
         Ok(_) => {
             session.query(&format!("ALTER SYSTEM RESET \"{name}\""))?;
             Ok("ok".to_owned())
         }
-        Err(Error::Sql(error)) => Ok(refused(&error)),
+        Err(PgError::Sql(error)) => Ok(refused(&error)),
         Err(error) => Err(error),
     }
 }
