@@ -81,7 +81,7 @@ impl InvalidValue {
         Self { detail, ..Self::new(message) }
     }
 
-    fn with_hint(self, hint: Option<String>) -> Self {
+    pub(super) fn with_hint(self, hint: Option<String>) -> Self {
         Self { hint, ..self }
     }
 
@@ -219,6 +219,10 @@ fn check_real(
     if value < min || value > max {
         let bounds = [number::percent_g(min), number::percent_g(max)];
         return Err(out_of_bounds(setting, &number::percent_g(value), unit, &bounds));
+    }
+    if let Some(shown) = hooks::shown_real(setting) {
+        let shown = shown.as_bytes().to_vec();
+        return Ok(Checked { value: Value::Real(value), canonical: shown.clone(), show: shown });
     }
     let show = match unit {
         Some(unit) if value > 0.0 => {

@@ -351,8 +351,8 @@ impl Setting {
         }
     }
 
-    /// Whether the server refuses it in a file (flag `GUC_DISALLOW_IN_FILE`): it only says how the
-    /// server was built, or is a matter of one transaction.
+    /// Whether no file should set it: the server refuses it there, or it is a matter of one
+    /// transaction (flag `GUC_DISALLOW_IN_FILE`, which the server itself heeds in `ALTER SYSTEM`).
     #[must_use]
     pub fn is_refused_in_file(&self) -> bool {
         matches!(self.context, Context::Internal)
