@@ -1,6 +1,6 @@
 //! The documents: the bytes of a file, its lines, and what a server makes of them.
 
-use alloc::{borrow::Cow, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use textfile::{Document, Files, MemoryFiles, TooLarge};
 
@@ -65,6 +65,13 @@ macro_rules! document {
             #[must_use]
             pub fn line(&self, number: u32, version: PgVersion) -> Option<Line<'_>> {
                 self.lines(version).find(|line| line.number() == number)
+            }
+        }
+
+        /// The file as text, with U+FFFD for what is not UTF-8.
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
             }
         }
 

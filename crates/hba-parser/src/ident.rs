@@ -12,7 +12,7 @@ use crate::{
     patterns::Patterns,
     record::{Problem, Report, Shown},
     regex::Regex,
-    rules::{Entry, LineReport, log_entry},
+    rules::{Entry, LineReport, UserKind, log_entry},
     text::{Text, text},
     tokenize::{LineData, Tokenized, short, tokenize},
 };
@@ -212,6 +212,15 @@ impl Mappings {
         MapDecision::Denied
     }
 
+    /// Each line that is not empty, and the mapping that it is.
+    pub(crate) fn line_states(&self) -> impl Iterator<Item = (Location, Option<Mapping<'_>>)> {
+        self.entries.iter().map(|entry| {
+            let line = &self.tokens.lines[entry.line as usize];
+            let location = Location { file: line.file, line: line.number, span: line.span };
+            (location, entry.rule.map(|index| Mapping { mappings: self, index }))
+        })
+    }
+
     fn regex(&self, token: u32) -> Option<&Regex> {
         self.patterns.get(self.tokens.token(token).regex?)
     }
@@ -344,9 +353,27 @@ impl<'a> Mapping<'a> {
     /// Whether any role is allowed: from 16 on the database user `all` without quotes means that.
     #[must_use]
     pub fn allows_every_role(&self) -> bool {
-        self.mappings.server.version >= PgVersion::V16
-            && !self.mappings.tokens.token(self.data().database_user).quoted
-            && self.database_user() == b"all"
+        matches!(self.role_kind(), UserKind::All)
+    }
+
+    /// Which roles are meant: from 16 on `all`, `+role` and expressions are special, as they are in
+    /// pg_hba.conf.
+    #[must_use]
+    pub fn role_kind(&self) -> UserKind<'a> {
+        let token = self.data().database_user;
+        let text = self.database_user();
+        let special = self.mappings.server.version >= PgVersion::V16;
+        if special && !self.mappings.tokens.token(token).quoted {
+            match text {
+                b"all" => return UserKind::All,
+                [b'+', role @ ..] => return UserKind::Member(role),
+                _ => {}
+            }
+        }
+        match self.mappings.regex(token) {
+            Some(regex) => UserKind::Regex(regex),
+            None => UserKind::Name(text),
+        }
     }
 
     /// `check_ident_usermap`
@@ -356,42 +383,32 @@ impl<'a> Mapping<'a> {
         role: &[u8],
         roles: &dyn Roles,
     ) -> Result<bool, MapFailure> {
-        let data = self.data();
-        let wanted = self.database_user();
-        let special = self.mappings.server.version >= PgVersion::V16;
-        let quoted = self.mappings.tokens.token(data.database_user).quoted;
-        let member = special && !quoted && wanted.starts_with(b"+");
-        let wanted_regex = self.mappings.regex(data.database_user);
-        if let Some(regex) = self.mappings.regex(data.system_user) {
+        let wanted = self.role_kind();
+        if let Some(regex) = self.mappings.regex(self.data().system_user) {
             let captures = match regex.captures(system_user) {
                 Ok(Some(captures)) => captures,
                 Ok(None) => return Ok(false),
                 Err(_) => return Err(MapFailure),
             };
-            if !member
-                && wanted_regex.is_none()
-                && let Some(place) = wanted.windows(2).position(|pair| pair == b"\\1")
+            // `all` has no `\1`, and what has another meaning is not looked into.
+            if let UserKind::Name(name) = wanted
+                && let Some(place) = name.windows(2).position(|pair| pair == b"\\1")
             {
                 let Some(Some(captured)) = captures.get(1).cloned() else {
                     return Err(MapFailure);
                 };
-                let name =
-                    [&wanted[..place], &system_user[captured], &wanted[place + 2..]].concat();
+                let name = [&name[..place], &system_user[captured], &name[place + 2..]].concat();
                 return Ok(name == role);
             }
         } else if self.system_user() != system_user {
             return Ok(false);
         }
-        if member {
-            return Ok(roles.is_member(role, &wanted[1..]));
-        }
-        if special && !quoted && wanted == b"all" {
-            return Ok(true);
-        }
-        match wanted_regex {
-            Some(regex) => Ok(regex.is_match(role).unwrap_or(false)),
-            None => Ok(wanted == role),
-        }
+        Ok(match wanted {
+            UserKind::All => true,
+            UserKind::Member(group) => roles.is_member(role, group),
+            UserKind::Regex(regex) => regex.is_match(role).unwrap_or(false),
+            UserKind::Name(name) => name == role,
+        })
     }
 }
 

@@ -234,6 +234,15 @@ impl Rules {
         log
     }
 
+    /// Each line that is not empty, and the rule that it is.
+    pub(crate) fn line_states(&self) -> impl Iterator<Item = (Location, Option<Rule<'_>>)> {
+        self.entries.iter().map(|entry| {
+            let line = &self.tokens.lines[entry.line as usize];
+            let location = Location { file: line.file, line: line.number, span: line.span };
+            (location, entry.rule.map(|index| Rule { rules: self, index }))
+        })
+    }
+
     pub(crate) fn regex(&self, token: u32) -> Option<&Regex> {
         self.patterns.get(self.tokens.token(token).regex?)
     }
@@ -311,7 +320,7 @@ impl<'a> Rule<'a> {
     }
 
     /// The databases it is for: any of them.
-    pub fn databases(&self) -> impl ExactSizeIterator<Item = Database<'a>> + Clone + 'a {
+    pub fn databases(&self) -> impl ExactSizeIterator<Item = Database<'a>> + Clone + use<'a> {
         let rules = self.rules;
         let (start, end) = self.data().databases;
         (start as usize..end as usize)
@@ -319,7 +328,7 @@ impl<'a> Rule<'a> {
     }
 
     /// The users it is for: any of them.
-    pub fn users(&self) -> impl ExactSizeIterator<Item = User<'a>> + Clone + 'a {
+    pub fn users(&self) -> impl ExactSizeIterator<Item = User<'a>> + Clone + use<'a> {
         let rules = self.rules;
         let (start, end) = self.data().users;
         (start as usize..end as usize).map(move |token| User(Name { rules, token: short(token) }))

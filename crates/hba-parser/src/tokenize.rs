@@ -1,6 +1,6 @@
 //! From files to tokenised lines: `tokenize_auth_file`, with all that it includes.
 
-use alloc::{collections::BTreeMap, string::ToString as _, vec, vec::Vec};
+use alloc::{collections::BTreeMap, rc::Rc, string::ToString as _, vec, vec::Vec};
 use core::ops::Range;
 
 use pg_version::PgVersion;
@@ -118,11 +118,14 @@ struct Tokenizer<'s> {
     server: &'s Server,
     disk: &'s dyn Files,
     /// Files that were opened before
-    known: BTreeMap<Vec<u8>, (FileId, Result<alloc::rc::Rc<[u8]>, FileError>)>,
+    known: BTreeMap<Vec<u8>, Opened>,
     /// The lines being read, outermost first
     context: Vec<(FileId, u32)>,
     opened: u32,
 }
+
+/// A file that was opened, and what reading it brought: a folder can be opened, too.
+type Opened = (FileId, Result<Rc<[u8]>, FileError>);
 
 /// What went wrong in a line, as the view shows it.
 type LineError = Option<Text>;
@@ -298,13 +301,7 @@ impl Tokenizer<'_> {
     }
 
     /// Tokenises a file that was opened. A folder can be opened, too, but not read.
-    fn read(
-        &mut self,
-        (file, content): (FileId, Result<alloc::rc::Rc<[u8]>, FileError>),
-        span: Span,
-        depth: u32,
-        error: &mut LineError,
-    ) {
+    fn read(&mut self, (file, content): Opened, span: Span, depth: u32, error: &mut LineError) {
         match content {
             Ok(bytes) => self.file(file, &bytes, depth),
             Err(failed) => {
@@ -331,7 +328,7 @@ impl Tokenizer<'_> {
         at: Option<&[u8]>,
         span: Span,
         depth: u32,
-    ) -> Result<(FileId, Result<alloc::rc::Rc<[u8]>, FileError>), OpenError> {
+    ) -> Result<Opened, OpenError> {
         if self.new_messages() && depth > MAX_DEPTH {
             let message =
                 text!("could not open file \"", path, "\": maximum nesting depth exceeded");
@@ -349,7 +346,7 @@ impl Tokenizer<'_> {
         let disk = self.disk;
         let files = &mut self.out.files;
         let (file, content) = self.known.entry(path.to_vec()).or_insert_with(|| {
-            let content = disk.read(path).map(alloc::rc::Rc::from);
+            let content = disk.read(path).map(Rc::from);
             let file = FileId(short(files.len()));
             files.push(path.into());
             (file, content)

@@ -185,11 +185,10 @@ fn log_lines(log: &[LogEntry]) -> Vec<Value> {
     lines
 }
 
-fn compare(
-    case: &Value,
-    main: &str,
-    read: fn(&[u8], &str, &Server, &MemoryFiles) -> (Verdict, Vec<Value>, Vec<LogEntry>),
-) -> Result<Vec<Comparison>, String> {
+/// What we make of a file: the verdict, the view's rows, the log.
+type Read = fn(&[u8], &str, &Server, &MemoryFiles) -> (Verdict, Vec<Value>, Vec<LogEntry>);
+
+fn compare(case: &Value, main: &str, read: Read) -> Result<Vec<Comparison>, String> {
     let (files, content) = files(case, main)?;
     let path = format!("{FOLDER}/{main}");
     let mut comparisons = Vec::new();
@@ -270,9 +269,18 @@ pub(super) fn hba_decisions(case: &Value) -> Result<Vec<Comparison>, String> {
         for key in keys(result)? {
             let rules = HbaDocument::parse(content.clone()).interpret(&server(&key)?);
             let got = if rules.verdict().is_loaded() {
+                let compiled =
+                    HbaDocument::parse(content.clone()).interpret(&server(&key)?).compile();
                 let mut matched = Vec::new();
                 for conn in case["conns"].as_array().ok_or("a case without conns")? {
                     let decided = decided(&rules, conn, &roles, &network)?;
+                    let (database, user) = names(conn)?;
+                    let asked = connection(conn, &database, &user)?;
+                    let line = compiled.decide(&asked, &roles, &network).map(|rule| rule.line());
+                    let slow = rules.decide(&asked, &roles, &network).rule.map(|rule| rule.line());
+                    if line != slow {
+                        return Err(format!("compiled {line:?}, one by one {slow:?}: {conn}"));
+                    }
                     matched.push(decided);
                 }
                 Value::from(matched).to_string()
