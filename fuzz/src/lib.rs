@@ -1,1 +1,33 @@
 //! The fuzz targets, as functions that also run on the checked-in corpus.
+
+pub mod passfile;
+
+/// A target: takes any bytes, panics if it finds something wrong.
+pub type Target = fn(&[u8]);
+
+/// Every target, by the name of its corpus.
+pub const TARGETS: &[(&str, Target)] =
+    &[("passfile_edit", passfile::edit), ("passfile_lookup", passfile::lookup)];
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn corpus() {
+        for (name, target) in TARGETS {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+            let mut inputs = 0;
+            for entry in fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                println!("{}", path.display());
+                target(&fs::read(path).unwrap());
+                inputs += 1;
+            }
+            assert!(inputs > 0, "{} is empty", folder.display());
+            target(b"");
+        }
+    }
+}

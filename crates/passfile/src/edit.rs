@@ -78,14 +78,16 @@ impl PassFile {
     /// [`EditError`]; the file is as it was.
     pub fn set(&mut self, entry: &NewEntry<'_>) -> Result<Change, EditError> {
         entry.to_line()?;
-        let seen = raw_lines(&self.document).all(|raw| raw.seen);
-        if !seen {
+        let before = self.document.byte_len();
+        if raw_lines(&self.document).any(|raw| !raw.seen) {
             self.end_last_line()?;
         }
+        let seen = self.document.byte_len() == before;
         let (first, equal) = self.standing(entry);
         let Some(first) = first else {
             return Ok(Change::Added { line: self.push(entry)? });
         };
+        let count = self.line_count();
         let change = match equal.first() {
             Some(&line) if line == first && seen && self.says(line, entry) => {
                 Change::Unchanged { line }
@@ -99,9 +101,11 @@ impl PassFile {
                 Change::Added { line: first }
             }
         };
-        let moved = usize::from(matches!(change, Change::Added { .. }));
+        let edited = self.line_count();
+        // By now they stand one line further down, or further up: a replaced line takes those with it
+        // that libpq reads as one with it.
         for line in equal.iter().rev().filter(|line| **line != first) {
-            self.remove(line + moved)?;
+            self.remove(line + edited - count)?;
         }
         Ok(change)
     }

@@ -159,6 +159,8 @@ pub struct Stored {
     path: PathBuf,
     /// The file as it was read; `None` if there was none.
     snapshot: Option<Snapshot>,
+    /// Whose a new file becomes: user and group.
+    owner: Option<(u32, u32)>,
 }
 
 impl Stored {
@@ -171,7 +173,7 @@ impl Stored {
         let snapshot = Snapshot::read(&path)?;
         let file = PassFile::parse(snapshot.bytes())
             .map_err(|source| StoreError::TooLarge { path: path.clone(), source })?;
-        Ok(Self { file, path, snapshot: Some(snapshot) })
+        Ok(Self { file, path, snapshot: Some(snapshot), owner: None })
     }
 
     /// Opens a file, or begins one where there is none; [`Stored::save`] then creates it.
@@ -183,10 +185,18 @@ impl Stored {
         // A link to nothing is something: what would be created is not where the name says.
         match path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Ok(Self { file: PassFile::new(), path, snapshot: None })
+                Ok(Self { file: PassFile::new(), path, snapshot: None, owner: None })
             }
             _ => Self::open(path),
         }
+    }
+
+    /// Gives a new file to this user and group, by their numbers: a server's password file belongs
+    /// to the account that the server runs as. Only root can. An existing file keeps its owner.
+    #[must_use]
+    pub fn owned_by(mut self, uid: u32, gid: u32) -> Self {
+        self.owner = Some((uid, gid));
+        self
     }
 
     /// The file's name, as it was given.
@@ -214,7 +224,8 @@ impl Stored {
     pub fn save(&mut self) -> Result<bool, StoreError> {
         let bytes = self.file.to_bytes();
         let Some(snapshot) = &self.snapshot else {
-            textfile::fs::create(&self.path, &bytes, None)?;
+            let access = self.owner.map(|(uid, gid)| Access { mode: 0o600, uid, gid });
+            textfile::fs::create(&self.path, &bytes, access)?;
             self.snapshot = Some(Snapshot::read(&self.path)?);
             return Ok(true);
         };

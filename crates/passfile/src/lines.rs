@@ -49,13 +49,17 @@ impl Deref for Text<'_> {
 
 /// The lines of a document as libpq sees them.
 pub(crate) fn raw_lines(document: &Document) -> RawLines<'_, impl Iterator<Item = &[u8]>> {
-    RawLines { lines: document.lines().map(Line::bytes), next: 0, room: Room::new() }
+    // Searched for once, not in each line; where it cannot be told, each line tells.
+    let may_have_nul = document.as_bytes().is_none_or(|bytes| memchr::memchr(0, bytes).is_some());
+    let lines = document.lines().map(Line::bytes);
+    RawLines { lines, next: 0, room: Room::new(), may_have_nul }
 }
 
 pub(crate) struct RawLines<'a, I: Iterator<Item = &'a [u8]>> {
     lines: I,
     next: usize,
     room: Room,
+    may_have_nul: bool,
 }
 
 impl<'a, I: Iterator<Item = &'a [u8]>> Iterator for RawLines<'a, I> {
@@ -66,7 +70,8 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Iterator for RawLines<'a, I> {
         let line = self.lines.next()?;
         let first = self.next;
         self.next += 1;
-        if self.room.is_enough_for(line) && memchr::memchr(0, line).is_none() {
+        let plain = !self.may_have_nul || memchr::memchr(0, line).is_none();
+        if plain && self.room.is_enough_for(line) {
             return Some(RawLine { first, last: first, text: Text::Lent(line), seen: true });
         }
         self.read_piecewise(line, first)

@@ -9,7 +9,7 @@ use std::{
 use crate::{Libpq, PgVersion};
 
 /// What of a process's surroundings says where its password file is. Passed in: this crate reads
-/// none of it by itself, unless [`Surroundings::of_process`] (feature `env`) is asked to.
+/// none of it by itself, unless `Surroundings::of_process` (feature `env`) is asked to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// The environment variable `PGPASSFILE`. Set and empty is the same as not set.

@@ -261,6 +261,28 @@ fn a_new_file_is_0600() {
     assert_eq!(names(folder.path()), [path]);
 }
 
+#[test]
+fn a_new_file_is_given_to_its_owner() {
+    if !geteuid().is_root() {
+        // Nobody else can give files away; that it is refused is what is left to see.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pgpass");
+        let stored = Stored::open_or_new(&path).unwrap();
+        assert!(stored.owned_by(0, 0).save().is_err());
+        assert_eq!(names(folder.path()), [""; 0].map(PathBuf::from));
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pgpass");
+    let mut stored = Stored::open_or_new(&path).unwrap().owned_by(OTHER, OTHER - 1);
+    stored.file.push(&NewEntry::new("pw")).unwrap();
+    stored.save().unwrap();
+    stored.file.push(&NewEntry::new("pw2")).unwrap();
+    stored.save().unwrap();
+    let metadata = fs::metadata(&path).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid(), mode(&path)), (OTHER, OTHER - 1, 0o600));
+}
+
 /// The umask is the process's: this is checked in one of its own.
 #[test]
 fn a_new_file_is_0600_whatever_the_umask() {

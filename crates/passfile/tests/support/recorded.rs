@@ -12,6 +12,7 @@ use std::{
     os::unix::{
         ffi::OsStringExt as _,
         fs::{PermissionsExt as _, chown, symlink},
+        net::UnixListener,
     },
     path::Path,
 };
@@ -113,6 +114,8 @@ impl Folder {
                     .map_err(|error| error.to_string())?;
                 fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(text)?;
             }
+            "socket" => drop(UnixListener::bind(&path).map_err(text)?),
+            "loop" => symlink(&path, &path).map_err(text)?,
             "missing" => {}
             other => return Err(format!("no file can be of the kind {other}")),
         }
