@@ -1,13 +1,21 @@
 //! The fuzz targets, as functions that also run on the checked-in corpus.
 
 pub mod passfile;
+pub mod scram;
 
 /// A target: takes any bytes, panics if it finds something wrong.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: &[(&str, Target)] =
-    &[("passfile_edit", passfile::edit), ("passfile_lookup", passfile::lookup)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("passfile_edit", passfile::edit),
+    ("passfile_lookup", passfile::lookup),
+    ("scram_certificate", scram::certificate),
+    ("scram_client", scram::client),
+    ("scram_saslprep", scram::prepare),
+    ("scram_secret", scram::secret),
+    ("scram_server", scram::server),
+];
 
 #[cfg(test)]
 mod tests {
