@@ -1,6 +1,7 @@
 //! Automation of the workspace: `cargo xtask --help`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
+mod catalogue;
 mod differential;
 mod pg;
 mod replay;
@@ -20,6 +21,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write the facts about every setting that the crate pgconf embeds.
+    Catalogue(catalogue::Arguments),
     /// Get or show the PostgreSQL servers that tests run on.
     #[command(subcommand)]
     Pg(pg::Command),
@@ -42,6 +45,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Catalogue(arguments) => catalogue::run(&arguments),
         Command::Pg(command) => pg::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Differential(arguments) => differential::run(&arguments),

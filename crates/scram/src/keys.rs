@@ -174,8 +174,12 @@ impl StoredKey {
 }
 
 impl ServerKey {
-    /// `HMAC(ServerKey, AuthMessage)`
-    pub(crate) fn signature(&self, auth_message: &[&[u8]]) -> Zeroizing<Bytes> {
+    /// What a server signs an exchange with: `HMAC(ServerKey, AuthMessage)`.
+    ///
+    /// The parts of the message are signed one after the other: the client's first message
+    /// without header, the server's first, the client's last without proof, with commas between.
+    #[must_use]
+    pub fn signature(&self, auth_message: &[&[u8]]) -> Zeroizing<[u8; KEY_LEN]> {
         hmac(&self.0, auth_message)
     }
 }

@@ -2,6 +2,9 @@
 
 mod openssl;
 mod reason;
+mod rfc5280;
+mod subtree;
+mod webpki;
 
 use time::OffsetDateTime;
 
@@ -26,6 +29,13 @@ pub enum Verifier {
     /// What servers and libpq do: OpenSSL's own way of building a path, which finds fewer paths
     /// than RFC 5280 allows and looks at extensions that others pass over.
     OpenSsl(OpenSsl),
+    /// rustls-webpki, as rustls and so PGD's Connection Manager use it. It passes over the validity,
+    /// the usages and the constraints of trusted certificates, and over `keyUsage` everywhere: its
+    /// yes says nothing about a server's.
+    WebPki,
+    /// RFC 5280, strictly read: everything that the standard demands, of roots too, and whatever
+    /// path there is. Its no says nothing about a server's.
+    Rfc5280,
 }
 
 impl Verifier {
@@ -123,6 +133,8 @@ impl<'a> Check<'a> {
     pub fn run(&self) -> Result<Path, Rejection> {
         match self.verifier {
             Verifier::OpenSsl(model) => model.verify(self),
+            Verifier::WebPki => webpki::verify(self),
+            Verifier::Rfc5280 => rfc5280::verify(self),
         }
     }
 }

@@ -263,6 +263,7 @@ impl Reason {
             | Self::SelfSigned
             | Self::SelfSignedInChain
             | Self::ChainTooLong
+            | Self::MalformedExtension(_)
             | Self::NotAnAuthority
             | Self::KeyCertSignMissing
             | Self::PathLength { .. }
@@ -282,7 +283,6 @@ impl Reason {
             Self::TooManyNames => "internal error",
             Self::NoCertificate
             | Self::UnknownCriticalExtension(_)
-            | Self::MalformedExtension(_)
             | Self::ProxyCertificate
             | Self::NameNotPermitted(_)
             | Self::NameExcluded(_)

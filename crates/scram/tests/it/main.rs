@@ -4,6 +4,8 @@
 mod channel;
 mod client;
 mod common;
+mod fake_server;
+mod recompute;
 mod saslprep;
 mod secrets;
 mod server;

@@ -25,6 +25,21 @@ const SUPPORTED: [&[u8]; 15] = [
     oid::INHIBIT_ANY_POLICY,
 ];
 
+/// Extensions that are read when a certificate is, and must be sound.
+const READ: [&[u8]; 11] = [
+    oid::BASIC_CONSTRAINTS,
+    oid::PROXY_CERT_INFO,
+    oid::KEY_USAGE,
+    oid::EXTENDED_KEY_USAGE,
+    oid::NETSCAPE_CERT_TYPE,
+    oid::SUBJECT_KEY_ID,
+    oid::AUTHORITY_KEY_ID,
+    oid::SUBJECT_ALT_NAME,
+    oid::ISSUER_ALT_NAME,
+    oid::NAME_CONSTRAINTS,
+    oid::CRL_DISTRIBUTION_POINTS,
+];
+
 const SSL_CLIENT: u8 = 0x80;
 const SSL_SERVER: u8 = 0x40;
 const SSL_CA: u8 = 0x04;
@@ -63,7 +78,7 @@ impl Flags {
             .basic_constraints
             .is_some_and(|read| !read.ca && read.path_len.is_some_and(|length| length != 0));
         let invalid = extensions.malformed.is_some()
-            || extensions.duplicate.is_some()
+            || stands_twice(certificate)
             || length_without_ca
             || (proxy && (certificate.is_authority() || extensions.subject_alt_names.is_some()))
             || (release >= OpenSslRelease::V3_0
@@ -157,6 +172,13 @@ impl Flags {
         }
         Ok(())
     }
+}
+
+/// Whether an extension that OpenSSL reads itself stands there twice.
+fn stands_twice(certificate: &Certificate) -> bool {
+    let present = &certificate.extensions().present;
+    certificate.extensions().duplicate.is_some()
+        && READ.iter().any(|oid| present.iter().filter(|found| found.oid == *oid).count() > 1)
 }
 
 /// `ku_reject`: there is a `keyUsage`, and it has none of these bits.

@@ -55,6 +55,16 @@ impl Context<'_> {
     fn time(&self) -> OffsetDateTime {
         self.check.time
     }
+
+    /// `x509_check_cert_time`: unlike RFC 5280, OpenSSL takes the last second for over
+    /// (`X509_cmp_time` never says "equal").
+    fn is_over(&self, last: OffsetDateTime) -> bool {
+        self.time().unix_timestamp() >= last.unix_timestamp()
+    }
+
+    fn is_before(&self, first: OffsetDateTime) -> bool {
+        self.time().unix_timestamp() < first.unix_timestamp()
+    }
 }
 
 impl OpenSsl {
@@ -149,10 +159,9 @@ fn judge_signatures(context: &Context<'_>, chain: &[Certificate]) -> Result<(), 
 
 fn judge_time(context: &Context<'_>, certificate: &Certificate) -> Result<(), Rejection> {
     let validity = certificate.validity();
-    let time = context.time();
-    let reason = if time.unix_timestamp() < validity.not_before.unix_timestamp() {
+    let reason = if context.is_before(validity.not_before) {
         Reason::NotYetValid { not_before: validity.not_before }
-    } else if time.unix_timestamp() > validity.not_after.unix_timestamp() {
+    } else if context.is_over(validity.not_after) {
         Reason::Expired { not_after: validity.not_after }
     } else {
         return Ok(());

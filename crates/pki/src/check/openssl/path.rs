@@ -127,7 +127,9 @@ impl Search<'_> {
         let mut best: Option<(usize, &Certificate)> = None;
         for candidate in candidates {
             let validity = candidate.1.validity();
-            if validity.contains(self.context.time()) {
+            if !self.context.is_before(validity.not_before)
+                && !self.context.is_over(validity.not_after)
+            {
                 return Some(candidate);
             }
             let better = self.context.is_old()
@@ -154,11 +156,10 @@ impl Search<'_> {
             OpenSslRelease::V3_0 if !subject.signature_algorithm().fits(kind) => return false,
             _ => {}
         }
-        // No certificate twice, but for the single self-signed one. 3.0 asks that of presented
-        // certificates only.
+        // No presented certificate twice, but for the single self-signed one. Trusted ones may go
+        // round until the chain is too long.
         let alone = self.chain.len() == 1
             && if self.context.is_old() { flags.self_signed } else { flags.self_issued };
-        let loops_matter = presented || self.context.is_old();
-        alone || !loops_matter || !self.chain.contains(issuer)
+        alone || !presented || !self.chain.contains(issuer)
     }
 }

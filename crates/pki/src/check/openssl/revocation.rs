@@ -39,10 +39,10 @@ fn judge_certificate(
     if lacks(issuer, KeyUsage::CRL_SIGN) {
         return Err(Reason::CrlSignMissing);
     }
-    if list.this_update() > context.time() {
+    if context.is_before(list.this_update()) {
         return Err(Reason::CrlNotYetValid { this_update: list.this_update() });
     }
-    if let Some(next_update) = list.next_update().filter(|next| *next < context.time()) {
+    if let Some(next_update) = list.next_update().filter(|next| context.is_over(*next)) {
         return Err(Reason::CrlExpired { next_update });
     }
     if !list.is_signed_by(issuer.public_key()) {
@@ -66,8 +66,8 @@ fn is_partial(list: &Crl) -> bool {
 }
 
 fn is_current(context: &Context<'_>, list: &Crl) -> bool {
-    list.this_update() <= context.time()
-        && list.next_update().is_none_or(|next| context.time() <= next)
+    !context.is_before(list.this_update())
+        && list.next_update().is_none_or(|next| !context.is_over(next))
 }
 
 fn key_id_fits(list: &Crl, issuer: &Certificate) -> bool {
