@@ -1,13 +1,18 @@
 //! The fuzz targets, as functions that also run on the checked-in corpus.
 
 pub mod passfile;
+pub mod pgconf;
 
 /// A target: takes any bytes, panics if it finds something wrong.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: &[(&str, Target)] =
-    &[("passfile_edit", passfile::edit), ("passfile_lookup", passfile::lookup)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("passfile_edit", passfile::edit),
+    ("passfile_lookup", passfile::lookup),
+    ("pgconf_configuration", pgconf::configuration),
+    ("pgconf_edit", pgconf::edit),
+];
 
 #[cfg(test)]
 mod tests {
