@@ -1,6 +1,8 @@
 //! Automation of the workspace: `cargo xtask --help`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
+mod catalogue;
+mod differential;
 mod pg;
 mod replay;
 mod tasks;
@@ -19,11 +21,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write the facts about every setting that the crate pgconf embeds.
+    Catalogue(catalogue::Arguments),
     /// Get or show the PostgreSQL servers that tests run on.
     #[command(subcommand)]
     Pg(pg::Command),
     /// Compare what the workspace's code says with verdicts recorded from real servers and libpq.
     Replay(replay::Arguments),
+    /// Compare the workspace's code with the real servers and libpq of this machine, on random inputs.
+    Differential(differential::Arguments),
     /// Run every test of the workspace, on real servers; gets the servers first.
     Test,
     /// Run what must hold before anything is merged: formatting, lints, documentation, tests.
@@ -39,8 +45,10 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Catalogue(arguments) => catalogue::run(&arguments),
         Command::Pg(command) => pg::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Differential(arguments) => differential::run(&arguments),
         Command::Test => tasks::test(),
         Command::Ci => tasks::ci(),
         Command::Demo { arguments } => tasks::demo(&arguments),

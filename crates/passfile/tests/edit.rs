@@ -239,4 +239,27 @@ proptest! {
             prop_assert_eq!(lines, (1..=file.line_count()).collect::<Vec<_>>());
         }
     }
+
+    /// The prepared form finds what the plain one finds.
+    #[test]
+    fn prepared_agrees_with_lookup(
+        lines in vec((vec(part(), 4..8), "[ab:\\\\]{0,3}"), 0..12),
+        fields in [part(), part(), part(), part()],
+    ) {
+        let lines: Vec<String> =
+            lines.iter().map(|(fields, end)| format!("{}{end}", fields.join(":"))).collect();
+        let file = file(lines.join("\n"));
+        let [host, port, dbname, user] = &fields;
+        let key = Key::new(user).host(host).port(port).dbname(dbname);
+        let prepared = file.clone().prepare(Libpq::default());
+        prop_assert_eq!(prepared.lookup(&key), file.lookup(&key, &Libpq::default()));
+    }
+}
+
+/// A field that often is another line's too.
+fn part() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "*", "*", "a", "b", "a:b", ":", r"a\:b", r"\*", r"\a", "", r"\", "a\0",
+    ])
+    .prop_map(str::to_owned)
 }

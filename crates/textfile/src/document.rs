@@ -437,7 +437,12 @@ impl Document {
         }
     }
 
-    fn compact(&mut self) {
+    /// Puts the lines side by side in their order, so that [`Document::as_bytes`] lends them. Costs
+    /// nothing in a document that nobody edited, else one copy of it.
+    pub fn compact(&mut self) {
+        if self.contiguous {
+            return;
+        }
         let mut compact = self.buffer.empty_like(self.live);
         for run in self.runs() {
             compact.append(&self.buffer.as_slice()[run.range()]);

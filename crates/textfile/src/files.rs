@@ -101,6 +101,7 @@ impl core::error::Error for FileError {}
 /// let mut files = MemoryFiles::default();
 /// files.insert("/etc/hba/10.conf", "local all all peer\n");
 /// assert_eq!(files.read(b"/etc/hba/10.conf")?, b"local all all peer\n");
+/// assert_eq!(files.read(b"/etc/hba/../hba//10.conf")?, b"local all all peer\n");
 /// assert_eq!(files.list(b"/etc/hba")?, [(b"10.conf".to_vec(), FileKind::File)]);
 /// assert_eq!(files.read(b"/etc/passwd").unwrap_err().kind, FileErrorKind::NotFound);
 /// # Ok::<(), textfile::FileError>(())
@@ -121,6 +122,38 @@ impl MemoryFiles {
         self.entries.insert(path.into(), None);
     }
 
+    /// The path without `.`, `..` and needless slashes, as a system walks it: each folder on the way
+    /// must exist.
+    fn walk(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let mut walked: Vec<u8> = Vec::with_capacity(path.len());
+        let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).peekable();
+        let absolute = path.starts_with(b"/");
+        while let Some(part) = parts.next() {
+            match part {
+                b"." => {}
+                b".." => {
+                    let parent = memchr::memrchr(b'/', &walked).unwrap_or(0);
+                    walked.truncate(parent);
+                }
+                _ => {
+                    if absolute || !walked.is_empty() {
+                        walked.push(b'/');
+                    }
+                    walked.extend_from_slice(part);
+                    let needed = parts.peek().is_some();
+                    if needed && !self.is_folder(&walked) {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(walked)
+    }
+
+    fn is_folder(&self, path: &[u8]) -> bool {
+        matches!(self.entries.get(path), Some(None)) || self.below(path).next().is_some()
+    }
+
     /// What lies below folder `path`, with the rest of its path.
     fn below<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = (&'a [u8], FileKind)> + 'a {
         let path = path.strip_suffix(b"/").unwrap_or(path);
@@ -133,6 +166,7 @@ impl MemoryFiles {
 
 impl Files for MemoryFiles {
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
+        let path = &self.walk(path).ok_or_else(|| FileError::new(FileErrorKind::NotFound))?;
         match self.entries.get(path) {
             Some(Some(bytes)) => Ok(bytes.clone()),
             Some(None) => Err(FileError::new(FileErrorKind::IsADirectory)),
@@ -144,6 +178,7 @@ impl Files for MemoryFiles {
     }
 
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
+        let path = &self.walk(path).ok_or_else(|| FileError::new(FileErrorKind::NotFound))?;
         match self.entries.get(path) {
             Some(Some(_)) => return Err(FileError::new(FileErrorKind::NotADirectory)),
             Some(None) => {}

@@ -16,11 +16,11 @@ use std::{
     path::Path,
 };
 
-use nix::sys::stat::Mode;
 use passfile::{
     Connection, FileStatus, Key, Libpq, PassFile, PgVersion, Surroundings, Value as Parameter,
     fs::OpenError,
 };
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 
 /// What one libpq said, and what we say.
@@ -87,7 +87,7 @@ impl Folder {
         let plain = |path: &Path| -> Result<(), String> {
             fs::write(path, content(case)?).map_err(text)?;
             if let Some(uid) = case["uid"].as_u64()
-                && nix::unistd::geteuid().is_root()
+                && rustix::process::geteuid().is_root()
             {
                 chown(path, u32::try_from(uid).ok(), None).map_err(text)?;
             }
@@ -108,7 +108,8 @@ impl Folder {
                 }
             }
             "fifo" => {
-                nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)
+                let access = Mode::RUSR | Mode::WUSR;
+                mknodat(CWD, &path, FileType::Fifo, access, 0)
                     .map_err(|error| error.to_string())?;
                 fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(text)?;
             }

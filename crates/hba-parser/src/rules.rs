@@ -1,0 +1,560 @@
+//! pg_hba.conf as a server understands it.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use textfile::{Files, Span};
+
+use crate::{
+    ConnectionType, Method, PgVersion, Server, address,
+    diagnostics::{
+        Code, Diagnostic, FileId, Location, LogEntry, Severity, Verdict, context_text, not_reloaded,
+    },
+    options::Options,
+    patterns::Patterns,
+    record::{self, AddressData, Problem, Report, RuleData, Shown},
+    regex::Regex,
+    text::{Text, text},
+    tokenize::{Tokenized, short, tokenize},
+};
+
+/// A pg_hba.conf as one server understands it: rules, diagnostics, verdict.
+///
+/// Made by [`HbaDocument::interpret`](crate::HbaDocument::interpret). It owns what it holds.
+#[derive(Debug)]
+pub struct Rules {
+    pub(crate) tokens: Tokenized,
+    pub(crate) rules: Vec<RuleData>,
+    entries: Vec<Entry>,
+    patterns: Patterns,
+    verdict: Verdict,
+    pub(crate) server: Server,
+}
+
+/// What became of a line.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) line: u32,
+    pub(crate) rule: Option<u32>,
+    /// What the view shows as its error
+    pub(crate) error: Option<u32>,
+}
+
+/// Takes problems of one line.
+pub(crate) struct LineReport<'r> {
+    pub(crate) diagnostics: &'r mut Vec<Diagnostic>,
+    pub(crate) location: Location,
+    pub(crate) shown: Option<Text>,
+}
+
+impl Report for LineReport<'_> {
+    fn report(&mut self, severity: Severity, problem: Problem) {
+        let Location { file, line, .. } = self.location;
+        let context = if problem.context { Vec::from([(file, line)]) } else { Vec::new() };
+        if severity > Severity::Notice {
+            match problem.shown {
+                Shown::Same => self.shown = Some(problem.message.clone()),
+                Shown::Other(shown) => self.shown = Some(shown),
+                Shown::Nothing => {}
+            }
+        }
+        self.diagnostics.push(Diagnostic {
+            severity,
+            code: problem.code,
+            message: problem.message,
+            hint: problem.hint,
+            location: Location { span: problem.span, ..self.location },
+            context,
+        });
+    }
+
+    fn forget_warning(&mut self) {
+        self.shown = None;
+    }
+}
+
+impl Rules {
+    pub(crate) fn read(bytes: &[u8], path: &[u8], server: &Server, files: &dyn Files) -> Self {
+        let mut tokens = tokenize(bytes, path, server, files);
+        let mut patterns = Patterns::new(server.version);
+        let lines = tokens.lines.len();
+        let mut rules = Vec::with_capacity(lines);
+        let mut entries = Vec::with_capacity(lines);
+        let mut diagnostics = core::mem::take(&mut tokens.diagnostics);
+        let mut refused = false;
+        let mut regexes: Vec<(u32, u32)> = Vec::new();
+        for index in 0..short(lines) {
+            let line = &tokens.lines[index as usize];
+            if let Some(error) = line.error {
+                refused = true;
+                entries.push(Entry { line: index, rule: None, error: Some(error) });
+                continue;
+            }
+            let location = Location { file: line.file, line: line.number, span: line.span };
+            let mut report = LineReport { diagnostics: &mut diagnostics, location, shown: None };
+            let mut compile = |token| {
+                // Before 16 a slash in a name is just that.
+                if server.version >= PgVersion::V16
+                    && let Some(regex) = patterns.compile(&tokens, token)?
+                {
+                    regexes.push((token, regex));
+                }
+                Ok(())
+            };
+            let rule = match record::parse(&tokens, index, server, &mut report, &mut compile) {
+                Ok(rule) => {
+                    rules.push(rule);
+                    Some(short(rules.len() - 1))
+                }
+                Err(problem) => {
+                    refused = true;
+                    report.report(Severity::Error, problem);
+                    None
+                }
+            };
+            let shown = report.shown.take();
+            let error = shown.map(|shown| tokens.add_error(shown));
+            entries.push(Entry { line: index, rule, error });
+        }
+        for (token, regex) in regexes {
+            tokens.tokens[token as usize].regex = Some(regex);
+        }
+        if !refused && rules.is_empty() && tokens.crash.is_none() {
+            refused = true;
+            let message = text!("configuration file \"", path, "\" contains no entries");
+            let location =
+                Location { file: FileId::MAIN, line: 1, span: textfile::Span::default() };
+            diagnostics.push(Diagnostic {
+                severity: Severity::Error,
+                code: Code::NoEntries,
+                message,
+                hint: None,
+                location,
+                context: Vec::new(),
+            });
+        }
+        let verdict = match tokens.crash.clone() {
+            Some(crash) => Verdict::ServerDown(crash),
+            None if refused => Verdict::Refused,
+            None => Verdict::Loaded,
+        };
+        tokens.diagnostics = diagnostics;
+        Self { tokens, rules, entries, patterns, verdict, server: server.clone() }
+    }
+
+    /// Would the server load the file?
+    #[must_use]
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// All problems, in the order in which the server logs them.
+    #[must_use]
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.tokens.diagnostics
+    }
+
+    /// The rules in their order, with those of included files where they are included. Of a file
+    /// that is refused, the ones that are rules; the server has none of them then.
+    pub fn iter(
+        &self,
+    ) -> impl ExactSizeIterator<Item = Rule<'_>> + DoubleEndedIterator + Clone + '_ {
+        (0..self.rules.len()).map(|index| Rule { rules: self, index: short(index) })
+    }
+
+    /// How many rules there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there is no rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Rule number `index`, counted from 0.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<Rule<'_>> {
+        (index < self.rules.len()).then(|| Rule { rules: self, index: short(index) })
+    }
+
+    /// The rule on this line of the main file, as the server counts lines.
+    #[must_use]
+    pub fn at_line(&self, line: u32) -> Option<Rule<'_>> {
+        self.iter().find(|rule| rule.line() == line && rule.file() == FileId::MAIN)
+    }
+
+    /// The paths of all files that were read, by [`FileId`].
+    #[must_use]
+    pub fn files(&self) -> &[Text] {
+        &self.tokens.files
+    }
+
+    /// The path of a file.
+    #[must_use]
+    pub fn path(&self, file: FileId) -> &Text {
+        &self.tokens.files[file.index().min(self.tokens.files.len() - 1)]
+    }
+
+    /// The server that the file was read for.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What `pg_hba_file_rules` shows.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> + '_ {
+        let mut number = 0;
+        self.entries.iter().map(move |entry| {
+            let line = &self.tokens.lines[entry.line as usize];
+            let error = entry.error.map(|error| &self.tokens.errors[error as usize]);
+            number += u32::from(error.is_none());
+            Row {
+                rule_number: error.is_none().then_some(number),
+                file: line.file,
+                line_number: line.number,
+                rule: entry.rule.map(|index| Rule { rules: self, index }),
+                error,
+            }
+        })
+    }
+
+    /// What the server logs when it reads the file at reload.
+    #[must_use]
+    pub fn reload_log(&self) -> Vec<LogEntry> {
+        let diagnostics = &self.tokens.diagnostics;
+        let mut log: Vec<_> =
+            diagnostics.iter().map(|diagnostic| log_entry(diagnostic, self.files())).collect();
+        if self.verdict == Verdict::Refused {
+            let message = not_reloaded(&self.server, self.path(FileId::MAIN), "pg_hba.conf");
+            log.push(LogEntry { message, hint: None, context: None });
+        }
+        log
+    }
+
+    /// Each line that is not empty, and the rule that it is.
+    pub(crate) fn line_states(&self) -> impl Iterator<Item = (Location, Option<Rule<'_>>)> {
+        self.entries.iter().map(|entry| {
+            let line = &self.tokens.lines[entry.line as usize];
+            let location = Location { file: line.file, line: line.number, span: line.span };
+            (location, entry.rule.map(|index| Rule { rules: self, index }))
+        })
+    }
+
+    pub(crate) fn regex(&self, token: u32) -> Option<&Regex> {
+        self.patterns.get(self.tokens.token(token).regex?)
+    }
+}
+
+pub(crate) fn log_entry(diagnostic: &Diagnostic, files: &[Text]) -> LogEntry {
+    LogEntry {
+        message: diagnostic.message.clone(),
+        hint: diagnostic.hint,
+        context: context_text(&diagnostic.context, files),
+    }
+}
+
+/// A row of the view `pg_hba_file_rules`.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Row<'a> {
+    /// `rule_number` (16 and newer): rules without an error, counted from 1.
+    pub rule_number: Option<u32>,
+    /// `file_name` (16 and newer).
+    pub file: FileId,
+    /// `line_number`
+    pub line_number: u32,
+    /// The rule; `None` where the view shows only NULL: the line is refused.
+    pub rule: Option<Rule<'a>>,
+    /// `error`. Some problems are only in the log, and others are worded differently there.
+    pub error: Option<&'a Text>,
+}
+
+/// A rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule<'a> {
+    rules: &'a Rules,
+    index: u32,
+}
+
+impl<'a> Rule<'a> {
+    pub(crate) fn data(&self) -> &'a RuleData {
+        &self.rules.rules[self.index as usize]
+    }
+
+    fn line_data(&self) -> &'a crate::tokenize::LineData {
+        &self.rules.tokens.lines[self.data().line as usize]
+    }
+
+    /// Its number among the rules, counted from 0.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index as usize
+    }
+
+    /// The file that it is in.
+    #[must_use]
+    pub fn file(&self) -> FileId {
+        self.line_data().file
+    }
+
+    /// The number of its line as the server counts.
+    #[must_use]
+    pub fn line(&self) -> u32 {
+        self.line_data().number
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn location(&self) -> Location {
+        let line = self.line_data();
+        Location { file: line.file, line: line.number, span: line.span }
+    }
+
+    /// Which connections it is for.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionType {
+        self.data().connection
+    }
+
+    /// The databases it is for: any of them.
+    pub fn databases(&self) -> impl ExactSizeIterator<Item = Database<'a>> + Clone + use<'a> {
+        let rules = self.rules;
+        let (start, end) = self.data().databases;
+        (start as usize..end as usize)
+            .map(move |token| Database(Name { rules, token: short(token) }))
+    }
+
+    /// The users it is for: any of them.
+    pub fn users(&self) -> impl ExactSizeIterator<Item = User<'a>> + Clone + use<'a> {
+        let rules = self.rules;
+        let (start, end) = self.data().users;
+        (start as usize..end as usize).map(move |token| User(Name { rules, token: short(token) }))
+    }
+
+    /// The addresses that clients may have; `None` for Unix sockets.
+    #[must_use]
+    pub fn address(&self) -> Option<Address<'a>> {
+        Some(match &self.data().address {
+            AddressData::None => return None,
+            AddressData::All => Address::All,
+            AddressData::SameHost => Address::SameHost,
+            AddressData::SameNet => Address::SameNet,
+            AddressData::Host(token) => match self.rules.tokens.token_text(*token) {
+                suffix @ [b'.', ..] => Address::Suffix(suffix),
+                name => Address::Host(name),
+            },
+            AddressData::Network(network) => Address::Network(network.0, network.1),
+        })
+    }
+
+    /// How the client must prove who it is. `ident` on a Unix socket is `peer`.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.data().method
+    }
+
+    /// The options, with what the method implies.
+    #[must_use]
+    pub fn options(&self) -> &'a Options {
+        static NONE: Options = Options::NONE;
+        self.data().options.as_deref().unwrap_or(&NONE)
+    }
+
+    /// Where its method is.
+    #[must_use]
+    pub fn method_span(&self) -> Span {
+        self.rules.tokens.token(self.data().method_token).span
+    }
+
+    /// The column `address` of the view.
+    #[must_use]
+    pub fn shown_address(&self) -> Option<Text> {
+        Some(match self.address()? {
+            Address::All => "all".into(),
+            Address::SameHost => "samehost".into(),
+            Address::SameNet => "samenet".into(),
+            Address::Host(name) | Address::Suffix(name) => name.into(),
+            Address::Network(network, _) => address::display(network).into(),
+        })
+    }
+
+    /// The column `netmask` of the view.
+    #[must_use]
+    pub fn shown_netmask(&self) -> Option<Text> {
+        match self.address()? {
+            Address::Network(_, mask) => Some(address::display(mask).into()),
+            _ => None,
+        }
+    }
+
+    /// The column `options` of the view.
+    #[must_use]
+    pub fn shown_options(&self) -> Vec<Text> {
+        self.options().shown(self.method(), self.rules.server.version)
+    }
+}
+
+/// Which addresses a rule is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Address<'a> {
+    /// `all`
+    All,
+    /// `samehost`: any address of the server's own machine.
+    SameHost,
+    /// `samenet`: any address in a network of the server's own machine.
+    SameNet,
+    /// A host name. It never matches unless names resolve in both directions.
+    Host(&'a [u8]),
+    /// A host name's end, with the dot that it begins with.
+    Suffix(&'a [u8]),
+    /// An address and a mask: the bits that the mask has must be the same.
+    Network(IpAddr, IpAddr),
+}
+
+/// A token of a rule's fields for databases or users.
+#[derive(Clone, Copy)]
+pub(crate) struct Name<'a> {
+    rules: &'a Rules,
+    pub(crate) token: u32,
+}
+
+impl<'a> Name<'a> {
+    fn text(&self) -> &'a [u8] {
+        self.rules.tokens.token_text(self.token)
+    }
+
+    fn quoted(&self) -> bool {
+        self.rules.tokens.token(self.token).quoted
+    }
+}
+
+/// A database, or several, that a rule is for.
+#[derive(Clone, Copy)]
+pub struct Database<'a>(pub(crate) Name<'a>);
+
+/// What a [`Database`] matches.
+#[derive(Clone, Copy, Debug)]
+pub enum DatabaseKind<'a> {
+    /// `all`: any database, but not physical replication.
+    All,
+    /// `sameuser`: the database with the user's name.
+    SameUser,
+    /// `samerole` or `samegroup`: a database with the name of a role that the user is a member of.
+    SameRole,
+    /// `replication`: physical replication only.
+    Replication,
+    /// `/regex` (16 and newer)
+    Regex(&'a Regex),
+    /// A name.
+    Name(&'a [u8]),
+}
+
+impl<'a> Database<'a> {
+    /// The token's text without quotes.
+    #[must_use]
+    pub fn text(&self) -> &'a [u8] {
+        self.0.text()
+    }
+
+    /// Whether it begins with a quote, and so is no keyword.
+    #[must_use]
+    pub fn is_quoted(&self) -> bool {
+        self.0.quoted()
+    }
+
+    /// Where it is: in the rule's file, or in an @file.
+    #[must_use]
+    pub fn location(&self) -> (FileId, Span) {
+        let token = self.0.rules.tokens.token(self.0.token);
+        (token.file, token.span)
+    }
+
+    /// What it matches.
+    #[must_use]
+    pub fn kind(&self) -> DatabaseKind<'a> {
+        let text = self.text();
+        if !self.is_quoted() {
+            match text {
+                b"all" => return DatabaseKind::All,
+                b"sameuser" => return DatabaseKind::SameUser,
+                b"samerole" | b"samegroup" => return DatabaseKind::SameRole,
+                b"replication" => return DatabaseKind::Replication,
+                _ => {}
+            }
+        }
+        match self.0.rules.regex(self.0.token) {
+            Some(regex) => DatabaseKind::Regex(regex),
+            None => DatabaseKind::Name(text),
+        }
+    }
+}
+
+impl core::fmt::Debug for Database<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Database").field(&Text::from(self.text())).finish()
+    }
+}
+
+/// A user, or several, that a rule is for.
+#[derive(Clone, Copy)]
+pub struct User<'a>(pub(crate) Name<'a>);
+
+/// What a [`User`] matches.
+#[derive(Clone, Copy, Debug)]
+pub enum UserKind<'a> {
+    /// `all`
+    All,
+    /// `+role`: whoever is a member of the role, directly or not.
+    Member(&'a [u8]),
+    /// `/regex` (16 and newer)
+    Regex(&'a Regex),
+    /// A name.
+    Name(&'a [u8]),
+}
+
+impl<'a> User<'a> {
+    /// The token's text without quotes.
+    #[must_use]
+    pub fn text(&self) -> &'a [u8] {
+        self.0.text()
+    }
+
+    /// Whether it begins with a quote, and so is no keyword.
+    #[must_use]
+    pub fn is_quoted(&self) -> bool {
+        self.0.quoted()
+    }
+
+    /// Where it is: in the rule's file, or in an @file.
+    #[must_use]
+    pub fn location(&self) -> (FileId, Span) {
+        let token = self.0.rules.tokens.token(self.0.token);
+        (token.file, token.span)
+    }
+
+    /// What it matches.
+    #[must_use]
+    pub fn kind(&self) -> UserKind<'a> {
+        let text = self.text();
+        if !self.is_quoted() {
+            match text {
+                b"all" => return UserKind::All,
+                [b'+', role @ ..] => return UserKind::Member(role),
+                _ => {}
+            }
+        }
+        match self.0.rules.regex(self.0.token) {
+            Some(regex) => UserKind::Regex(regex),
+            None => UserKind::Name(text),
+        }
+    }
+}
+
+impl core::fmt::Debug for User<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("User").field(&Text::from(self.text())).finish()
+    }
+}

@@ -1,0 +1,324 @@
+//! What single settings do to their values beyond their type: hidden words of enums, the check and
+//! show hooks of `guc.c`, `guc_tables.c` and `variable.c`.
+//!
+//! Left out is what only a running server can tell: whether a time zone, a locale, a tablespace, a
+//! text search configuration, a role exists; how deep the stack may be; what other settings are.
+
+use pg_version::PgVersion;
+
+use super::{
+    check::InvalidValue,
+    encoding,
+    facts::{Kind, Setting},
+    lists::{ListKind, split_list, truncate_name},
+    standbys,
+};
+
+/// The word that an enum takes but does not show stands for.
+pub(super) fn hidden_word(setting: &Setting, text: &[u8]) -> Option<&'static str> {
+    let is = |word: &str| word.as_bytes().eq_ignore_ascii_case(text);
+    let on_off = || match () {
+        () if is("true") || is("yes") || is("1") => Some("on"),
+        () if is("false") || is("no") || is("0") => Some("off"),
+        () => None,
+    };
+    match setting.name() {
+        "archive_mode"
+        | "backslash_quote"
+        | "compute_query_id"
+        | "constraint_exclusion"
+        | "debug_parallel_query"
+        | "force_parallel_mode"
+        | "huge_pages"
+        | "recovery_prefetch"
+        | "synchronous_commit"
+        | "wal_compression" => on_off(),
+        "client_min_messages" | "icu_validation_level" | "trace_recovery_messages" => match () {
+            () if is("debug") => Some("debug2"),
+            () if is("info") => Some("info"),
+            () => None,
+        },
+        "log_min_messages" | "log_min_error_statement" if is("debug") => Some("debug2"),
+        "password_encryption" if setting.version() < PgVersion::V14 => {
+            (is("on") || is("true") || is("yes") || is("1")).then_some("md5")
+        }
+        "wal_level" if is("archive") || is("hot_standby") => Some("replica"),
+        _ => None,
+    }
+}
+
+/// Of two words that mean the same, the one that the server shows.
+pub(super) fn first_word(setting: &Setting, word: String) -> String {
+    match (setting.name(), &word[..]) {
+        ("wal_compression", "on") => "pglz".to_owned(),
+        _ => word,
+    }
+}
+
+/// Whether an enum's word is one that other builds have.
+pub(super) fn is_build_dependent(setting: &Setting, text: &[u8]) -> bool {
+    let words: &[&str] = match setting.name() {
+        "default_toast_compression" => &["lz4"],
+        "wal_compression" => &["lz4", "zstd"],
+        "io_method" => &["io_uring"],
+        "dynamic_shared_memory_type" | "shared_memory_type" => &["windows"],
+        "wal_sync_method" => &["fsync_writethrough"],
+        "recovery_init_sync_method" => &["syncfs"],
+        "file_copy_method" => &["clone"],
+        "file_extend_method" => &["posix_fallocate"],
+        _ => &[],
+    };
+    words.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(text))
+}
+
+pub(super) fn boolean(setting: &Setting, value: bool) -> Result<(), InvalidValue> {
+    match setting.name() {
+        "default_with_oids" if value => {
+            Err(InvalidValue::new("tables declared WITH OIDS are not supported".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What becomes of a number within its bounds.
+pub(super) fn integer(setting: &Setting, value: i32) -> Result<i32, InvalidValue> {
+    let refused =
+        |detail| Err(InvalidValue::refused(setting.name(), &value.to_string(), Some(detail)));
+    match setting.name() {
+        "autovacuum_work_mem" if value != -1 => {
+            Ok(value.max(if setting.version() < PgVersion::V17 { 1024 } else { 64 }))
+        }
+        "wal_buffers" if value != -1 => Ok(value.max(4)),
+        "vacuum_buffer_usage_limit" if value != 0 && !(128..=16_777_216).contains(&value) => {
+            refused(
+                "\"vacuum_buffer_usage_limit\" must be 0 or between 128 kB and 16777216 kB."
+                    .to_owned(),
+            )
+        }
+        "commit_timestamp_buffers"
+        | "multixact_member_buffers"
+        | "multixact_offset_buffers"
+        | "notify_buffers"
+        | "serializable_buffers"
+        | "subtransaction_buffers"
+        | "transaction_buffers"
+            if value % 16 != 0 =>
+        {
+            refused(format!("\"{}\" must be a multiple of 16.", setting.name()))
+        }
+        _ => Ok(value),
+    }
+}
+
+/// A number that the server shows in its own way, without unit.
+pub(super) fn shown_integer(setting: &Setting, value: i32) -> Option<String> {
+    match setting.name() {
+        "data_directory_mode" | "log_file_mode" | "unix_socket_permissions" => {
+            Some(format!("{value:04o}"))
+        }
+        _ => None,
+    }
+}
+
+/// What becomes of a string.
+pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidValue> {
+    let mut value = text.to_vec();
+    let version = setting.version();
+    // Flag GUC_IS_NAME
+    if matches!(
+        setting.name(),
+        "application_name"
+            | "client_encoding"
+            | "cluster_name"
+            | "default_table_access_method"
+            | "default_tablespace"
+            | "role"
+            | "session_authorization"
+            | "syslog_ident"
+    ) {
+        truncate_name(&mut value);
+    }
+    let refused = |detail: Option<String>| {
+        let value = format!("\"{}\"", String::from_utf8_lossy(text));
+        Err(InvalidValue::refused(setting.name(), &value, detail))
+    };
+    match setting.name() {
+        "application_name" | "cluster_name" => Ok(clean_ascii(version, &value)),
+        "client_encoding" => match encoding::canonical(&value) {
+            Some(name) => Ok(name.as_bytes().to_vec()),
+            None => refused(None),
+        },
+        "DateStyle" => date_style(version, &value).or_else(|detail| refused(Some(detail))),
+        "search_path" | "temp_tablespaces" => {
+            match split_list(version, ListKind::Identifiers, &value) {
+                Ok(_) => Ok(value),
+                Err(syntax) => refused(Some(syntax.to_string())),
+            }
+        }
+        "log_directory" | "external_pid_file" => Ok(crate::path::tidy(version, value)),
+        "synchronous_standby_names" => match standbys::check(&value) {
+            Ok(()) => Ok(value),
+            Err(detail) => refused(Some(detail)),
+        },
+        "backtrace_functions" => {
+            let good = |byte: &u8| {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b',' | b' ' | b'\n' | b'\t')
+            };
+            if value.iter().all(good) {
+                Ok(value)
+            } else {
+                refused(Some("Invalid character".to_owned()))
+            }
+        }
+        "default_table_access_method" if value.is_empty() => {
+            refused(Some("\"default_table_access_method\" cannot be empty.".to_owned()))
+        }
+        "primary_slot_name" if !value.is_empty() && !is_slot_name(&value) => refused(None),
+        "recovery_target" if !value.is_empty() && value != b"immediate" => {
+            refused(Some("The only allowed value is \"immediate\".".to_owned()))
+        }
+        "recovery_target_name" if value.len() >= 64 => refused(Some(
+            "\"recovery_target_name\" is too long (maximum 63 characters).".to_owned(),
+        )),
+        "recovery_target_lsn" if !value.is_empty() && !is_lsn(&value) => refused(None),
+        name => match key_words(name, version) {
+            Some((words, unknown)) => match only_words(version, name, &value, words) {
+                Ok(()) => Ok(value),
+                Err(None) => refused(Some("List syntax is invalid.".to_owned())),
+                Err(Some(word)) => refused(Some(format!("{unknown} \"{word}\"."))),
+            },
+            None => Ok(value),
+        },
+    }
+}
+
+/// The words that may stand in a setting's list, and what the server calls another one.
+fn key_words(name: &str, version: PgVersion) -> Option<(&'static [&'static str], &'static str)> {
+    const UNKNOWN: &str = "Unrecognized key word:";
+    const OPTION: &str = "Invalid option";
+    match name {
+        "createrole_self_grant" => Some((&["set", "inherit"], UNKNOWN)),
+        "debug_io_direct" => Some((&["data", "wal", "wal_init"], OPTION)),
+        "log_connections" => Some((
+            &["receipt", "authentication", "authorization", "setup_durations", "all"],
+            OPTION,
+        )),
+        "log_destination" if version < PgVersion::V15 => {
+            Some((&["stderr", "csvlog", "syslog"], UNKNOWN))
+        }
+        "log_destination" => Some((&["stderr", "csvlog", "jsonlog", "syslog"], UNKNOWN)),
+        "restrict_nonsystem_relation_kind" => Some((&["view", "foreign-table"], UNKNOWN)),
+        "wal_consistency_checking" => Some((
+            &[
+                "all", "brin", "btree", "generic", "gin", "gist", "hash", "heap", "heap2",
+                "sequence", "spgist",
+            ],
+            UNKNOWN,
+        )),
+        _ => None,
+    }
+}
+
+/// Whether a list has no other words; the error is the first one that it may not have, `None` if it
+/// is no list.
+fn only_words(
+    version: PgVersion,
+    name: &str,
+    value: &[u8],
+    words: &[&str],
+) -> Result<(), Option<String>> {
+    let kind = ListKind::of(name).unwrap_or(ListKind::Identifiers);
+    let list = split_list(version, kind, value).map_err(|_| None)?;
+    let among = |element: &[u8], words: &[&str]| {
+        words.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(element))
+    };
+    if let ("log_connections", [only]) = (name, &list[..])
+        && among(only, &["on", "off", "true", "false", "yes", "no", "1", "0"])
+    {
+        return Ok(());
+    }
+    match list.iter().find(|element| !among(element, words)) {
+        Some(element) => Err(Some(String::from_utf8_lossy(element).into_owned())),
+        None => Ok(()),
+    }
+}
+
+/// `pg_clean_ascii`: what is not printable ASCII becomes `?`, from 16 on its number.
+fn clean_ascii(version: PgVersion, value: &[u8]) -> Vec<u8> {
+    let mut clean = Vec::with_capacity(value.len());
+    for byte in value {
+        match byte {
+            b' '..=b'~' => clean.push(*byte),
+            _ if version < PgVersion::V16 => clean.push(b'?'),
+            _ => clean.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+        }
+    }
+    clean
+}
+
+/// `check_datestyle`: a style and an order of day, month and year in any order. What is not said
+/// stays as it was; the built-in default stands for that here.
+fn date_style(version: PgVersion, value: &[u8]) -> Result<Vec<u8>, String> {
+    let words = split_list(version, ListKind::Identifiers, value).map_err(|e| e.to_string())?;
+    let (mut style, mut order) = (None, None);
+    let mut conflict = false;
+    for word in &words {
+        let is = |other: &str| word.eq_ignore_ascii_case(other.as_bytes());
+        let begins = |other: &str| {
+            word.get(..other.len()).is_some_and(|w| w.eq_ignore_ascii_case(other.as_bytes()))
+        };
+        let mut set = |place: &mut Option<&'static str>, new| {
+            conflict |= place.is_some_and(|old| old != new);
+            *place = Some(new);
+        };
+        match () {
+            () if is("iso") => set(&mut style, "ISO"),
+            () if is("sql") => set(&mut style, "SQL"),
+            () if begins("postgres") => set(&mut style, "Postgres"),
+            () if is("german") => set(&mut style, "German"),
+            () if is("ymd") => set(&mut order, "YMD"),
+            () if is("dmy") || begins("euro") => set(&mut order, "DMY"),
+            () if is("mdy") || is("us") || begins("noneuro") => set(&mut order, "MDY"),
+            () if is("default") => {
+                style = style.or(Some("ISO"));
+                order = order.or(Some("MDY"));
+            }
+            () => {
+                let word = String::from_utf8_lossy(word);
+                return Err(format!("Unrecognized key word: \"{word}\"."));
+            }
+        }
+    }
+    if conflict {
+        return Err("Conflicting \"datestyle\" specifications.".to_owned());
+    }
+    let order = order.unwrap_or(if style == Some("German") { "DMY" } else { "MDY" });
+    Ok(format!("{}, {order}", style.unwrap_or("ISO")).into_bytes())
+}
+
+/// `ReplicationSlotValidateName`
+fn is_slot_name(name: &[u8]) -> bool {
+    name.len() < 64
+        && name.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_')
+}
+
+/// `pg_lsn_in_internal`: two hexadecimal numbers of up to eight digits.
+fn is_lsn(text: &[u8]) -> bool {
+    let mut parts = text.split(|byte| *byte == b'/');
+    let good =
+        |part: &[u8]| (1..=8).contains(&part.len()) && part.iter().all(u8::is_ascii_hexdigit);
+    matches!((parts.next(), parts.next(), parts.next()), (Some(a), Some(b), None) if good(a) && good(b))
+}
+
+/// Whether the server shows what the socket of the asking connection says, whatever was set: the
+/// keepalive settings, which are all `0` over a Unix-domain socket.
+pub(super) fn is_shown_by_socket(setting: &Setting) -> bool {
+    matches!(setting.kind(), Kind::Integer { .. })
+        && matches!(
+            setting.name(),
+            "tcp_keepalives_count"
+                | "tcp_keepalives_idle"
+                | "tcp_keepalives_interval"
+                | "tcp_user_timeout"
+        )
+}
