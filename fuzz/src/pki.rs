@@ -11,6 +11,9 @@ const VERIFIERS: [Verifier; 4] =
     [Verifier::OPENSSL_1_1_1, Verifier::OPENSSL_3_0, Verifier::WebPki, Verifier::Rfc5280];
 
 /// A heap of PEM files: every chain found is linked by signatures, and its files can be read again.
+///
+/// # Panics
+/// Where a chain is not linked, or its file is not the chain.
 pub fn heap(data: &[u8]) {
     let _ = Crl::all_from_pem(data);
     let _ = pki::PrivateKey::from_pem(data);
@@ -34,6 +37,9 @@ pub fn heap(data: &[u8]) {
 
 /// Certificates in DER, each behind its length in two octets. The first octet says how many of the
 /// last ones are trusted. What is accepted must be signed from top to bottom, and end in trust.
+///
+/// # Panics
+/// Where a verdict is not borne out by its path.
 pub fn chain(data: &[u8]) {
     let Some((trusted, mut rest)) = data.split_first() else { return };
     let mut certificates = Vec::new();
@@ -74,6 +80,9 @@ pub fn chain(data: &[u8]) {
 }
 
 /// A signing request in DER: what a policy makes of it is never more than the policy allows.
+///
+/// # Panics
+/// Where a policy gives more than it allows.
 pub fn request(data: &[u8]) {
     let Ok(request) = Request::from_der(data) else { return };
     assert_eq!(request.as_der(), data, "nothing is lost");
@@ -85,7 +94,7 @@ pub fn request(data: &[u8]) {
     };
     let Ok(profile) = policy.judge(&request) else { return };
     assert!(profile.role().is_none_or(|role| role == "alice"), "a role that nobody allowed");
-    for name in profile.host_names().into_iter().flat_map(|names| names.dns()) {
+    for name in profile.host_names().into_iter().flat_map(pki::HostNames::dns) {
         assert!(name.to_ascii_lowercase().ends_with("example.com"), "a host that nobody allowed");
     }
 }

@@ -1,4 +1,45 @@
-//! Certificates that every PostgreSQL, every libpq and rustls accept, and a checker that says why one will not do
+//! Certificates that every PostgreSQL, every libpq and rustls accept, and a checker that says why
+//! one will not do.
+//!
+//! ```
+//! use pki::{Authority, Check, KeyAlgorithm, Profile, Purpose, Subject, Validity};
+//! use time::macros::datetime;
+//!
+//! let now = datetime!(2026-01-01 0:00 UTC);
+//! let p256 = KeyAlgorithm::EcdsaP256;
+//! let root =
+//!     Authority::create(p256, &Subject::common_name("example root"), Validity::days(now, 3650))?;
+//! let profile = Profile::node("replicator", ["node1.example.com", "192.0.2.1"])?;
+//! let node = root.issue(p256, &profile, Validity::days(now, 90))?;
+//!
+//! let trust = [root.certificate().clone()];
+//! assert!(Check::new(&node.chain(), &trust, Purpose::Client, now).run().is_ok());
+//! # Ok::<(), pki::Error>(())
+//! ```
+//!
+//! # Contents
+//! - **Make**: [`Authority`] signs what a [`Profile`] describes, for a key made here
+//!   ([`PrivateKey`]) or one that stays where it is ([`Request`], [`RequestPolicy`]).
+//! - **Read**: [`Certificate`], [`Crl`], [`pem`].
+//! - **Check**: [`Check`] asks a [`Verifier`] and gets a [`Path`] or a [`Rejection`];
+//!   [`Certificate::matches_host`] applies libpq's rules of a chosen major ([`HostRules`]).
+//! - **Arrange**: [`Heap`] finds and orders chains; [`Deployment`] tells what will break;
+//!   [`judge_key_file`] knows which key files are used; [`judge_connection_manager`] knows the
+//!   demands of PGD.
+//! - **Change**: [`Rotation`] plans a change of authority or certificates and proves every state
+//!   between; [`served`] tells whether a server presents its file.
+//! - **Connect**: `tls` (feature `rustls`) has client configurations with libpq's `sslmode`, and an
+//!   adapter to tokio-postgres (feature `tokio-postgres`).
+//!
+//! # What it does not do
+//! Nothing here reads a clock, the environment or the network. Files are written by the module `fs`
+//! only (feature `fs`). No process-wide crypto provider is set or needed: it is always aws-lc-rs.
+//! Signature mathematics are never done here.
+//!
+//! # Features
+//! - `fs`: keys and certificates as files, atomic, 0600 from the first moment.
+//! - `encrypted-keys`: private keys under a pass phrase.
+//! - `rustls`, `tokio-postgres`: see above.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod authority;
@@ -48,3 +89,8 @@ pub use self::rotate::{
     StepKind, served,
 };
 pub use self::signature::{Curve, Hash, KeyKind, PublicKey, SignatureAlgorithm, SignatureError};
+
+/// The README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
