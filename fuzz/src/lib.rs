@@ -1,8 +1,9 @@
 //! The fuzz targets, as functions that also run on the checked-in corpus.
 
 pub mod passfile;
-pub mod scram;
 pub mod pgconf;
+pub mod pki;
+pub mod scram;
 
 /// A target: takes any bytes, panics if it finds something wrong.
 pub type Target = fn(&[u8]);
@@ -11,13 +12,16 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("passfile_edit", passfile::edit),
     ("passfile_lookup", passfile::lookup),
+    ("pgconf_configuration", pgconf::configuration),
+    ("pgconf_edit", pgconf::edit),
+    ("pki_chain", pki::chain),
+    ("pki_heap", pki::heap),
+    ("pki_request", pki::request),
     ("scram_certificate", scram::certificate),
     ("scram_client", scram::client),
     ("scram_saslprep", scram::prepare),
     ("scram_secret", scram::secret),
     ("scram_server", scram::server),
-    ("pgconf_configuration", pgconf::configuration),
-    ("pgconf_edit", pgconf::edit),
 ];
 
 #[cfg(test)]
