@@ -2,6 +2,7 @@
 
 pub mod passfile;
 pub mod scram;
+pub mod pgconf;
 
 /// A target: takes any bytes, panics if it finds something wrong.
 pub type Target = fn(&[u8]);
@@ -15,6 +16,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("scram_saslprep", scram::prepare),
     ("scram_secret", scram::secret),
     ("scram_server", scram::server),
+    ("pgconf_configuration", pgconf::configuration),
+    ("pgconf_edit", pgconf::edit),
 ];
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod walk;
 
 pub use catalogue::{
     Activation, Catalogue, Checked, Context, InvalidValue, Kind, ListKind, ListSyntax, Setting,
-    Unit, Value, join_list, split_list,
+    Unit, Value, Words, join_list, split_list,
 };
 pub use change::{Outcome, Warning};
 pub use configuration::{Configuration, FileSetting, Located, Occurrence, Origin, Provenance};

@@ -124,7 +124,7 @@ pub(super) fn check(setting: &Setting, text: &[u8]) -> Result<Checked, InvalidVa
         Kind::Bool => check_bool(setting, text),
         Kind::Integer { unit, min, max } => check_integer(setting, text, unit, min, max),
         Kind::Real { unit, min, max } => check_real(setting, text, unit, min, max),
-        Kind::Enum { .. } => check_enum(setting, text),
+        Kind::Enum(_) => check_enum(setting, text),
         Kind::String => {
             let value = hooks::string(setting, text)?;
             Ok(Checked {

@@ -120,7 +120,7 @@ pub(super) fn value(random: &mut Random, setting: Option<&Setting>) -> String {
                 _ => format!("{number}{unit}"),
             }
         }
-        Some(Kind::Enum { .. }) => {
+        Some(Kind::Enum(_)) => {
             let values: Vec<_> = setting.into_iter().flat_map(Setting::values).collect();
             match random.below(8) {
                 0 => pick(random, &values).to_uppercase(),
