@@ -1,6 +1,7 @@
 //! `cargo xtask differential SET`: random inputs, put to the workspace's code and to the real thing
 //! that this machine has. A seed makes the same inputs again.
 
+mod hba;
 mod passfile;
 
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ pub(crate) struct Outcome {
 /// Compares; an error is why nothing could be compared.
 type Compare = fn(&Options) -> Result<Outcome, String>;
 
-const SETS: &[(&str, Compare)] = &[("passfile", passfile::compare)];
+const SETS: &[(&str, Compare)] = &[("hba", hba::compare), ("passfile", passfile::compare)];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
