@@ -1,6 +1,7 @@
 //! `cargo xtask differential SET`: random inputs, put to the workspace's code and to the real thing
 //! that this machine has. A seed makes the same inputs again.
 
+mod hba;
 mod passfile;
 mod pgconf;
 
@@ -32,6 +33,7 @@ impl Outcome {
 type Compare = fn(&Options) -> Result<Outcome, String>;
 
 const SETS: &[(&str, Compare)] = &[
+    ("hba", hba::compare),
     ("passfile", passfile::compare),
     ("pgconf", pgconf::files::compare),
     ("pgconf-values", pgconf::values::compare),
