@@ -1,5 +1,5 @@
 //! `postgresql.conf`.
-#![expect(clippy::panic, clippy::missing_panics_doc, reason = "how a target tells what it found")]
+#![expect(clippy::missing_panics_doc, reason = "how a target tells what it found")]
 
 use pg_version::PgVersion;
 use pgconf::{Catalogue, Change, ConfFile, Configuration, EditError, LineKind, Unset, Warning};

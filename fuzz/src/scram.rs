@@ -1,4 +1,9 @@
 //! SCRAM: both state machines, stored secrets, SASLprep, certificates.
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "how a target tells what it found"
+)]
 
 use pg_version::PgVersion;
 use scram::{
