@@ -1,5 +1,4 @@
 //! What holds for every file, whatever is in it.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use pg_version::PgVersion;
 use pgconf::{
