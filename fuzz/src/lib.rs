@@ -1,13 +1,21 @@
 //! The fuzz targets, as functions that also run on the checked-in corpus.
 
+pub mod hba;
 pub mod passfile;
 
 /// A target: takes any bytes, panics if it finds something wrong.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: &[(&str, Target)] =
-    &[("passfile_edit", passfile::edit), ("passfile_lookup", passfile::lookup)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("hba_decide", hba::decide),
+    ("hba_edit", hba::edit),
+    ("hba_format", hba::format),
+    ("hba_interpret", hba::interpret),
+    ("hba_roundtrip", hba::roundtrip),
+    ("passfile_edit", passfile::edit),
+    ("passfile_lookup", passfile::lookup),
+];
 
 #[cfg(test)]
 mod tests {
