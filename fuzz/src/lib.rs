@@ -1,5 +1,6 @@
 //! The fuzz targets, as functions that also run on the checked-in corpus.
 
+pub mod hba;
 pub mod passfile;
 pub mod pgconf;
 pub mod pki;
@@ -10,6 +11,11 @@ pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("hba_decide", hba::decide),
+    ("hba_edit", hba::edit),
+    ("hba_format", hba::format),
+    ("hba_interpret", hba::interpret),
+    ("hba_roundtrip", hba::roundtrip),
     ("passfile_edit", passfile::edit),
     ("passfile_lookup", passfile::lookup),
     ("pgconf_configuration", pgconf::configuration),

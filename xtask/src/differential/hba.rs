@@ -98,7 +98,7 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
 fn servers() -> Result<Vec<Real>, String> {
     let text = |error: pgtest::Error| error.to_string();
     let mut servers = Vec::new();
-    for installation in pgtest::find_each_major().map_err(text)? {
+    for installation in pgtest::find_all() {
         let Features { ssl, gss, ldap, pam, .. } = installation.features();
         let mut build = Build::MINIMAL;
         (build.ssl, build.gss, build.ldap, build.pam) = (ssl, gss, ldap, pam);
