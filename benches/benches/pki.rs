@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 
 use divan::Bencher;
-use pki::fs::{Existing, write_public};
+use pki::fs::NewFolder;
 use pki::{
     Authority, AuthorityOptions, Certificate, Check, KeyAlgorithm, Profile, Purpose, Subject,
     Validity, Verifier,
@@ -25,23 +25,25 @@ fn root() -> Authority {
     Authority::create(P256, &Subject::common_name("root"), validity()).unwrap()
 }
 
-/// An authority, 100 servers' and 100 clients' keys and certificates, in files.
+/// An authority, 100 servers' and 100 clients' keys and certificates, in the files of a new folder.
+/// Syncing is left to the system, as by the command openssl.
 #[divan::bench(sample_count = 10)]
 fn authority_and_200_certificates_on_disk(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(|| tempfile::tempdir().unwrap()).bench_values(|folder| {
         let root = root();
-        let path = folder.path();
-        root.key().write(&path.join("root.key"), Existing::Keep).unwrap();
-        write_public(&path.join("root.crt"), &root.certificate().to_pem(), Existing::Keep).unwrap();
+        let files = NewFolder::create(&folder.path().join("certificates")).unwrap();
+        files.key("root.key", root.key()).unwrap();
+        files.public("root.crt", &root.certificate().to_pem()).unwrap();
         for number in 0..100 {
             let host = format!("node{number}.example.com");
             let server = Profile::server([host.as_str(), "192.0.2.1"]).unwrap();
             let server = root.issue(P256, &server, validity()).unwrap();
-            server.write(path, &format!("node{number}"), Existing::Keep).unwrap();
+            files.issued(&format!("node{number}"), &server).unwrap();
             let client = Profile::client(format!("role{number}"));
             let client = root.issue(P256, &client, validity()).unwrap();
-            client.write(path, &format!("role{number}"), Existing::Keep).unwrap();
+            files.issued(&format!("role{number}"), &client).unwrap();
         }
+        files.finish(false).unwrap();
         folder
     });
 }
