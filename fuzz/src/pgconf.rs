@@ -95,8 +95,10 @@ pub fn configuration(data: &[u8]) {
                 assert!(setting.name() == "seed" || setting.check(checked.canonical()).is_ok());
             }
         }
-        let _ =
-            (conf.problems().count(), conf.invalid_values().count(), conf.upgrade(PgVersion::V18));
+        let _ = (conf.problems().count(), conf.invalid_values().count());
+        if version == PgVersion::V15 {
+            let _ = conf.upgrade(PgVersion::V16);
+        }
         let Some(name) = conf.occurrences().next().map(|first| first.name.to_vec()) else {
             continue;
         };
