@@ -329,11 +329,10 @@ impl Configuration {
                 value,
                 statement: format!("ALTER SYSTEM RESET {};", for_sql(occurrence.name)),
             }),
-            Origin::IncludedByAlterSystem => {
-                Some(Warning::LaterFileWins { file: occurrence.file.to_vec(), line, value })
-            }
-            Origin::File => (occurrence.file != self.store.path(source))
-                .then(|| Warning::LaterFileWins { file: occurrence.file.to_vec(), line, value }),
+            // The file that was edited may be read twice, once from there.
+            Origin::IncludedByAlterSystem | Origin::File => (occurrence.file
+                != self.store.path(source))
+            .then(|| Warning::LaterFileWins { file: occurrence.file.to_vec(), line, value }),
         }
     }
 }

@@ -340,7 +340,12 @@ fn template<'a>(text: &'a [u8], name: &[u8]) -> Option<(usize, &'a [u8])> {
 /// A line with another value; a comment stays in the column that it has in `before`.
 fn with_value(text: &[u8], parsed: &Parsed, value: &[u8], before: &[u8]) -> Vec<u8> {
     let mut new = text[..parsed.value.start()].to_vec();
-    new.extend(spelled(value, parsed.token == Token::String));
+    let value = spelled(value, parsed.token == Token::String);
+    // `port+1` sets the port to +1; another number would go on with the name.
+    if parsed.value.start() == parsed.name.end() && value.first() != Some(&b'\'') {
+        new.push(b' ');
+    }
+    new.extend(value);
     let tail = &text[parsed.value.end()..];
     let blank = tail.iter().take_while(|byte| lexer::is_blank(**byte)).count();
     let (blank, comment) = tail.split_at(blank);

@@ -5,7 +5,7 @@ use pg_version::PgVersion;
 use crate::{
     Catalogue, Configuration, Occurrence, Setting,
     catalogue::{InvalidValue, Kind},
-    name::{current_name, names_eq},
+    name::names_eq,
 };
 
 /// What becomes of a setting in another major.
@@ -89,13 +89,17 @@ impl Catalogue {
                 Some(new) => compare(&setting, &new, &mut differences),
             }
         }
+        let new_names: Vec<_> = differences
+            .iter()
+            .filter_map(|difference| match difference {
+                Difference::Renamed { to, .. } => Some(*to),
+                _ => None,
+            })
+            .collect();
         let added = other.settings().filter(|setting| {
-            let is_new_name = |old: Setting| {
-                names_eq(current_name(to, old.name().as_bytes()), setting.name().as_bytes())
-            };
             self.get(setting.name()).is_none()
                 && !is_of_one_build(setting)
-                && !self.settings().any(is_new_name)
+                && !new_names.contains(&setting.name())
         });
         differences.extend(added.map(|setting| Difference::Added { setting }));
         differences.sort_by_cached_key(|difference| difference.name().to_ascii_lowercase());

@@ -81,6 +81,8 @@ fn one_file() {
         ("a.b = x\n", "a.b", "1.5GB", "a.b = '1.5GB'\n", Replaced),
         ("a.b = x\n", "a.b", "", "a.b = ''\n", Replaced),
         ("a.b = x\n", "a.b", "it's C:\\x\r", "a.b = 'it''s C:\\\\x\\r'\n", Replaced),
+        ("port+1\n", "port", "2", "port 2\n", Replaced),
+        ("a.b'x'\n", "a.b", "y", "a.b'y'\n", Replaced),
         ("", "a.b", "word", "a.b = 'word'\n", Added),
         ("", "a.b", "-1.5", "a.b = -1.5\n", Added),
         // What could not be read stays.

@@ -7,7 +7,7 @@
 
 use std::error::Error;
 
-use pgconf::{Activation, Catalogue, FileSetting};
+use pgconf::{Activation, Catalogue, FileSetting, Setting};
 use pgtest::Error as PgError;
 
 use super::{
@@ -45,10 +45,10 @@ fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
         let configuration = reader.configuration();
         let got = configuration.file_settings();
         tally.compared += 1;
-        let catalogue = Catalogue::new(configuration.version());
+        let judge = Judge { catalogue: Catalogue::new(configuration.version()), settings };
         let difference = if expected.len() == got.len() {
             let mut pairs = expected.iter().zip(&got);
-            pairs.find_map(|(row, ours)| difference(&mut tally, catalogue, row, ours))
+            pairs.find_map(|(row, ours)| judge.difference(&mut tally, row, ours))
         } else {
             Some(format!("{} rows, not {}", got.len(), expected.len()))
         };
@@ -68,55 +68,59 @@ fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
     Ok(tally)
 }
 
-fn difference(
-    tally: &mut Outcome,
+struct Judge<'a> {
     catalogue: Catalogue,
-    row: &Row,
-    ours: &FileSetting<'_>,
-) -> Option<String> {
-    let file = String::from_utf8_lossy(ours.file);
-    let line = i64::try_from(ours.line).ok()?;
-    let same = row.file == file
-        && row.line == line
-        && row.name.as_deref() == ours.name
-        && row.value.as_deref() == ours.value.as_deref();
-    if !same {
-        return Some(format!("the server has {row:?}, we {ours:?}"));
-    }
-    let setting = ours.name.and_then(|name| catalogue.get(name));
-    let invalid = setting.as_ref().zip(ours.value.as_deref()).and_then(|(setting, value)| {
-        if setting.is_refused_in_file() {
+    /// Those that this server has as the catalogue says.
+    settings: &'a [Setting],
+}
+
+impl Judge<'_> {
+    fn difference(&self, tally: &mut Outcome, row: &Row, ours: &FileSetting<'_>) -> Option<String> {
+        let file = String::from_utf8_lossy(ours.file);
+        let line = i64::try_from(ours.line).ok()?;
+        let same = row.file == file
+            && row.line == line
+            && row.name.as_deref() == ours.name
+            && row.value.as_deref() == ours.value.as_deref();
+        if !same {
+            return Some(format!("the server has {row:?}, we {ours:?}"));
+        }
+        let setting = ours.name.and_then(|name| self.catalogue.get(name));
+        let invalid = setting.as_ref().zip(ours.value.as_deref()).and_then(|(setting, value)| {
+            setting.check(value).err().map(|invalid| invalid.to_string())
+        });
+        if row.error.as_deref() == Some("setting could not be applied") {
+            if !ours.applied || ours.error.is_some() {
+                return Some(format!("the server tried to apply {row:?}, we have {ours:?}"));
+            }
+            if invalid.is_some() {
+                return None;
+            }
+            let rule = match setting {
+                Some(setting) if setting.is_refused_in_file() => "values of a setting for no file",
+                Some(setting) if !self.settings.contains(&setting) => {
+                    "values of a setting that this server was built with otherwise"
+                }
+                Some(setting) if setting.activation() >= Activation::NewSession => {
+                    "values of a setting that this session cannot change"
+                }
+                Some(setting) if only_a_server_knows(setting.name()) => {
+                    "values that only a running server can judge"
+                }
+                _ => return Some(format!("the server refuses the value of {row:?}, we do not")),
+            };
+            tally.explain(rule);
             return None;
         }
-        setting.check(value).err().map(|invalid| invalid.to_string())
-    });
-    if row.error.as_deref() == Some("setting could not be applied") {
-        if !ours.applied || ours.error.is_some() {
-            return Some(format!("the server tried to apply {row:?}, we have {ours:?}"));
+        if row.applied != ours.applied || row.error != ours.error.as_ref().map(ToString::to_string)
+        {
+            return Some(format!("the server has {row:?}, we {ours:?}"));
         }
-        if invalid.is_some() {
-            return None;
-        }
-        let rule = match setting {
-            Some(setting) if setting.activation() >= Activation::NewSession => {
-                "values of a setting that this session cannot change"
+        match invalid {
+            Some(invalid) if row.applied && !setting.is_some_and(|s| s.is_refused_in_file()) => {
+                Some(format!("the server applies {row:?}, we say: {invalid}"))
             }
-            Some(setting) if only_a_server_knows(setting.name()) => {
-                "values that only a running server can judge"
-            }
-            _ => return Some(format!("the server refuses the value of {row:?}, we do not")),
-        };
-        tally.explain(rule);
-        return None;
-    }
-    if row.applied != ours.applied || row.error != ours.error.as_ref().map(ToString::to_string) {
-        return Some(format!("the server has {row:?}, we {ours:?}"));
-    }
-    match invalid {
-        Some(invalid) if row.applied => {
-            // What a session cannot change is not looked at if it is another value anyway.
-            Some(format!("the server applies {row:?}, we say: {invalid}"))
+            _ => None,
         }
-        _ => None,
     }
 }
