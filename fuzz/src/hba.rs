@@ -1,5 +1,6 @@
 //! Targets for pg_hba.conf and pg_ident.conf. The first byte chooses the major, and with it what
 //! lines and rules are.
+#![expect(clippy::missing_panics_doc, reason = "how a target tells what it found")]
 
 use hba_parser::{
     AddressSpec, Build, Connection, ConnectionType, DatabaseSpec, Encryption, HbaDocument,
