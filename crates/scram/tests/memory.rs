@@ -2,6 +2,7 @@
 //!
 //! One test alone in its process: it reads the whole of it.
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     fs::File,
