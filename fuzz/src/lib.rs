@@ -1,6 +1,8 @@
 //! The fuzz targets, as functions that also run on the checked-in corpus.
 
 pub mod passfile;
+pub mod pgconf;
+pub mod pki;
 pub mod scram;
 
 /// A target: takes any bytes, panics if it finds something wrong.
@@ -10,6 +12,11 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("passfile_edit", passfile::edit),
     ("passfile_lookup", passfile::lookup),
+    ("pgconf_configuration", pgconf::configuration),
+    ("pgconf_edit", pgconf::edit),
+    ("pki_chain", pki::chain),
+    ("pki_heap", pki::heap),
+    ("pki_request", pki::request),
     ("scram_certificate", scram::certificate),
     ("scram_client", scram::client),
     ("scram_saslprep", scram::prepare),

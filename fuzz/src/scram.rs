@@ -2,7 +2,7 @@
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
-    reason = "a target panics if it finds something wrong"
+    reason = "how a target tells what it found"
 )]
 
 use pg_version::PgVersion;

@@ -34,6 +34,8 @@ mod tokenize;
 mod upgrade;
 
 pub use pg_version::PgVersion;
+#[cfg(feature = "fs")]
+pub use textfile::DiskFiles;
 pub use textfile::{FileError, FileErrorKind, FileKind, Files, MemoryFiles, Span};
 
 pub use self::{

@@ -168,7 +168,7 @@ impl ClientKey {
     #[must_use]
     pub fn stored_key(&self) -> StoredKey {
         let mut stored = StoredKey::zero();
-        Digest::finalize_into(Sha256::new_with_prefix(self.0.as_slice()), (&mut *stored.0).into());
+        Digest::finalize_into(Sha256::new_with_prefix(&self.0[..]), (&mut *stored.0).into());
         erase_stack();
         stored
     }

@@ -2,7 +2,7 @@
 //!
 //! One test alone in its process: it reads the whole of it.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "what it cannot read, it cannot search")]
 
 use std::{
     fs::File,

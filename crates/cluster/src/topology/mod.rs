@@ -56,6 +56,9 @@ pub trait Topology {
     /// The statement on `link.from`, in the database `link.kept_in`, that gives the link another
     /// connection string and makes it connect anew.
     fn switch(&self, link: &Link, conninfo: &ConnInfo) -> Statement;
+
+    /// The same, with a connection string that holds a password: the vault's secret of that name.
+    fn switch_to_secret(&self, link: &Link, secret: String) -> Statement;
 }
 
 /// The topology of a description.

@@ -238,8 +238,35 @@ impl<'a> Cursor<'a> {
         Some(byte)
     }
 
+    /// What almost all tokens are: no quotes, and all in one piece. `None` leaves the rest to
+    /// [`Cursor::next_token`], with blanks skipped.
+    fn next_ordinary(&mut self, sink: &mut impl Sink, limit: usize) -> Option<RawToken> {
+        let piece = &self.bytes[self.position..self.piece_end];
+        let blanks = piece.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b','));
+        let blanks = blanks.unwrap_or(piece.len());
+        self.position += blanks;
+        let piece = &piece[blanks..];
+        let len = piece.iter().position(|byte| SPECIAL[usize::from(*byte)]);
+        let (len, comma) = match len {
+            Some(len) if len > 0 && is_blank(piece[len]) => (len, false),
+            Some(len) if len > 0 && piece[len] == b',' => (len, true),
+            None if !piece.is_empty() && matches!(self.more, More::Nothing) => (piece.len(), false),
+            _ => return None,
+        };
+        if len >= limit {
+            return None;
+        }
+        sink.slice(&piece[..len]);
+        let start = self.position;
+        self.position += len;
+        Some(RawToken { start, end: self.position, quoted: false, comma, plain: true })
+    }
+
     /// `next_token`: the next token, its text without quotes given to `sink`.
     pub(crate) fn next_token(&mut self, sink: &mut impl Sink, limit: usize) -> Lexed {
+        if let Some(token) = self.next_ordinary(sink, limit) {
+            return Lexed::Token(token);
+        }
         let mut current = loop {
             match self.next_byte() {
                 None => return Lexed::End,
@@ -310,6 +337,11 @@ impl<'a> Cursor<'a> {
             }
         }
         Lexed::Token(token)
+    }
+
+    /// The file's bytes.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Where the line's comment begins, if the cursor met it.

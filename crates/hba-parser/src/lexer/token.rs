@@ -12,8 +12,9 @@ use super::{
 /// A token, as it stands in the file and as the server understands it.
 #[derive(Clone, Copy, Debug)]
 pub struct Token<'a> {
-    line: Line<'a>,
+    /// Before the token, and the longest one that the major takes: to lex it once more
     cursor: Cursor<'a>,
+    limit: usize,
     raw: RawToken,
     field: u32,
 }
@@ -41,7 +42,7 @@ impl<'a> Token<'a> {
     /// Its text, if that is just what stands in the file: no quotes, nothing joined.
     #[must_use]
     pub fn plain(&self) -> Option<&'a [u8]> {
-        self.raw.plain.then(|| &self.line.bytes[self.raw.start..self.raw.end])
+        self.raw.plain.then(|| &self.cursor.bytes()[self.raw.start..self.raw.end])
     }
 
     /// Its text without quotes, byte by byte.
@@ -50,7 +51,7 @@ impl<'a> Token<'a> {
             text.iter().copied().for_each(with);
         } else {
             let mut cursor = self.cursor;
-            cursor.next_token(&mut |byte: u8| with(byte), self.line.token_limit());
+            cursor.next_token(&mut |byte: u8| with(byte), self.limit);
         }
     }
 
@@ -78,7 +79,7 @@ impl<'a> Token<'a> {
 /// long.
 #[derive(Clone, Debug)]
 pub struct Tokens<'a> {
-    line: Line<'a>,
+    limit: usize,
     cursor: Cursor<'a>,
     field: u32,
     after_comma: bool,
@@ -88,7 +89,7 @@ pub struct Tokens<'a> {
 impl<'a> Tokens<'a> {
     pub(super) fn new(line: &Line<'a>) -> Self {
         let cursor = Cursor::new(line);
-        Self { line: *line, cursor, field: 0, after_comma: true, first: true }
+        Self { limit: line.token_limit(), cursor, field: 0, after_comma: true, first: true }
     }
 }
 
@@ -97,8 +98,7 @@ impl<'a> Iterator for Tokens<'a> {
 
     fn next(&mut self) -> Option<Token<'a>> {
         let cursor = self.cursor;
-        let Lexed::Token(raw) = self.cursor.next_token(&mut Discard, self.line.token_limit())
-        else {
+        let Lexed::Token(raw) = self.cursor.next_token(&mut Discard, self.limit) else {
             return None;
         };
         if !self.after_comma && !self.first {
@@ -106,6 +106,6 @@ impl<'a> Iterator for Tokens<'a> {
         }
         self.first = false;
         self.after_comma = raw.comma;
-        Some(Token { line: self.line, cursor, raw, field: self.field })
+        Some(Token { cursor, limit: self.limit, raw, field: self.field })
     }
 }

@@ -1,10 +1,9 @@
 //! One stored secret (4096 iterations, a password of 28 characters), made by one implementation
 //! after the other in turns, so that whatever else the machine does hits all of them alike.
 //!
-//! `cargo bench -p benches --bench scram_ratios --features rivals` prints the best and the median
-//! time of each and its ratio to the crate `pbkdf2`; without the feature, ring and openssl are left
-//! out, which want to be built first. An argument sets the number of rounds.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+//! `cargo run --release --manifest-path benches/rivals/Cargo.toml` prints the best and the median
+//! time of each and its ratio to the crate `pbkdf2`. It needs OpenSSL's headers (Debian:
+//! `libssl-dev`). An argument sets the number of rounds.
 
 use std::{hint::black_box, num::NonZeroU32, time::Instant};
 
@@ -60,11 +59,8 @@ fn contestants() -> Vec<Contestant> {
     }
     all.push(("hmac crate, cloned each iteration", 1, Box::new(hmac_cloned)));
     all.push(("aws-lc-rs", 1, Box::new(aws_lc_rs)));
-    #[cfg(feature = "rivals")]
-    {
-        all.push(("ring", 1, Box::new(ring)));
-        all.push(("openssl", 1, Box::new(openssl)));
-    }
+    all.push(("ring", 1, Box::new(ring)));
+    all.push(("openssl", 1, Box::new(openssl)));
     all.push(("postgres-protocol (whole secret)", 1, Box::new(postgres_protocol)));
     all
 }
@@ -93,7 +89,6 @@ fn aws_lc_rs() -> [u8; 32] {
     out
 }
 
-#[cfg(feature = "rivals")]
 fn ring() -> [u8; 32] {
     use ring::pbkdf2::{PBKDF2_HMAC_SHA256, derive};
     let mut out = [0; 32];
@@ -102,7 +97,6 @@ fn ring() -> [u8; 32] {
     out
 }
 
-#[cfg(feature = "rivals")]
 fn openssl() -> [u8; 32] {
     use openssl::{hash::MessageDigest, pkcs5::pbkdf2_hmac};
     let mut out = [0; 32];
