@@ -9,7 +9,7 @@ use pg_version::PgVersion;
 use scram::{
     Channel, Client, EndPoint, Limits, Nonce, Outcome, Password, Policy, Profile, Secret, Server,
     channel::tls_server_end_point,
-    message::{ClientFinal, ServerFirst},
+    message::{ClientFinal, MAX_CLIENT_MESSAGE, ServerFirst},
     predict,
     saslprep::saslprep,
 };
@@ -45,12 +45,12 @@ pub fn client(data: &[u8]) {
             .begin(offered, &Nonce::from_bytes(&[0; 18]))
             .ok()?;
         let client = client.receive(first).ok()?;
-        let reply = ClientFinal::parse(client.message());
-        let challenge = ServerFirst::parse(first);
-        assert_eq!(
-            reply.expect("our own message").nonce,
-            challenge.expect("a message that was taken").nonce
-        );
+        let challenge = ServerFirst::parse(first).expect("a message that was taken");
+        // A server may choose a nonce that makes the reply longer than PostgreSQL's reads.
+        if client.message().len() <= MAX_CLIENT_MESSAGE {
+            let reply = ClientFinal::parse(client.message()).expect("our own message");
+            assert_eq!(reply.nonce, challenge.nonce);
+        }
         assert!(client.receive(last).is_err(), "a forged signature");
         Some(())
     };
@@ -70,7 +70,8 @@ pub fn server(data: &[u8]) {
     let secret = secret.expect("sensible parameters");
     let server = Server::new(secret, channel(options & 1 != 0));
     let Ok(server) = server.begin(mechanism, first, &Nonce::from_bytes(&[0; 18])) else { return };
-    ServerFirst::parse(server.message()).expect("our own message");
+    let challenge = ServerFirst::parse(server.message()).expect("our own message");
+    assert_eq!(challenge.salt, b"MDEyMzQ1Njc4OWFiY2RlZg==");
     assert!(server.finish(last).is_err(), "a forged proof");
 }
 
@@ -78,8 +79,6 @@ pub fn server(data: &[u8]) {
 pub fn secret(data: &[u8]) {
     for version in PgVersion::ALL {
         let Outcome::Scram(secret) = predict(data, version, &Limits::new(1..=16)) else { continue };
-        // Up to 17 an empty salt can be read (of base64 that decodes to nothing there is none) by
-        // 18 only.
         let text = secret.to_text();
         assert_eq!(Secret::parse(text.as_bytes(), version).as_ref(), Ok(&secret));
     }
