@@ -47,7 +47,7 @@
 //! | change a setting, know what the change needs | [`Configuration::set`], [`set_in`](Configuration::set_in), [`unset`](Configuration::unset), [`Outcome`] |
 //! | compare by meaning: is it set to that already? | [`Configuration::means`] |
 //! | type, unit, bounds, default of a setting; its value as the server shows it | [`Catalogue`], [`Setting::check`] |
-//! | take a list apart, or make one | [`split_list`], [`join_list`], [`ListKind::of`] |
+//! | add to a list, take out of it | [`Configuration::add_to_list`], [`remove_from_list`](Configuration::remove_from_list), [`list`](Configuration::list); [`split_list`], [`join_list`] |
 //! | prepare an upgrade | [`Configuration::upgrade`], [`Catalogue::differences`] |
 //! | open and save files | `fs` (feature `fs`) |
 //!
@@ -101,6 +101,7 @@ mod file;
 #[cfg(feature = "fs")]
 pub mod fs;
 mod lexer;
+mod list;
 mod name;
 mod path;
 mod quote;

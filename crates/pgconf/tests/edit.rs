@@ -214,6 +214,33 @@ fn knows_what_the_server_refuses() {
 }
 
 #[test]
+fn lists() {
+    let mut conf = configuration(&[(
+        "/c/postgresql.conf",
+        "search_path = '\"$user\",  Public' # c\n#listen_addresses = 'localhost'\n",
+    )]);
+    assert_eq!(conf.list("search_path").unwrap(), [b"$user".to_vec(), b"public".to_vec()]);
+    assert_eq!(conf.add_to_list("search_path", "public").unwrap().change, Change::None);
+    conf.add_to_list("search_path", "My Schema").unwrap();
+    // The default is what one starts from.
+    conf.add_to_list("listen_addresses", "10.0.0.1").unwrap();
+    assert_eq!(
+        text(&conf, "/c/postgresql.conf"),
+        "search_path = '\"$user\",  Public, \"My Schema\"' # c\n\
+         listen_addresses = 'localhost, 10.0.0.1'\n"
+    );
+    assert_eq!(conf.remove_from_list("listen_addresses", "*").unwrap().change, Change::None);
+    conf.remove_from_list("listen_addresses", "localhost").unwrap();
+    assert_eq!(conf.get("listen_addresses").as_deref(), Some(&b"10.0.0.1"[..]));
+    assert!(matches!(conf.list("work_mem"), Err(EditError::NotAList { .. })));
+    let broken = configuration(&[("/c/postgresql.conf", "search_path = 'a,,b'\n")]);
+    assert_eq!(
+        broken.list("search_path").unwrap_err().to_string(),
+        "List syntax is invalid. (byte 2)"
+    );
+}
+
+#[test]
 fn compares_by_meaning() {
     let conf = configuration(&[("/c/postgresql.conf", "work_mem = 1GB\nssl = yes\na.b = 1\n")]);
     assert!(conf.means("work_mem", "1024MB") && conf.means("SSL", "on") && conf.means("a.b", "1"));

@@ -175,7 +175,12 @@ fn is_edit_of(new: &ConfFile, old: &[u8], names: &[Vec<u8>]) -> bool {
             let text = text.to_ascii_lowercase();
             !names.iter().any(|name| text.windows(name.len()).any(|part| part == name))
         };
-        file.lines().map(|line| line.text()).filter(is_other).map(<[u8]>::to_vec).collect()
+        // An edit may end the last line, which may end with a CR already.
+        let bytes = file.document().lines().map(|line| line.bytes());
+        bytes
+            .filter(is_other)
+            .map(|line| line.strip_suffix(b"\n").unwrap_or(line).to_vec())
+            .collect()
     };
     others(new) == others(&ConfFile::new(old))
 }
