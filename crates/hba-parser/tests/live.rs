@@ -106,7 +106,7 @@ fn ours(rules: &Rules) -> Vec<String> {
     let rows = rules.rows().map(|row| {
         let rule = row.rule.unwrap();
         let address = rule.shown_address().map_or("-".to_owned(), |address| address.to_string());
-        let error = row.error.map_or("-".to_owned(), |error| error.to_string());
+        let error = row.error.map_or("-".to_owned(), ToString::to_string);
         let databases = array(rule.databases().map(|name| name.text()).collect());
         let users = array(rule.users().map(|name| name.text()).collect());
         let (connection, method) = (rule.connection(), rule.method());
