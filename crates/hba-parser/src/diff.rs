@@ -10,6 +10,7 @@ use core::{fmt, net::IpAddr};
 use crate::{
     Method,
     address::{in_range, prefix_len},
+    options::without_secret,
     rules::{Address, DatabaseKind, Rule, Rules, UserKind},
     scope,
     text::Text,
@@ -58,9 +59,21 @@ pub enum Access {
     Allowed {
         /// The method.
         method: Method,
-        /// Its options, as the server shows them.
+        /// Its options, as the server shows them, but for secrets.
         options: Vec<Text>,
     },
+}
+
+impl Access {
+    fn without_secrets(self) -> Self {
+        match self {
+            Self::Rejected => self,
+            Self::Allowed { method, options } => {
+                let options = options.into_iter().map(without_secret).collect();
+                Self::Allowed { method, options }
+            }
+        }
+    }
 }
 
 /// What a change is for those whom it is about.
@@ -196,6 +209,7 @@ impl Rules {
                     }
                 }
                 for (before, after, from) in found {
+                    let (before, after) = (before.without_secrets(), after.without_secrets());
                     let (user, database) = (who_text(*user), what_text(*database));
                     difference.changes.push(Change { user, database, from, before, after });
                 }

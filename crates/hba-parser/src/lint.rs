@@ -388,7 +388,7 @@ impl Rules {
                 _ => false,
             };
             if useless {
-                let message = format!("{name}={} changes nothing here", option.value);
+                let message = format!("{name}={} changes nothing here", option.shown_value());
                 findings.add(Lint::UselessOption, at, message);
             }
             let old_value = matches!(value, b"0" | b"1" | b"no-verify");
@@ -422,8 +422,17 @@ fn shadow(findings: &mut Findings, earlier: &[Rule<'_>], rule: &Rule<'_>) {
         });
         return;
     }
-    let overlapping: Vec<&Rule<'_>> = overlapping().collect();
+    let mut overlapping: Vec<&Rule<'_>> = overlapping().collect();
     if overlapping.len() > 1 && covered_together(&overlapping, rule) {
+        // Only those that are needed: the first ones decide.
+        let mut index = overlapping.len();
+        while let Some(last) = index.checked_sub(1) {
+            let needed = overlapping.remove(last);
+            if !covered_together(&overlapping, rule) {
+                overlapping.insert(last, needed);
+            }
+            index = last;
+        }
         let lines: Vec<String> =
             overlapping.iter().map(|earlier| format!("{}", earlier.line())).collect();
         let message = format!(

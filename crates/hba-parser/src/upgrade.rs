@@ -245,7 +245,7 @@ fn meaning(rule: &Rule<'_>) -> String {
     }
     out.push_str(&format!(" {}", rule.method()));
     for option in &rule.options().given {
-        out.push_str(&format!(" {}={}", option.name, option.value));
+        out.push_str(&format!(" {}={}", option.name, option.shown_value()));
     }
     if let Some(cert) = rule.options().client_cert {
         out.push_str(&format!(", client certificate {}", cert.as_str()));

@@ -47,9 +47,9 @@ pub struct Options {
     pub given: Vec<GivenOption>,
 }
 
-/// An option as it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+/// An option as it is written. Passwords and secrets among them are shown by neither `Debug` nor
+/// serde.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GivenOption {
     /// What stands before the first equals sign.
@@ -57,8 +57,54 @@ pub struct GivenOption {
     /// What stands behind it.
     pub value: Text,
     /// Where its token is.
-    #[cfg_attr(feature = "serde", serde(skip))]
     pub span: Span,
+}
+
+/// What is shown in the place of a secret.
+const HIDDEN: &str = "(secret)";
+
+/// Whether an option's value is a secret.
+pub(crate) fn is_secret(name: &[u8]) -> bool {
+    matches!(name, b"ldapbindpasswd" | b"radiussecrets")
+}
+
+impl GivenOption {
+    /// The value, or in a secret's place that it is one.
+    #[must_use]
+    pub fn shown_value(&self) -> Text {
+        if is_secret(self.name.as_bytes()) { HIDDEN.into() } else { self.value.clone() }
+    }
+}
+
+impl core::fmt::Debug for GivenOption {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("GivenOption")
+            .field("name", &self.name)
+            .field("value", &self.shown_value())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for GivenOption {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+
+        let mut option = serializer.serialize_struct("GivenOption", 2)?;
+        option.serialize_field("name", &self.name)?;
+        option.serialize_field("value", &self.shown_value())?;
+        option.end()
+    }
+}
+
+/// An option as the view shows it, without a secret.
+pub(crate) fn without_secret(shown: Text) -> Text {
+    match shown.as_bytes().iter().position(|byte| *byte == b'=') {
+        Some(equals) if is_secret(&shown.as_bytes()[..equals]) => {
+            text!(&shown.as_bytes()[..=equals], HIDDEN)
+        }
+        _ => shown,
+    }
 }
 
 /// Which certificate the client must show besides what the method asks for.
