@@ -264,7 +264,6 @@ impl Servers {
         worked.map_err(|_| DemoError::Thread)?
     }
 
-    /// Leaves the servers running.
     /// Runs a statement on a node in [`DATABASE`], as `postgres`, and returns the first value.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! cluster.
 
 use std::{
-    io::IsTerminal as _,
+    io::{IsTerminal as _, Write as _},
     process::ExitCode,
     sync::{Arc, Mutex},
     time::Instant,
@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: {error}");
+            tell(format_args!("error: {error}\n"));
             return ExitCode::from(2);
         }
     };
@@ -103,6 +103,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             outcome = show(arguments, &servers) => outcome,
         }
     });
+    if matches!(outcome, Err(Failure::Interrupted(_))) {
+        tell(format_args!("\ninterrupted: stopping the servers …\n"));
+    }
     // A server that is being made on a thread of its own is waited for: then it is known, and can be
     // stopped.
     drop(runtime);
@@ -112,26 +115,29 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
                 match servers.keep(report.mode) {
                     Ok(kept) => report.kept = kept,
                     Err(error) => {
-                        eprintln!("error: {error}");
+                        tell(format_args!("error: {error}\n"));
                         return ExitCode::from(2);
                     }
                 }
-            } else {
-                servers.stop();
             }
-            let proved = report.proved;
-            match arguments.format {
-                Format::Text => print!("{}", render::conclusion(&report)),
-                Format::Json => match serde_json::to_string_pretty(&report) {
-                    Ok(json) => println!("{json}"),
-                    Err(error) => eprintln!("error: {error}"),
-                },
+            clean_up(&servers);
+            let text = match arguments.format {
+                Format::Text => render::conclusion(&report),
+                // A report is plain data: there is nothing in it that JSON has no form for.
+                Format::Json => serde_json::to_string_pretty(&report).unwrap_or_default() + "\n",
+            };
+            if let Err(failure) = print(&text) {
+                tell(format_args!("error: {failure}\n"));
+                for server in &report.kept {
+                    tell(format_args!("{} is still running; stop: {}\n", server.node, server.stop));
+                }
+                return ExitCode::from(2);
             }
-            if proved { ExitCode::SUCCESS } else { ExitCode::from(1) }
+            if report.proved { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
         Err(failure) => {
-            servers.stop();
-            eprintln!("error: {failure}");
+            clean_up(&servers);
+            tell(format_args!("error: {failure}\n"));
             match failure {
                 // As a shell has it: 128 and the signal's number.
                 Failure::Interrupted(signal) => ExitCode::from(128 + signal),
@@ -141,11 +147,32 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// Stops the servers, and removes what they were made from.
+fn clean_up(servers: &Servers) {
+    servers.stop();
+    if let Err(error) = pgtest::discard_templates() {
+        tell(format_args!("error: {error}\n"));
+    }
+}
+
+/// To standard output. That it is closed is no reason to panic: the servers must be stopped.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
+}
+
+/// To standard error. Where nobody listens, nobody is told.
+fn tell(text: std::fmt::Arguments<'_>) {
+    let _ = std::io::stderr().lock().write_fmt(text);
+}
+
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("interrupted; the servers are stopped and removed")]
     Interrupted(u8),
+    #[error("standard output cannot be written to: {0}")]
+    Output(std::io::Error),
     #[error(transparent)]
     Server(#[from] pgtest::Error),
     #[error(transparent)]
@@ -187,9 +214,9 @@ impl Progress {
     ) -> Result<T, Failure> {
         let terminal = std::io::stderr().is_terminal();
         if terminal {
-            eprint!("{name} …");
+            tell(format_args!("{name} …"));
         } else {
-            eprintln!("{name} …");
+            tell(format_args!("{name} …\n"));
         }
         let start = Instant::now();
         let result = work.await;
@@ -198,17 +225,15 @@ impl Progress {
         let outcome = if result.is_ok() { "" } else { ": failed" };
         let line = format!("{name}{outcome} ({seconds:.2} s)");
         if terminal {
-            eprintln!("\r\x1b[K{line}");
+            tell(format_args!("\r\x1b[K{line}\n"));
         } else {
-            eprintln!("{line}");
+            tell(format_args!("{line}\n"));
         }
         result
     }
 
-    fn print(&self, text: impl FnOnce() -> String) {
-        if self.text {
-            print!("{}", text());
-        }
+    fn print(&self, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.text { print(&text()) } else { Ok(()) }
     }
 }
 
@@ -229,7 +254,7 @@ async fn show(arguments: &Arguments, servers: &Servers) -> Result<Report, Failur
     progress.phase("start the servers", async { Ok(start.await?) }).await?;
     let cluster = servers.cluster(mode)?;
     progress.phase("build the open cluster", async { Ok(servers.join().await?) }).await?;
-    progress.print(|| render::opening(&installation, &cluster));
+    progress.print(|| render::opening(&installation, &cluster))?;
 
     let since = Instant::now();
     let nodes: Vec<Node> = cluster.nodes();
@@ -240,7 +265,7 @@ async fn show(arguments: &Arguments, servers: &Servers) -> Result<Report, Failur
     let prepared = progress
         .phase("plan", async { Ok(prepare::prepare(&cluster.spec, &states, now)?) })
         .await?;
-    progress.print(|| render::plan(&prepared.plan));
+    progress.print(|| render::plan(&prepared.plan))?;
     let done = Arc::new(Mutex::new(Vec::new()));
     let observer: apply::Observer = {
         let done = done.clone();

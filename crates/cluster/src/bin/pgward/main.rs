@@ -1,8 +1,6 @@
 //! `pgward`: secures the connections between PostgreSQL nodes and proves it.
 //!
 //! The program only parses arguments, calls the library and renders.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
-
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "demo")]
