@@ -28,6 +28,8 @@ pub struct Link {
     pub conninfo: ConnInfo,
     /// The replication slot on `to` by which the link's session there is found.
     pub slot: Option<String>,
+    /// Whether it is switched on; one that is not has no session.
+    pub enabled: bool,
 }
 
 impl Link {

@@ -42,6 +42,7 @@ impl Topology for Native {
                     kept_in: subscription.database.clone(),
                     conninfo: conninfo.clone(),
                     slot: subscription.slot.clone(),
+                    enabled: subscription.enabled,
                 });
             }
         }

@@ -1,10 +1,12 @@
 //! How each link really authenticates, from the node that it leads to.
 
+use pg_version::PgVersion;
 use serde::Serialize;
 use tokio_postgres::Client;
 
 use super::log;
 use crate::{
+    credentials,
     error::{Error, NodeContext as _},
     inspect::{Node, NodeState},
     spec::{ClusterSpec, Mode},
@@ -115,13 +117,19 @@ fn judge(
         missing: Vec::new(),
     };
     let Some(session) = session else {
-        proof.missing.push("the link has no session".to_owned());
+        let why = if link.enabled { "the link has no session" } else { "the link is disabled" };
+        proof.missing.push(why.to_owned());
         return proof;
     };
     let prefix = state.setting("log_line_prefix");
     if let Some(found) = log.and_then(|log| log::authentication_of(session.pid, prefix, log)) {
         proof.method = Some(found.method);
         proof.hba_line = Some(found.line);
+        proof.method_from = MethodSource::Log;
+    } else if (PgVersion::V14..=PgVersion::V16).contains(&state.version)
+        && log.is_some_and(|log| log::let_in_without_authentication(session.pid, prefix, log))
+    {
+        proof.method = Some("trust".to_owned());
         proof.method_from = MethodSource::Log;
     } else if let Some(rule) = crate::hba::decide(
         state,
@@ -159,6 +167,17 @@ fn judge(
         }
         None => missing(false, "nothing tells by which method it was authenticated".to_owned()),
     }
+    // What the server sees says nothing of whether the link would take another server for this one.
+    let sslmode = link.conninfo.get("sslmode").unwrap_or("prefer");
+    missing(
+        sslmode == "verify-full",
+        format!("it does not verify the server: sslmode is {sslmode}, not verify-full"),
+    );
+    let roots = link.conninfo.get("sslrootcert").unwrap_or_default();
+    missing(
+        roots == credentials::ROOT,
+        format!("it verifies the server by \"{roots}\", not by {}", credentials::ROOT),
+    );
     if spec.mode == Mode::Cert {
         missing(proof.certificate.is_some(), "no client certificate was presented".to_owned());
     }

@@ -44,7 +44,11 @@ pub(crate) enum Outcome {
     /// The server refused the login.
     Refused { asked: Option<Asked>, code: String, message: String },
     /// The TLS handshake failed, or the server ended it for the client's certificate.
-    TlsRefused { reason: String },
+    TlsRefused {
+        reason: String,
+        /// Whether it was the server, and for the client's certificate.
+        for_certificate: bool,
+    },
     /// The server speaks no TLS.
     NoTls,
 }
@@ -78,7 +82,7 @@ impl fmt::Display for Outcome {
             Self::LetIn { asked: Some(asked) } => write!(f, "let in with {asked}"),
             Self::Asked(asked) => write!(f, "asked for {asked}"),
             Self::Refused { code, message, .. } => write!(f, "{message} ({code})"),
-            Self::TlsRefused { reason } => write!(f, "TLS: {reason}"),
+            Self::TlsRefused { reason, .. } => write!(f, "TLS: {reason}"),
             Self::NoTls => f.write_str("the server speaks no TLS"),
         }
     }
@@ -115,20 +119,46 @@ async fn log_in(attempt: &Attempt<'_>, place: SocketAddr) -> std::io::Result<Out
                         <dyn StdError + Send + Sync>::is::<tokio_rustls::rustls::Error>,
                     ) =>
                 {
-                    Ok(Outcome::TlsRefused { reason: error.to_string() })
+                    Ok(Outcome::TlsRefused {
+                        for_certificate: is_for_certificate(&error),
+                        reason: error.to_string(),
+                    })
                 }
                 other => other,
             }
         }
-        Handshake::Failed(reason) => Ok(Outcome::TlsRefused { reason }),
+        Handshake::Failed(error) => Ok(Outcome::TlsRefused {
+            for_certificate: is_for_certificate(&error),
+            reason: error.to_string(),
+        }),
         Handshake::NoTls => Ok(Outcome::NoTls),
     }
 }
 
 enum Handshake {
     Done(Box<TlsStream<TcpStream>>),
-    Failed(String),
+    Failed(std::io::Error),
     NoTls,
+}
+
+/// Whether the server ended the handshake because of the client's certificate (RFC 8446, 6.2).
+fn is_for_certificate(error: &std::io::Error) -> bool {
+    use tokio_rustls::rustls::{AlertDescription as Alert, Error as TlsError};
+
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<TlsError>());
+    matches!(
+        error,
+        Some(TlsError::AlertReceived(
+            Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::DecryptError
+        ))
+    )
 }
 
 /// The certificate that the server showed, in DER.
@@ -150,7 +180,7 @@ async fn handshake(
     }
     Ok(match TlsConnector::from(session.config()).connect(session.server_name(), tcp).await {
         Ok(tls) => Handshake::Done(Box::new(tls)),
-        Err(error) => Handshake::Failed(error.to_string()),
+        Err(error) => Handshake::Failed(error),
     })
 }
 
@@ -298,7 +328,7 @@ pub(crate) async fn certificate_shown(
         Ok(Ok(Handshake::Done(tls))) => {
             Ok(leaf(&tls).map_or(Shown::NoTls, |leaf| Shown::Certificate(leaf.to_vec())))
         }
-        Ok(Ok(Handshake::Failed(reason))) => Ok(Shown::Failed(reason)),
+        Ok(Ok(Handshake::Failed(error))) => Ok(Shown::Failed(error.to_string())),
         Ok(Ok(Handshake::NoTls)) => Ok(Shown::NoTls),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),

@@ -147,6 +147,40 @@ fn is_refused(trial: Trial, outcome: &Outcome) -> bool {
         // Without TLS there, whatever needs TLS gets in nowhere, but what the trial wants to know
         // was not tried.
         (_, Outcome::NoTls) => false,
-        (_, Outcome::Refused { .. } | Outcome::TlsRefused { .. }) => true,
+        // "Too many clients" or "starting up" would be no refusal of this user.
+        (Trial::WrongPassword, Outcome::Refused { asked: Some(Asked::Sasl(_)), code, .. }) => {
+            code == "28P01"
+        }
+        (_, Outcome::Refused { code, .. }) => code.starts_with("28"),
+        // A handshake that failed for another reason would have failed for the right client, too.
+        (trial, Outcome::TlsRefused { for_certificate, .. }) => {
+            *for_certificate
+                && matches!(trial, Trial::StrangersCertificate | Trial::OthersCertificate)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_refusal_of_this_login_counts() {
+        let refused = |code: &str| Outcome::Refused {
+            asked: None,
+            code: code.to_owned(),
+            message: String::new(),
+        };
+        let tls = |for_certificate| Outcome::TlsRefused { reason: String::new(), for_certificate };
+        assert!(is_refused(Trial::PlainText, &refused("28000")));
+        // Too many connections; starting up.
+        for code in ["53300", "57P03"] {
+            assert!(!is_refused(Trial::PlainText, &refused(code)), "{code}");
+            assert!(!is_refused(Trial::WrongPassword, &refused(code)), "{code}");
+        }
+        assert!(is_refused(Trial::StrangersCertificate, &tls(true)));
+        assert!(!is_refused(Trial::StrangersCertificate, &tls(false)));
+        assert!(!is_refused(Trial::WrongPassword, &tls(true)));
+        assert!(!is_refused(Trial::PlainText, &Outcome::NoTls));
     }
 }
