@@ -123,8 +123,12 @@ async fn run_node(
     for step in steps {
         let action = step.action.clone();
         done.push(step);
-        if let Err(error) = run(&nodes, &node, &action, &vault).await.on_node(&node.spec.name) {
-            return (done, Err(error));
+        if let Err(error) = run(&nodes, &node, &action, &vault).await {
+            // What is in the way is somebody else's: it must not be taken back as if it were ours.
+            if matches!(&error, Error::Files(FsError::Exists { .. } | FsError::Changed { .. })) {
+                done.pop();
+            }
+            return (done, Err(error).on_node(&node.spec.name));
         }
         observer(Event::Done { node: node.spec.name.clone(), what: action.to_string() });
     }

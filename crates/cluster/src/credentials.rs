@@ -20,6 +20,7 @@ use crate::{
     inspect::NodeState,
     spec::{ClusterSpec, Mode, NodeSpec},
     topology::Link,
+    transport::NodeFile,
     vault::Vault,
 };
 
@@ -162,7 +163,7 @@ impl Maker<'_> {
     ) -> Option<Certificate> {
         let certificate = state.file(&state.in_data_directory(certificate))?;
         let key = state.file(&state.in_data_directory(key))?;
-        if key.access.mode & 0o077 != 0 {
+        if key.access.mode & 0o077 != 0 || !belongs_to(key, state) {
             return None;
         }
         let found = Certificate::from_pem(&certificate.bytes).ok()?;
@@ -177,6 +178,12 @@ impl Maker<'_> {
             && serves(&found, profile);
         good.then_some(found)
     }
+}
+
+/// Whether a secret file is the server's own: another's, with a mode that keeps others out, it could
+/// not read.
+fn belongs_to(file: &NodeFile, state: &NodeState) -> bool {
+    file.access.uid == state.owner.uid
 }
 
 /// Whether a certificate of ours is one of this profile.
@@ -272,7 +279,9 @@ fn passwords(
             .and_then(|state| state.file(&state.in_data_directory(PASSFILE)));
         let bytes = file.to_bytes();
         let good = there.map_or(bytes.is_empty(), |there| {
-            there.bytes == bytes && there.access.mode & 0o077 == 0
+            there.bytes == bytes
+                && there.access.mode & 0o077 == 0
+                && states.iter().any(|state| state.name == peer && belongs_to(there, state))
         });
         if !good && let Some(node) = credentials.nodes.get_mut(peer) {
             let name = format!("{peer}: password file");

@@ -49,7 +49,7 @@ pub fn prepare(
             vault.insert(plan::password_as_found(&state.name), stored);
         }
     }
-    for link in links.iter().filter(|link| link.conninfo.get("password").is_some()) {
+    for link in links.iter().filter(|link| link.conninfo.has_secret()) {
         let text = Zeroizing::new(link.conninfo.to_text().as_bytes().to_vec());
         vault.insert(plan::link_as_found(link), text);
     }

@@ -6,6 +6,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use cluster::{
@@ -224,4 +225,100 @@ async fn what_must_be_different_before_is_said() -> Outcome {
     stranger.spec.nodes.pop();
     says("leads to none of the described nodes", prepare_now(&stranger).await);
     Ok(())
+}
+
+/// Asks until a condition holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> Outcome<bool>) -> Outcome {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !holds().await? {
+        assert!(tokio::time::Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// A role of a name that needs quotes everywhere, a link that is switched off, and secrets in its
+/// connection string.
+#[tokio::test(flavor = "multi_thread")]
+async fn awkward_names_secrets_and_a_disabled_link() -> Outcome {
+    let (servers, mut cluster) = open_cluster(PgVersion::V15, Mode::Cert).await?;
+    cluster.spec.link_role = "all, \"é\" +R".to_owned();
+    for node in &cluster.spec.nodes {
+        servers.query(&node.name, "CREATE ROLE \"all, \"\"é\"\" +R\" LOGIN")?;
+    }
+    let message = prepare_now(&cluster).await.err().map(|error| error.to_string());
+    assert!(message.as_ref().is_some_and(|m| m.contains("may not replicate")), "{message:?}");
+    for node in &cluster.spec.nodes {
+        servers.query(&node.name, "ALTER ROLE \"all, \"\"é\"\" +R\" REPLICATION")?;
+    }
+    let conninfo = "SELECT subconninfo FROM pg_subscription";
+    let before = servers.query("node-2", conninfo)?.ok_or("no subscription")?;
+    servers.query("node-2", "ALTER SUBSCRIPTION node_2_from_node_1 DISABLE")?;
+    servers.query(
+        "node-2",
+        &format!("ALTER SUBSCRIPTION node_2_from_node_1 CONNECTION '{before} sslpassword=hunter2'"),
+    )?;
+
+    let prepared = prepare_now(&cluster).await?;
+    let shown = serde_json::to_string(&prepared.plan)? + &format!("{prepared:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    apply_it(&cluster, &prepared).await?;
+    let after = servers.query("node-2", conninfo)?.ok_or("no subscription")?;
+    assert!(after.contains("sslmode=verify-full") && !after.contains("hunter2"), "{after}");
+
+    let now = OffsetDateTime::now_utc();
+    let verification = verify::verify(&cluster.spec, &cluster.nodes(), now).await?;
+    let missing = |verification: &verify::Verification, from: &str| -> Vec<String> {
+        let links = verification.links.iter().filter(|link| link.from == from);
+        links.flat_map(|link| link.missing.clone()).collect()
+    };
+    assert_eq!(missing(&verification, "node-2"), ["the link is disabled"]);
+    assert!(missing(&verification, "node-3").is_empty(), "{verification:#?}");
+    servers.query("node-2", "ALTER SUBSCRIPTION node_2_from_node_1 ENABLE")?;
+    until("the link to be proved", async || {
+        Ok(verify::verify(&cluster.spec, &cluster.nodes(), now).await?.proved())
+    })
+    .await
+}
+
+/// What looks secure and is not: a session that came in by a rule that is gone, and a link that
+/// would take any server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_only_looks_secure_is_not_proved() -> Outcome {
+    let (servers, cluster) = open_cluster(PgVersion::V15, Mode::Cert).await?;
+    apply_it(&cluster, &prepare_now(&cluster).await?).await?;
+    let now = OffsetDateTime::now_utc();
+    let verification = verify::verify(&cluster.spec, &cluster.nodes(), now).await?;
+    assert!(verification.proved(), "{verification:#?}");
+
+    // The sessions come in by trust, over TLS and with their certificates; then the rule goes.
+    let hba = servers.query("node-1", "SHOW hba_file")?.ok_or("no hba_file")?;
+    let secured = fs::read(&hba)?;
+    fs::write(&hba, [b"hostssl all all samehost trust\n", &secured[..]].concat())?;
+    servers.query("node-1", "SELECT pg_reload_conf()")?;
+    let sessions = "SELECT count(*) FROM pg_stat_replication r JOIN pg_stat_activity a USING (pid) \
+                    WHERE r.state = 'streaming' AND a.backend_start > pg_conf_load_time()";
+    servers.query("node-1", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication")?;
+    until("the links to come back", async || {
+        Ok(servers.query("node-1", sessions)?.as_deref() == Some("2"))
+    })
+    .await?;
+    fs::write(&hba, &secured)?;
+    servers.query("node-1", "SELECT pg_reload_conf()")?;
+    let verification = verify::verify(&cluster.spec, &cluster.nodes(), now).await?;
+    for link in &verification.links {
+        assert_eq!(link.missing, ["authenticated by trust, not by cert"], "{link:?}");
+    }
+
+    let conninfo = servers.query("node-2", "SELECT subconninfo FROM pg_subscription")?;
+    let weaker = conninfo.ok_or("no subscription")?.replace("verify-full", "require");
+    servers
+        .query("node-2", &format!("ALTER SUBSCRIPTION node_2_from_node_1 CONNECTION '{weaker}'"))?;
+    let expected = "it does not verify the server: sslmode is require, not verify-full";
+    until("the link to be back", async || {
+        let verification = verify::verify(&cluster.spec, &cluster.nodes(), now).await?;
+        let link = verification.links.iter().find(|link| link.from == "node-2");
+        Ok(link.is_some_and(|link| link.missing == [expected]))
+    })
+    .await
 }

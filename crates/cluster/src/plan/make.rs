@@ -115,6 +115,12 @@ impl<'a> Maker<'a> {
                     escape_identifier(role)
                 )));
             }
+            Some(found) if !found.replication && !found.superuser => {
+                return Err(Error::plan(format!(
+                    "the role {role} may not replicate: ALTER ROLE {} REPLICATION",
+                    escape_identifier(role)
+                )));
+            }
             Some(_) => {}
         }
         if let Some(error) = state.hba_errors.first() {
@@ -340,18 +346,23 @@ impl<'a> Maker<'a> {
                 before: link.conninfo.to_masked_text(),
                 after: after.to_masked_text(),
             });
-            let undo = match link.conninfo.get("password") {
-                None => topology.switch(link, &link.conninfo),
-                Some(_) => topology.switch_to_secret(link, link_as_found(link)),
+            let undo = if link.conninfo.has_secret() {
+                topology.switch_to_secret(link, link_as_found(link))
+            } else {
+                topology.switch(link, &link.conninfo)
+            };
+            let database = link.kept_in.clone();
+            let statement = topology.switch(link, &after);
+            let action = if link.enabled {
+                let (to, slot) = (link.to.clone(), link.slot.clone());
+                Action::SwitchLink { to, database, slot, statement }
+            } else {
+                // It does not replicate, before or after.
+                Action::Execute { database: Some(database), statement }
             };
             steps.push(Step {
                 node: link.from.clone(),
-                action: Action::SwitchLink {
-                    to: link.to.clone(),
-                    database: link.kept_in.clone(),
-                    slot: link.slot.clone(),
-                    statement: topology.switch(link, &after),
-                },
+                action,
                 undo: Some(Action::Execute {
                     database: Some(link.kept_in.clone()),
                     statement: undo,
@@ -377,12 +388,12 @@ fn secured(now: &ConnInfo, spec: &ClusterSpec, from: &NodeState, to: &NodeSpec) 
     conninfo.set("sslmode", "verify-full");
     // libpq takes a relative path from the server process' working folder: the data directory.
     conninfo.set("sslrootcert", credentials::ROOT);
-    conninfo.remove("password");
+    conninfo.remove_secrets();
     match spec.mode {
         Mode::Cert => {
             conninfo.set("sslcert", credentials::CLIENT_CERTIFICATE);
             conninfo.set("sslkey", credentials::CLIENT_KEY);
-            for stale in ["passfile", "channel_binding", "require_auth"] {
+            for stale in ["passfile", "channel_binding", "require_auth", "sslcertmode"] {
                 conninfo.remove(stale);
             }
         }
@@ -396,7 +407,7 @@ fn secured(now: &ConnInfo, spec: &ClusterSpec, from: &NodeState, to: &NodeSpec) 
             if from.version >= pg_version::PgVersion::V16 {
                 conninfo.set("require_auth", "scram-sha-256");
             }
-            for stale in ["sslcert", "sslkey", "sslpassword"] {
+            for stale in ["sslcert", "sslkey"] {
                 conninfo.remove(stale);
             }
         }
@@ -436,5 +447,6 @@ pub(crate) fn password_as_found(node: &str) -> String {
 
 /// The vault's name of a link's connection string as inspection found it.
 pub(crate) fn link_as_found(link: &Link) -> String {
-    format!("{}: connection string of {} as found", link.from, link.name)
+    // A name is unique in its database only.
+    format!("{}: connection string of {} in {} as found", link.from, link.name, link.kept_in)
 }
