@@ -373,3 +373,120 @@ fn overlaps(address: Option<Address<'_>>, network: &IpNet) -> bool {
 fn refused(error: EditError) -> Error {
     Error::plan(format!("pg_hba.conf cannot be edited: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::PathBuf};
+
+    use pgconf::Configuration;
+    use textfile::{MemoryFiles, fs::Access};
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::{
+        inspect::{Role, Setting},
+        transport::NodeFile,
+    };
+
+    const ACCESS: Access = Access { mode: 0o600, uid: 1, gid: 1 };
+
+    /// A node whose administrator comes in over the Unix socket.
+    fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
+        let path = PathBuf::from("/d/pg_hba.conf");
+        let mut files = MemoryFiles::default();
+        for (path, text) in included {
+            files.insert(*path, *text);
+        }
+        let setting = Setting { value: "/d/pg_hba.conf".to_owned(), source: String::new() };
+        let file = NodeFile { bytes: Zeroizing::new(hba.to_vec()), access: ACCESS };
+        let role = |name: &str| Role {
+            name: name.to_owned(),
+            can_login: true,
+            replication: true,
+            superuser: false,
+            member_of: Vec::new(),
+            stored_password: None,
+        };
+        NodeState {
+            name: "n".to_owned(),
+            version: PgVersion::V17,
+            server_version: String::new(),
+            settings: BTreeMap::from([("hba_file".to_owned(), setting)]),
+            owner: ACCESS,
+            files: BTreeMap::from([(path, Some(file))]),
+            configuration: Configuration::read(&files, "/d/postgresql.conf", None, PgVersion::V17),
+            hba_included: files,
+            admin: AdminSession {
+                user: "postgres".to_owned(),
+                database: "postgres".to_owned(),
+                address: None,
+                tls: false,
+            },
+            hba_errors: Vec::new(),
+            roles: vec![role("postgres"), role("repl")],
+            subscriptions: Vec::new(),
+        }
+    }
+
+    fn closed(hba: &[u8], included: &[(&str, &str)], networks: &[&str]) -> Result<String, Error> {
+        let networks: Vec<IpNet> = networks.iter().flat_map(|text| text.parse()).collect();
+        let databases = ["app".to_owned()];
+        let wish =
+            Wish { role: "repl", databases: &databases, networks: &networks, method: Method::Cert };
+        let edit = secure(&node(hba, included), &wish)?;
+        // What it makes is what it would leave alone.
+        let again = secure(&node(&edit.closed, included), &wish)?;
+        assert_eq!((&again.open, &again.closed), (&edit.closed, &edit.closed));
+        Ok(String::from_utf8_lossy(&edit.closed).into_owned())
+    }
+
+    #[test]
+    fn the_links_come_first_and_nothing_else_lets_their_role_in() -> Result<(), Error> {
+        const ACCEPT: &str = "hostssl app repl 10.0.0.0/8 cert\n";
+        const REJECT: &str = "host all,replication repl all reject\n";
+        type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+        // `{}` is where the rules come; ours are all that is new, and `trust` becomes a comment.
+        let cases: [Case; 6] = [
+            ("local all all peer\n{}", "host all all 10.0.0.0/8 trust", &[]),
+            ("local all all peer\n{}", "host all \\\n all 10.0.0.0/8 \\\n trust\n", &[]),
+            (
+                "local all all peer\n{}",
+                "host @dbs @users samenet trust\n",
+                &[("/d/dbs", "app"), ("/d/users", "repl")],
+            ),
+            ("local all all peer\n{}", "host app,\"x\" /^re all scram-sha-256\n", &[]),
+            // What is included is not ours to change.
+            (
+                "{}",
+                "include more.conf\n",
+                &[("/d/more.conf", "local all all peer\nhost all all all trust\n")],
+            ),
+            ("local all all peer\n{}", "host all all db.example.com trust\n", &[]),
+        ];
+        for (start, end, included) in cases {
+            let found = start.replace("{}", "") + end;
+            let comment = if end.contains("trust") { "# " } else { "" };
+            let comment = if end.starts_with("include") { "" } else { comment };
+            let expected = start.replace("{}", &[ACCEPT, REJECT, comment].concat()) + end;
+            assert_eq!(closed(found.as_bytes(), included, &["10.0.0.0/8"])?, expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_line_ends_and_families_stay_as_they_are() -> Result<(), Error> {
+        let windows = b"local all all peer\r\nhost all all 10.0.0.0/8 md5\r\n";
+        assert_eq!(
+            closed(windows, &[], &["10.0.0.0/24"])?,
+            "local all all peer\r\nhostssl app repl 10.0.0.0/24 cert\r\n\
+             host all,replication repl all reject\r\nhost all all 10.0.0.0/8 md5\r\n"
+        );
+        // No last newline, every network, a host's address in place of its network's.
+        assert_eq!(
+            closed(b"local all all peer", &[], &["0.0.0.0/0", "fd00::5/8"])?,
+            "local all all peer\nhostssl app repl 0.0.0.0/0 cert\nhostssl app repl fd00::/8 cert\n\
+             host all,replication repl all reject\n"
+        );
+        Ok(())
+    }
+}

@@ -33,6 +33,12 @@ pub(crate) fn make(
     credentials: &Credentials,
 ) -> Result<Plan, Error> {
     spec.check()?;
+    if links.is_empty() {
+        return Err(Error::plan(
+            "no node has a link to another: create the subscriptions first, for which databases they \
+             connect to is what the rules must say",
+        ));
+    }
     let mut maker = Maker {
         spec,
         credentials,
