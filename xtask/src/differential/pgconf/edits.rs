@@ -176,7 +176,7 @@ fn is_edit_of(new: &ConfFile, old: &[u8], names: &[Vec<u8>]) -> bool {
             !names.iter().any(|name| text.windows(name.len()).any(|part| part == name))
         };
         // An edit may end the last line, which may end with a CR already.
-        let bytes = file.document().lines().map(|line| line.bytes());
+        let bytes = file.document().lines().map(textfile::Line::bytes);
         bytes
             .filter(is_other)
             .map(|line| line.strip_suffix(b"\n").unwrap_or(line).to_vec())
