@@ -165,11 +165,7 @@ impl Servers {
             address: server.addr(),
             port: server.port(),
             peers_from: peers_from.clone(),
-            sql: format!(
-                "host={} port={} user=postgres dbname={DATABASE}",
-                server.socket_dir().display(),
-                server.port()
-            ),
+            sql: admin_conninfo(server),
         });
         Ok(DemoCluster {
             version: first.version(),
@@ -295,6 +291,16 @@ impl Servers {
         }
         Ok(kept)
     }
+}
+
+/// How the administrator connects to a server.
+fn admin_conninfo(server: &Server) -> String {
+    let mut conninfo = ConnInfo::default();
+    conninfo.set("host", server.socket_dir().display().to_string());
+    conninfo.set("port", server.port().to_string());
+    conninfo.set("user", "postgres");
+    conninfo.set("dbname", DATABASE);
+    conninfo.to_text().to_string()
 }
 
 /// How a peer's links connect to a server, for a client on this machine.

@@ -192,7 +192,9 @@ pub(crate) fn conclusion(report: &Report) -> String {
         let _ = writeln!(
             out,
             "\n{}\n  psql '{}'\n  stop: {}",
-            server.node, server.conninfo, server.stop
+            server.node,
+            server.conninfo.replace('\'', r"'\''"),
+            server.stop
         );
     }
     out
