@@ -171,16 +171,18 @@ fn effective(version: PgVersion, rows: &[Row]) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// Whether the lines that do not name the setting, now or in a comment, are the same bytes.
 fn is_edit_of(new: &ConfFile, old: &[u8], names: &[Vec<u8>]) -> bool {
     let others = |file: &ConfFile| -> Vec<Vec<u8>> {
-        let is_other = |text: &&[u8]| {
-            let text = text.to_ascii_lowercase();
+        let is_other = |bytes: &&[u8]| {
+            let text = bytes.to_ascii_lowercase();
             !names.iter().any(|name| text.windows(name.len()).any(|part| part == name))
         };
-        // An edit may end the last line, which may end with a CR already.
         let bytes = file.document().lines().map(textfile::Line::bytes);
-        bytes
-            .filter(is_other)
-            .map(|line| line.strip_suffix(b"\n").unwrap_or(line).to_vec())
-            .collect()
+        bytes.filter(is_other).map(<[u8]>::to_vec).collect()
     };
-    others(new) == others(&ConfFile::new(old))
+    let (new, old) = (others(new), others(&ConfFile::new(old)));
+    // An edit may end the last line.
+    new.len() == old.len()
+        && new
+            .iter()
+            .zip(&old)
+            .all(|(new, old)| new == old || (old.last() != Some(&b'\n') && new.starts_with(old)))
 }

@@ -37,14 +37,22 @@ fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
         }
         let (expected, got) = match setting.context() {
             Context::Superuser | Context::User => {
-                (in_session(session, &setting, &value)?, ours(&setting, &value, true))
+                let expected = match in_session(session, &setting, &value) {
+                    Err(PgError::Io { .. }) => {
+                        tally.explain(TIMEOUTS);
+                        *session = server.session()?;
+                        continue;
+                    }
+                    answer => answer?,
+                };
+                (expected, ours(&setting, &value, true))
             }
             Context::Internal => continue,
             _ if is_unfit_for_alter_system(setting.name()) => continue,
             _ => (in_system(session, &setting, &value)?, ours(&setting, &value, false)),
         };
         if expected.starts_with("canceling statement due to") {
-            tally.explain("timeouts so short that they end the asking");
+            tally.explain(TIMEOUTS);
             continue;
         }
         tally.compared += 1;
@@ -59,6 +67,9 @@ fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
     }
     Ok(tally)
 }
+
+/// Why an answer may be missing: the setting that is tried ends the statement or the session.
+const TIMEOUTS: &str = "timeouts so short that they end the asking";
 
 /// Settings that `ALTER SYSTEM` refuses whatever the value.
 fn is_unfit_for_alter_system(name: &str) -> bool {
