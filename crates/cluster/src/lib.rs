@@ -23,7 +23,8 @@
 //!     }
 //! }
 //! // Do it, and prove it.
-//! apply::apply(&nodes, &prepared.plan, &Arc::new(prepared.vault), &Arc::new(|_| ())).await?;
+//! let watcher: apply::Observer = Arc::new(|event| println!("{event:?}"));
+//! apply::apply(&nodes, &prepared.plan, &Arc::new(prepared.vault), &watcher).await?;
 //! assert!(verify::verify(&spec, &nodes, now).await?.proved());
 //! # Ok(())
 //! # }
