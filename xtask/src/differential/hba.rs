@@ -195,11 +195,11 @@ fn rows(rules: &Rules) -> String {
             rule.map_or("-", |rule| rule.connection().as_str()).to_owned(),
             list(rule.map(|rule| rule.databases().map(|name| hex(name.text())).collect())),
             list(rule.map(|rule| rule.users().map(|name| hex(name.text())).collect())),
-            text(address.as_ref().map(|address| address.as_bytes())),
-            text(netmask.as_ref().map(|netmask| netmask.as_bytes())),
+            text(address.as_ref().map(hba_parser::Text::as_bytes)),
+            text(netmask.as_ref().map(hba_parser::Text::as_bytes)),
             rule.map_or("-", |rule| rule.method().as_str()).to_owned(),
             list(options.map(|o| o.iter().map(|option| hex(option.as_bytes())).collect())),
-            text(row.error.map(|error| error.as_bytes())),
+            text(row.error.map(hba_parser::Text::as_bytes)),
         ]
         .join(" ")
     });
