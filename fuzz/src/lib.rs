@@ -2,6 +2,9 @@
 
 pub mod hba;
 pub mod passfile;
+pub mod pgconf;
+pub mod pki;
+pub mod scram;
 
 /// A target: takes any bytes, panics if it finds something wrong.
 pub type Target = fn(&[u8]);
@@ -15,6 +18,16 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("hba_roundtrip", hba::roundtrip),
     ("passfile_edit", passfile::edit),
     ("passfile_lookup", passfile::lookup),
+    ("pgconf_configuration", pgconf::configuration),
+    ("pgconf_edit", pgconf::edit),
+    ("pki_chain", pki::chain),
+    ("pki_heap", pki::heap),
+    ("pki_request", pki::request),
+    ("scram_certificate", scram::certificate),
+    ("scram_client", scram::client),
+    ("scram_saslprep", scram::prepare),
+    ("scram_secret", scram::secret),
+    ("scram_server", scram::server),
 ];
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ const HIDDEN: [(&str, &str); 6] = [
     ("role", "s u 'none'"),
     ("seed", "r u - -1 1 '0'"),
     ("session_authorization", "s u NULL"),
-    ("ssl_renegotiation_limit", "i u kB 0 0 '0'"),
+    ("ssl_renegotiation_limit", "i u - 0 0 '0'"),
 ];
 
 fn generate(folder: &Path) -> Result<String, String> {

@@ -25,8 +25,7 @@ pub(crate) fn ci() -> ExitCode {
             cargo("lints", &lint, &[])
         },
         || {
-            let doc =
-                ["doc", "--workspace", "--no-deps", "--all-features", "--document-private-items"];
+            let doc = ["doc", "--workspace", "--no-deps", "--all-features"];
             cargo("documentation", &doc, &[("RUSTDOCFLAGS", "-Dwarnings")])
         },
         deny,
@@ -43,7 +42,7 @@ pub(crate) fn demo(arguments: &[OsString]) -> ExitCode {
         return ExitCode::from(2);
     }
     let mut command = Command::new(cargo_path());
-    command.args(["run", "--quiet", "--release", "--package", "cluster", "--features", "demo"]);
+    command.args(["run", "--quiet", "--package", "cluster", "--features", "demo"]);
     command.args(["--bin", "pgward", "--", "demo"]).args(arguments);
     // In place of this process, as cargo does with what it runs: signals reach the demonstration,
     // and its exit code, which says whether every link was proved, the caller.

@@ -64,6 +64,17 @@ impl ConnInfo {
         self.parameters.push((keyword.to_owned(), value));
     }
 
+    /// Whether a parameter's value is a secret.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        self.iter().any(|(keyword, _)| SECRETS.contains(&keyword))
+    }
+
+    /// Takes out every parameter whose value is a secret.
+    pub fn remove_secrets(&mut self) {
+        self.parameters.retain(|(keyword, _)| !SECRETS.contains(&keyword.as_str()));
+    }
+
     /// Takes a parameter out.
     pub fn remove(&mut self, keyword: &str) {
         self.parameters.retain(|parameter| parameter.0 != keyword);
@@ -337,6 +348,7 @@ mod tests {
     #[test]
     fn shows_no_secret() {
         let conninfo: Result<ConnInfo, _> = "host=a password=hunter2 sslpassword=x2".parse();
+        assert!(conninfo.as_ref().is_ok_and(ConnInfo::has_secret));
         let shown = format!("{conninfo:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("x2"), "{shown}");
     }

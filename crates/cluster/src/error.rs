@@ -95,6 +95,18 @@ pub enum Error {
     Cancelled,
 }
 
+impl From<pki::Error> for Error {
+    fn from(error: pki::Error) -> Self {
+        Self::Certificates { reason: error.to_string() }
+    }
+}
+
+impl From<pki::tls::TlsError> for Error {
+    fn from(error: pki::tls::TlsError) -> Self {
+        Self::Certificates { reason: error.to_string() }
+    }
+}
+
 impl Error {
     pub(crate) fn version(error: pg_version::UnknownVersion) -> Self {
         Self::Version { reason: error.to_string() }

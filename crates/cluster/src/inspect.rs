@@ -4,18 +4,28 @@
 //! made from.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
+    net::IpAddr,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use hba_parser::{HbaDocument, Server};
 use pg_version::PgVersion;
-use textfile::fs::Access;
+use pgconf::Configuration;
+use textfile::{
+    FileError, FileKind, Files, MemoryFiles,
+    fs::{Access, path_of},
+};
+use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use zeroize::Zeroizing;
 
 use crate::{
     conninfo::ConnInfo,
+    credentials,
     error::{Error, NodeContext as _},
     spec::NodeSpec,
     sql,
@@ -46,12 +56,31 @@ pub struct NodeState {
     pub owner: Access,
     /// The files that a plan may change or depend on; `None` for one that is not there.
     pub files: BTreeMap<PathBuf, Option<NodeFile>>,
+    /// `postgresql.conf` with all that it includes, and `postgresql.auto.conf`.
+    pub configuration: Configuration,
+    /// The files that `pg_hba.conf` includes.
+    pub hba_included: MemoryFiles,
+    /// How the administrator came in.
+    pub admin: AdminSession,
     /// What the server says of each line of `pg_hba.conf` that it would not load.
     pub hba_errors: Vec<HbaError>,
     /// Every role.
     pub roles: Vec<Role>,
     /// Every subscription.
     pub subscriptions: Vec<Subscription>,
+}
+
+/// How the session that inspects came in, as the server sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSession {
+    /// The role.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// The client's address; `None` for a Unix socket.
+    pub address: Option<IpAddr>,
+    /// Whether it has TLS.
+    pub tls: bool,
 }
 
 /// A row of `pg_settings`.
@@ -187,38 +216,56 @@ impl NodeState {
     }
 }
 
-/// Inspects a node. `also` are files below the data directory that the plan will want to know.
+/// Inspects every node, all at the same time; what is found is in the order of `nodes`.
+///
+/// # Errors
+/// As [`inspect`], for the first node that fails.
+pub async fn inspect_all(nodes: &[Node], link_role: &str) -> Result<Vec<NodeState>, Error> {
+    let mut inspecting = JoinSet::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let (node, link_role) = (node.clone(), link_role.to_owned());
+        inspecting
+            .spawn(async move { inspect(&node, &link_role).await.map(|state| (index, state)) });
+    }
+    let mut states = Vec::new();
+    while let Some(inspected) = inspecting.join_next().await {
+        states.push(inspected.map_err(|_| Error::Cancelled)??);
+    }
+    states.sort_by_key(|(index, _)| *index);
+    Ok(states.into_iter().map(|(_, state)| state).collect())
+}
+
+/// Inspects a node.
 ///
 /// # Errors
 /// [`Error`] with the node's name if it cannot be reached, or lets this user not read what it must.
-pub async fn inspect(node: &Node, link_role: &str, also: &[PathBuf]) -> Result<NodeState, Error> {
+pub async fn inspect(node: &Node, link_role: &str) -> Result<NodeState, Error> {
     let name = &node.spec.name;
     let client = sql::connect(&node.spec, None).await?;
-    inspect_with(&client, node, link_role, also).await.on_node(name)
+    inspect_with(&client, node, link_role).await.on_node(name)
 }
 
-async fn inspect_with(
-    client: &Client,
-    node: &Node,
-    link_role: &str,
-    also: &[PathBuf],
-) -> Result<NodeState, Error> {
+async fn inspect_with(client: &Client, node: &Node, link_role: &str) -> Result<NodeState, Error> {
     let settings = settings(client).await?;
     let value = |name: &str| settings.get(name).map_or("", |s: &Setting| s.value.as_str());
     let version = value("server_version_num").parse().unwrap_or(0);
     let version = PgVersion::from_server_version_num(version).map_err(Error::version)?;
-    let data_directory = PathBuf::from(value("data_directory"));
-    let mut paths = vec![PathBuf::from(value("hba_file")), PathBuf::from(value("config_file"))];
-    paths.push(data_directory.join("postgresql.auto.conf"));
-    paths.extend(also.iter().map(|path| data_directory.join(path)));
-    let (owner, files) = read_files(node.files.clone(), data_directory, paths).await?;
+    let places = Places {
+        data_directory: value("data_directory").into(),
+        config_file: value("config_file").into(),
+        hba_file: value("hba_file").into(),
+    };
+    let on_disk = read_files(node.files.clone(), places, version).await?;
 
     Ok(NodeState {
         name: node.spec.name.clone(),
         version,
         server_version: value("server_version").to_owned(),
-        owner,
-        files,
+        owner: on_disk.owner,
+        files: on_disk.files,
+        configuration: on_disk.configuration,
+        hba_included: on_disk.hba_included,
+        admin: admin_session(client).await?,
         hba_errors: hba_errors(client).await?,
         roles: roles(client, link_role).await?,
         subscriptions: subscriptions(client).await?,
@@ -239,25 +286,98 @@ async fn settings(client: &Client) -> Result<BTreeMap<String, Setting>, Error> {
         .collect())
 }
 
-type Found = BTreeMap<PathBuf, Option<NodeFile>>;
+/// Where the server has its files.
+struct Places {
+    data_directory: PathBuf,
+    config_file: PathBuf,
+    hba_file: PathBuf,
+}
+
+/// What is on the node's disk.
+struct OnDisk {
+    owner: Access,
+    files: BTreeMap<PathBuf, Option<NodeFile>>,
+    configuration: Configuration,
+    hba_included: MemoryFiles,
+}
 
 async fn read_files(
     files: Arc<dyn NodeFiles>,
-    data_directory: PathBuf,
-    paths: Vec<PathBuf>,
-) -> Result<(Access, Found), Error> {
-    let read = move || -> Result<(Access, Found), Error> {
+    places: Places,
+    version: PgVersion,
+) -> Result<OnDisk, Error> {
+    let read = move || -> Result<OnDisk, Error> {
+        let Places { data_directory, config_file, hba_file } = places;
         let owner = files
             .access(&data_directory)?
             .ok_or_else(|| Error::NoDataDirectory { path: data_directory.clone() })?;
-        let mut found = Found::new();
+        let configuration = Configuration::read(
+            &files.as_ref(),
+            config_file.as_os_str().as_bytes(),
+            Some(data_directory.as_os_str().as_bytes()),
+            version,
+        );
+        let hba_included = hba_included(files.as_ref(), &hba_file, version)?;
+        let mut paths = vec![hba_file];
+        paths.extend(credentials::paths().iter().map(|path| data_directory.join(path)));
+        paths.extend(configuration.files().map(|(path, _)| path_of(path).to_owned()));
+        let mut found = BTreeMap::new();
         for path in paths {
-            let file = files.read(&path)?;
+            let file = files.find(&path)?;
             found.insert(path, file);
         }
-        Ok((owner, found))
+        Ok(OnDisk { owner, files: found, configuration, hba_included })
     };
     tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
+}
+
+/// What `pg_hba.conf` includes: reading it asks for the files, and they are kept.
+fn hba_included(
+    files: &dyn NodeFiles,
+    hba_file: &Path,
+    version: PgVersion,
+) -> Result<MemoryFiles, Error> {
+    let Some(main) = files.find(hba_file)? else { return Ok(MemoryFiles::default()) };
+    let recorder = Recorder { files, seen: RefCell::default() };
+    let document = HbaDocument::try_parse(main.bytes.to_vec())
+        .map_err(|error| Error::plan(format!("{}: {error}", hba_file.display())))?;
+    let path = hba_file.as_os_str().as_bytes();
+    let _ = document.interpret_at(path, &Server::new(version), &recorder);
+    Ok(recorder.seen.into_inner())
+}
+
+/// Files that remember what was asked for.
+struct Recorder<'a> {
+    files: &'a dyn NodeFiles,
+    seen: RefCell<MemoryFiles>,
+}
+
+impl Files for Recorder<'_> {
+    fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
+        let bytes = self.files.read(path)?;
+        self.seen.borrow_mut().insert(path, bytes.clone());
+        Ok(bytes)
+    }
+
+    fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
+        let names = self.files.list(path)?;
+        self.seen.borrow_mut().insert_dir(path);
+        Ok(names)
+    }
+}
+
+async fn admin_session(client: &Client) -> Result<AdminSession, Error> {
+    const QUERY: &str = "SELECT session_user::text, pg_catalog.current_database()::text, \
+                                pg_catalog.inet_client_addr(), \
+                                coalesce((SELECT ssl FROM pg_catalog.pg_stat_ssl \
+                                          WHERE pid = pg_catalog.pg_backend_pid()), false)";
+    let row = client.query_one(QUERY, &[]).await?;
+    Ok(AdminSession {
+        user: row.get(0),
+        database: row.get(1),
+        address: row.get(2),
+        tls: row.get(3),
+    })
 }
 
 async fn hba_errors(client: &Client) -> Result<Vec<HbaError>, Error> {

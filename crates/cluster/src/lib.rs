@@ -1,12 +1,60 @@
 //! Secures the connections between PostgreSQL nodes and proves it; the library behind the program
 //! `pgward`.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use cluster::{apply, inspect, prepare, spec::ClusterSpec, transport::LocalFiles, verify};
+//!
+//! # async fn secure(spec: ClusterSpec) -> Result<(), cluster::Error> {
+//! let now = time::OffsetDateTime::now_utc();
+//! let node = |spec: &cluster::spec::NodeSpec| inspect::Node {
+//!     spec: spec.clone(),
+//!     files: Arc::new(LocalFiles),
+//! };
+//! let nodes: Vec<_> = spec.nodes.iter().map(node).collect();
+//!
+//! // What is there, and what shall be done about it: nothing is touched yet.
+//! let states = inspect::inspect_all(&nodes, &spec.link_role).await?;
+//! let prepared = prepare::prepare(&spec, &states, now)?;
+//! for stage in &prepared.plan.stages {
+//!     for step in &stage.steps {
+//!         println!("{}: {}", step.node, step.action);
+//!     }
+//! }
+//! // Do it, and prove it.
+//! apply::apply(&nodes, &prepared.plan, &Arc::new(prepared.vault), &Arc::new(|_| ())).await?;
+//! assert!(verify::verify(&spec, &nodes, now).await?.proved());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`spec`]: the description of a cluster; [`conninfo`]: libpq's connection strings.
+//! - [`inspect`]: what a node is like now; [`topology`]: which links there are; [`transport`]: a
+//!   node's files.
+//! - [`prepare`]: a [`plan`] with its secrets in a [`vault`]; [`authority`]: the cluster's CA.
+//! - [`apply`]: doing it, and taking it back where it fails.
+//! - [`verify`]: proof, from what the servers say and from trying what must not get in.
+//!
+//! # Features
+//! `cli` (default): the program `pgward`. `demo`: `pgward demo`, and the module `demo` with its
+//! throw-away servers.
 
+pub mod apply;
+pub mod authority;
+mod conf;
 pub mod conninfo;
+mod credentials;
+#[cfg(feature = "demo")]
+pub mod demo;
 mod error;
+mod hba;
 pub mod inspect;
 pub mod plan;
+pub mod prepare;
 pub mod spec;
 mod sql;
+mod tls;
 pub mod topology;
 pub mod transport;
 pub mod vault;

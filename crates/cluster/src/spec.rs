@@ -117,7 +117,9 @@ impl ClusterSpec {
         self.nodes.iter().filter(|node| node.port == port).find(|node| match (hostaddr, host) {
             (Some(address), _) => address.parse() == Ok(node.address),
             (None, Some(host)) => {
-                host == node.host() || host == node.name || host.parse() == Ok(node.address)
+                host.eq_ignore_ascii_case(node.host())
+                    || host.eq_ignore_ascii_case(&node.name)
+                    || host.parse() == Ok(node.address)
             }
             (None, None) => false,
         })

@@ -5,18 +5,21 @@
 
 use std::{fmt, io, os::unix::fs::MetadataExt as _, path::Path};
 
-use textfile::fs::{Access, FsError, Snapshot};
+use textfile::{
+    DiskFiles, FileError, FileKind, Files,
+    fs::{Access, FsError, Snapshot},
+};
 use zeroize::Zeroizing;
 
 use crate::plan::Expected;
 
-/// The files of one node.
-pub trait NodeFiles: Send + Sync + fmt::Debug {
+/// The files of one node. As [`Files`] they are what parsers read included files from.
+pub trait NodeFiles: Files + Send + Sync + fmt::Debug {
     /// The file at `path` with its owner and mode; `None` if there is none.
     ///
     /// # Errors
     /// [`FsError`] if it cannot be read.
-    fn read(&self, path: &Path) -> Result<Option<NodeFile>, FsError>;
+    fn find(&self, path: &Path) -> Result<Option<NodeFile>, FsError>;
 
     /// Owner and mode of whatever is at `path`, a folder too; `None` if there is nothing.
     ///
@@ -80,8 +83,18 @@ impl fmt::Debug for NodeFile {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalFiles;
 
+impl Files for LocalFiles {
+    fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
+        DiskFiles.read(path)
+    }
+
+    fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
+        DiskFiles.list(path)
+    }
+}
+
 impl NodeFiles for LocalFiles {
-    fn read(&self, path: &Path) -> Result<Option<NodeFile>, FsError> {
+    fn find(&self, path: &Path) -> Result<Option<NodeFile>, FsError> {
         if self.access(path)?.is_none() {
             return Ok(None);
         }
@@ -109,7 +122,7 @@ impl NodeFiles for LocalFiles {
         access: Access,
         expected: Expected,
     ) -> Result<(), FsError> {
-        let there = self.read(path)?;
+        let there = self.find(path)?;
         if there.is_some_and(|there| *there.bytes == bytes && there.access == access) {
             return Ok(());
         }
@@ -117,7 +130,9 @@ impl NodeFiles for LocalFiles {
             return textfile::fs::create(path, bytes, Some(access));
         }
         let snapshot = Snapshot::read(path)?;
-        if Expected::of(Some(snapshot.bytes())) != expected {
+        let as_expected =
+            expected == Expected::Anything || Expected::of(Some(snapshot.bytes())) == expected;
+        if !as_expected {
             return Err(FsError::Changed { path: path.to_owned() });
         }
         snapshot.replace_with(bytes, access).map(drop)

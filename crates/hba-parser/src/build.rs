@@ -283,7 +283,19 @@ impl NewRule {
         })
     }
 
-    fn is_read_as(&self, rule: &Rule<'_>) -> bool {
+    /// Whether a rule of a file says this: the same type, databases, users, address, method and
+    /// options, however they are written.
+    ///
+    /// ```
+    /// use hba_parser::{ConnectionType, HbaDocument, Method, NewRule, PgVersion, Server};
+    ///
+    /// let rule = NewRule::new(ConnectionType::Local, Method::Peer).all();
+    /// let file = HbaDocument::parse(*b"local  all  all  peer  # us\n");
+    /// let rules = file.interpret(&Server::new(PgVersion::V16));
+    /// assert!(rules.iter().all(|there| rule.is_read_as(&there)));
+    /// ```
+    #[must_use]
+    pub fn is_read_as(&self, rule: &Rule<'_>) -> bool {
         let databases =
             rule.databases().zip(&self.databases).all(|(read, meant)| match (read.kind(), meant) {
                 (DatabaseKind::All, DatabaseSpec::All)

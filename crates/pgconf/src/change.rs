@@ -231,6 +231,15 @@ impl Configuration {
         Ok(self.outcome(name, source, done, before, Vec::new()))
     }
 
+    /// What is said of an edit of `name` that has nothing to do.
+    pub(crate) fn leave(&self, name: &[u8]) -> Result<Outcome, EditError> {
+        check_name(name)?;
+        let source =
+            self.last_of_until(name, self.auto_from).map_or(0, |index| self.entries[index].source);
+        let nothing = crate::FileEdit { change: Change::None, line: 0 };
+        Ok(self.outcome(name, source, nothing, self.effective_value(name), Vec::new()))
+    }
+
     /// The files that edits have changed, by path.
     pub fn edited(&self) -> impl Iterator<Item = (&[u8], &ConfFile)> {
         self.store.edited()
@@ -329,11 +338,10 @@ impl Configuration {
                 value,
                 statement: format!("ALTER SYSTEM RESET {};", for_sql(occurrence.name)),
             }),
-            Origin::IncludedByAlterSystem => {
-                Some(Warning::LaterFileWins { file: occurrence.file.to_vec(), line, value })
-            }
-            Origin::File => (occurrence.file != self.store.path(source))
-                .then(|| Warning::LaterFileWins { file: occurrence.file.to_vec(), line, value }),
+            // The file that was edited may be read twice, once from there.
+            Origin::IncludedByAlterSystem | Origin::File => (occurrence.file
+                != self.store.path(source))
+            .then(|| Warning::LaterFileWins { file: occurrence.file.to_vec(), line, value }),
         }
     }
 }

@@ -208,7 +208,9 @@ impl Configuration {
         if !walked.main_is_read {
             walked.entries.truncate(walked.auto_from);
         }
-        let mut refused = !(walked.main_is_read && walked.auto_is_read);
+        // Names are looked at only if every file could be read.
+        let is_read = walked.main_is_read && walked.auto_is_read;
+        let mut refused = !is_read;
         let catalogue = Catalogue::new(self.version);
         let mut rows: Vec<FileSetting<'_>> = Vec::with_capacity(walked.entries.len());
         let mut present: HashMap<Vec<u8>, ()> = HashMap::new();
@@ -231,7 +233,7 @@ impl Configuration {
                     row.applied = true;
                 }
             }
-            if let Some(name) = row.name {
+            if let Some(name) = row.name.filter(|_| is_read) {
                 let current = current_name(self.version, name).to_ascii_lowercase();
                 if catalogue.knows(name) {
                     // A second one: earlier ones of exactly this spelling are out. Those spelled

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    InvalidValue,
+    InvalidValue, ListSyntax,
     file::{ConfFile, LineKind, Parsed, parse},
     lexer::{self, Token},
     name::{fits_file, names_eq},
@@ -89,6 +89,13 @@ pub enum EditError {
         /// Its path.
         path: Vec<u8>,
     },
+    /// The setting is no list.
+    NotAList {
+        /// The name.
+        name: Vec<u8>,
+    },
+    /// The setting's value is no list that the server could take apart.
+    ListSyntax(ListSyntax),
     /// `postgresql.auto.conf` is the server's own: `ALTER SYSTEM` changes it.
     AutoConf,
     /// The document could not take it: the file would have 4 GiB or more.
@@ -130,6 +137,10 @@ impl fmt::Display for EditError {
                 "{} is no file of this configuration that could be read",
                 String::from_utf8_lossy(path)
             ),
+            Self::NotAList { name } => {
+                write!(f, "\"{}\" is no list", String::from_utf8_lossy(name))
+            }
+            Self::ListSyntax(syntax) => write!(f, "{syntax} (byte {})", syntax.at),
             Self::AutoConf => {
                 f.write_str("postgresql.auto.conf is the server's own: use ALTER SYSTEM")
             }
@@ -143,6 +154,7 @@ impl std::error::Error for EditError {
         match self {
             Self::InvalidValue(invalid) => Some(invalid),
             Self::Document(error) => Some(error),
+            Self::ListSyntax(syntax) => Some(syntax),
             _ => None,
         }
     }
@@ -151,6 +163,12 @@ impl std::error::Error for EditError {
 impl From<textfile::EditError> for EditError {
     fn from(error: textfile::EditError) -> Self {
         Self::Document(error)
+    }
+}
+
+impl From<ListSyntax> for EditError {
+    fn from(syntax: ListSyntax) -> Self {
+        Self::ListSyntax(syntax)
     }
 }
 
@@ -340,7 +358,12 @@ fn template<'a>(text: &'a [u8], name: &[u8]) -> Option<(usize, &'a [u8])> {
 /// A line with another value; a comment stays in the column that it has in `before`.
 fn with_value(text: &[u8], parsed: &Parsed, value: &[u8], before: &[u8]) -> Vec<u8> {
     let mut new = text[..parsed.value.start()].to_vec();
-    new.extend(spelled(value, parsed.token == Token::String));
+    let value = spelled(value, parsed.token == Token::String);
+    // `port+1` sets the port to +1; another number would go on with the name.
+    if parsed.value.start() == parsed.name.end() && value.first() != Some(&b'\'') {
+        new.push(b' ');
+    }
+    new.extend(value);
     let tail = &text[parsed.value.end()..];
     let blank = tail.iter().take_while(|byte| lexer::is_blank(**byte)).count();
     let (blank, comment) = tail.split_at(blank);

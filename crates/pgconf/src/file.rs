@@ -308,3 +308,32 @@ fn directive(name: &[u8]) -> LineKind {
         LineKind::Setting
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There is one for each line.
+    #[test]
+    fn a_line_taken_apart_is_small() {
+        assert!(size_of::<Parsed>() <= 20);
+    }
+
+    /// The line numbers of errors, as servers report them.
+    #[test]
+    fn counts_lines_as_the_server_does() {
+        for (bytes, line, text) in [
+            (&b"a=1\nb c d\n"[..], 2, "line 2: syntax error near token \"d\""),
+            (b"a=1\nb =\n", 2, "line 2: syntax error near end of line"),
+            (b"a=1\nb =", 1, "line 1: syntax error near end of line"),
+            (b"b", 0, "line 0: syntax error near end of line"),
+            (b"b = 'x", 1, "line 1: syntax error near token \"'\""),
+            (b"b\x0c=1", 1, "line 1: syntax error near token \"\x0c\""),
+        ] {
+            let file = ConfFile::new(bytes);
+            let errors: Vec<_> = file.syntax_errors().collect();
+            assert_eq!(errors.len(), 1);
+            assert_eq!((errors[0].line, errors[0].to_string()), (line, text.to_owned()));
+        }
+    }
+}

@@ -81,6 +81,8 @@ fn one_file() {
         ("a.b = x\n", "a.b", "1.5GB", "a.b = '1.5GB'\n", Replaced),
         ("a.b = x\n", "a.b", "", "a.b = ''\n", Replaced),
         ("a.b = x\n", "a.b", "it's C:\\x\r", "a.b = 'it''s C:\\\\x\\r'\n", Replaced),
+        ("port+1\n", "port", "2", "port 2\n", Replaced),
+        ("a.b'x'\n", "a.b", "y", "a.b'y'\n", Replaced),
         ("", "a.b", "word", "a.b = 'word'\n", Added),
         ("", "a.b", "-1.5", "a.b = -1.5\n", Added),
         // What could not be read stays.
@@ -209,6 +211,33 @@ fn knows_what_the_server_refuses() {
     let outcome = conf.set("wal_compression", "zstd").unwrap();
     assert!(matches!(outcome.warnings[..], [Warning::BuildDependentValue(_)]));
     assert!(conf.set("myapp.anything", "it goes").unwrap().warnings.is_empty());
+}
+
+#[test]
+fn lists() {
+    let mut conf = configuration(&[(
+        "/c/postgresql.conf",
+        "search_path = '\"$user\",  Public' # c\n#listen_addresses = 'localhost'\n",
+    )]);
+    assert_eq!(conf.list("search_path").unwrap(), [b"$user".to_vec(), b"public".to_vec()]);
+    assert_eq!(conf.add_to_list("search_path", "public").unwrap().change, Change::None);
+    conf.add_to_list("search_path", "My Schema").unwrap();
+    // The default is what one starts from.
+    conf.add_to_list("listen_addresses", "10.0.0.1").unwrap();
+    assert_eq!(
+        text(&conf, "/c/postgresql.conf"),
+        "search_path = '\"$user\",  Public, \"My Schema\"' # c\n\
+         listen_addresses = 'localhost, 10.0.0.1'\n"
+    );
+    assert_eq!(conf.remove_from_list("listen_addresses", "*").unwrap().change, Change::None);
+    conf.remove_from_list("listen_addresses", "localhost").unwrap();
+    assert_eq!(conf.get("listen_addresses").as_deref(), Some(&b"10.0.0.1"[..]));
+    assert!(matches!(conf.list("work_mem"), Err(EditError::NotAList { .. })));
+    let broken = configuration(&[("/c/postgresql.conf", "search_path = 'a,,b'\n")]);
+    assert_eq!(
+        broken.list("search_path").unwrap_err().to_string(),
+        "List syntax is invalid. (byte 2)"
+    );
 }
 
 #[test]

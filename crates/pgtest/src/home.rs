@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     env, fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    fs::DirBuilder,
+    hash::{BuildHasher, RandomState},
+    io::ErrorKind,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -25,12 +28,7 @@ pub(crate) struct Home {
 impl Home {
     pub(crate) fn create(account: &Account) -> Result<Self, Error> {
         let base = base(account);
-        let folder = tempfile::Builder::new()
-            .prefix("pgtest-")
-            .tempdir_in(&base)
-            .map_err(Error::io(format!("creating a folder in {}", base.display())))?;
-        let watchdog = Watchdog::over(folder.path())?;
-        let root = folder.keep();
+        let (root, watchdog) = watched_folder(&base)?;
         let home = Self { root, watchdog };
         // Others may connect: they need to come by.
         fs::set_permissions(&home.root, fs::Permissions::from_mode(0o755))
@@ -84,6 +82,34 @@ impl Home {
     }
 }
 
+/// Makes a folder of a new name. Its watchdog is there before it is, so no moment in which we are
+/// killed leaves it behind.
+fn watched_folder(base: &Path) -> Result<(PathBuf, Watchdog), Error> {
+    let mut taken = ErrorKind::AlreadyExists.into();
+    for _ in 0..100 {
+        // Each state has other keys.
+        let random = RandomState::new().hash_one(std::process::id()) & 0xff_ffff;
+        let path = base.join(format!("pgtest-{random:06x}"));
+        if path.symlink_metadata().is_ok() {
+            continue;
+        }
+        let watchdog = Watchdog::over(&path)?;
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => return Ok((path, watchdog)),
+            Err(error) => {
+                // It is not ours to remove.
+                watchdog.release();
+                let again = error.kind() == ErrorKind::AlreadyExists;
+                taken = error;
+                if !again {
+                    break;
+                }
+            }
+        }
+    }
+    Err(Error::io(format!("creating a folder in {}", base.display()))(taken))
+}
+
 /// Where the folders go: the system's folder for temporary files, or `/tmp` where its path is too
 /// long for a socket or the account cannot get into it.
 fn base(account: &Account) -> PathBuf {
@@ -122,6 +148,22 @@ fn template(installation: &Installation, account: &Account) -> Result<PathBuf, E
         let _ = home.watchdog.remove();
         return Err(error);
     }
-    // Never dropped: the watchdog removes it when the process is gone.
+    // Never dropped: `discard_templates` removes it, or the watchdog when the process is gone.
     Ok(slot.insert(home).data())
+}
+
+/// Removes the data folders that new servers are copied from; the next server has one made again. A
+/// program that ends calls it to leave nothing behind; without it the folders go a moment after the
+/// process does.
+///
+/// # Errors
+/// [`Error::Io`] where one cannot be removed.
+pub fn discard_templates() -> Result<(), Error> {
+    let slots = TEMPLATES.lock().unwrap_or_else(PoisonError::into_inner).take();
+    for slot in slots.into_iter().flat_map(HashMap::into_values) {
+        if let Some(home) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            home.watchdog.remove()?;
+        }
+    }
+    Ok(())
 }

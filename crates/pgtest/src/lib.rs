@@ -51,6 +51,7 @@ pub use builder::Builder;
 pub use command::{Output, Run};
 pub use error::{Error, SqlError};
 pub use find::{Features, Installation, find, find_all, find_each_major, find_where};
+pub use home::discard_templates;
 pub use log::LogPosition;
 pub use server::{Kept, Server, Shutdown};
 pub use session::{Connect, Rows, Session};

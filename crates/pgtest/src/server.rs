@@ -81,7 +81,12 @@ impl Kept {
     #[must_use]
     pub fn stop_command(&self) -> String {
         let root = self.root.display().to_string().replace('\'', r"'\''");
-        format!("kill -QUIT {} && rm -rf '{root}'", self.pid)
+        // The server still writes into its folder for a moment; its last deed removes this file.
+        format!(
+            "kill -QUIT {} && while [ -e '{root}/data/postmaster.pid' ]; do sleep 0.1; done && \
+             rm -rf '{root}'",
+            self.pid
+        )
     }
 }
 

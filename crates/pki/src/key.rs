@@ -215,6 +215,26 @@ impl PrivateKey {
         }
     }
 
+    /// Reads the first private key of a PEM file that is encrypted under a pass phrase
+    /// (`ENCRYPTED PRIVATE KEY`, PKCS#8 with PBES2: what `openssl pkcs8 -topk8` and `openssl genpkey
+    /// -aes256` write).
+    ///
+    /// # Errors
+    /// [`Error::EncryptedKey`] for the wrong pass phrase or an encryption that is not known; else as
+    /// [`PrivateKey::from_pem`].
+    #[cfg(feature = "encrypted-keys")]
+    pub fn from_encrypted_pem(text: &[u8], pass_phrase: &[u8]) -> Result<Self, Error> {
+        let block = pem::first(text, Kind::EncryptedPrivateKey, "encrypted private key")?;
+        if block.label != "ENCRYPTED PRIVATE KEY" {
+            let words = "it is in OpenSSL's old format: convert it with openssl pkcs8 -topk8";
+            return Err(Error::EncryptedKey(words.to_owned()));
+        }
+        let document = pkcs8::EncryptedPrivateKeyInfoRef::try_from(block.contents())
+            .and_then(|encrypted| encrypted.decrypt(pass_phrase))
+            .map_err(|error| Error::EncryptedKey(error.to_string()))?;
+        Self::from_der(document.as_bytes())
+    }
+
     /// Reads a private key from DER: PKCS#8, SEC 1 or PKCS#1.
     ///
     /// # Errors

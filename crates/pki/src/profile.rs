@@ -70,7 +70,9 @@ impl Subject {
 ///
 /// An address becomes two names: an `iPAddress`, which libpq compares from version 15 on, and a
 /// `dNSName` with the address as text, which libpq 12 to 14 compare. With both, and a `dNSName` for
-/// each host name, libpq 12 to 18 and rustls all accept the certificate under `verify-full`.
+/// each host name, libpq 12 to 18 and rustls all accept the certificate under `verify-full`. (The
+/// text of an IPv6 address is no well-formed `dNSName` by the letter of RFC 5280; only
+/// [`Verifier::Rfc5280`](crate::Verifier::Rfc5280) minds.)
 ///
 /// ```
 /// use pki::HostNames;

@@ -71,3 +71,8 @@ pub use self::{
 };
 #[cfg(feature = "getrandom")]
 pub use self::{random::RandomError, secret::GenerateError};
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

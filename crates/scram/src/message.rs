@@ -111,13 +111,13 @@ pub struct ClientFirst<'a> {
     pub nonce: &'a [u8],
 }
 
-/// The header, read by itself since the server judges it before it reads on.
+/// The flag, read by itself since the server judges it before it reads on.
 pub(crate) fn gs2_flag(message: &[u8]) -> Result<(Gs2Flag<'_>, &[u8]), Malformed> {
     let mut rest = message;
     let flag = parse(message, MAX_CLIENT_MESSAGE, |input| {
         let (after, flag) = match input {
-            [b'n', after @ ..] => (comma(after)?.0, Gs2Flag::NotSupported),
-            [b'y', after @ ..] => (comma(after)?.0, Gs2Flag::NotOffered),
+            [b'n', after @ ..] => (after, Gs2Flag::NotSupported),
+            [b'y', after @ ..] => (after, Gs2Flag::NotOffered),
             [b'p', ..] => {
                 let (after, name) = attribute(b'p').parse(input)?;
                 (after, Gs2Flag::Used(name))
@@ -131,7 +131,7 @@ pub(crate) fn gs2_flag(message: &[u8]) -> Result<(Gs2Flag<'_>, &[u8]), Malformed
 }
 
 impl<'a> ClientFirst<'a> {
-    /// Reads what follows the header.
+    /// Reads what follows the flag.
     pub(crate) fn after_flag(
         message: &'a [u8],
         flag: Gs2Flag<'a>,
@@ -139,6 +139,11 @@ impl<'a> ClientFirst<'a> {
     ) -> Result<Self, Malformed> {
         let offset = message.len() - rest.len();
         let parsed = parse(rest, MAX_CLIENT_MESSAGE, |input| {
+            let input = match flag {
+                // as the value of an attribute, it has its comma behind it
+                Gs2Flag::Used(_) => input,
+                _ => comma(input)?.0,
+            };
             if input.first() == Some(&b'a') {
                 return failure(input, Expected::NoAuthorizationIdentity);
             }

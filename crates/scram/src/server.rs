@@ -11,6 +11,7 @@ mod mock;
 
 use std::fmt;
 
+use pg_version::PgVersion;
 use subtle::{Choice, ConstantTimeEq};
 
 pub use self::{
@@ -54,6 +55,25 @@ impl Server {
         let nobody = mock.secret(user);
         let doomed = secret.is_none();
         Self { secret: secret.unwrap_or(nobody), channel, doomed }
+    }
+
+    /// A server for a user with this `rolpassword`, or without one (NULL, or no such user).
+    ///
+    /// What is no SCRAM secret by the rules of this major counts as none. Takes the same time with
+    /// and without: the mock secret is made in either case, and one text is read.
+    #[must_use]
+    pub fn for_rolpassword(
+        user: &str,
+        rolpassword: Option<&[u8]>,
+        version: PgVersion,
+        mock: &Mock,
+        channel: Channel,
+    ) -> Self {
+        let nobody = mock.secret(user).to_text();
+        match Secret::parse(rolpassword.unwrap_or(nobody.as_bytes()), version) {
+            Ok(secret) => Self { secret, channel, doomed: rolpassword.is_none() },
+            Err(_) => Self { secret: mock.secret(user), channel, doomed: true },
+        }
     }
 
     /// A server that has the user's password instead of a secret.

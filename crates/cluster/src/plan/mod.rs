@@ -1,5 +1,77 @@
 //! What shall be done: stages of steps, each of them data that can be shown, compared and stored.
+//!
+//! A plan is made from the description and from what inspection found, and from nothing else: the
+//! same input makes the same plan. It holds no secret, only the names that the
+//! [vault](crate::vault::Vault) has for them.
 
+mod make;
 mod step;
 
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+pub(crate) use make::{as_found, link_as_found, make, password_as_found};
 pub use step::*;
+
+use crate::spec::Mode;
+
+/// What shall be done to a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// How the links will authenticate.
+    pub mode: Mode,
+    /// What becomes of each file, for the reader: the stages may write one twice.
+    pub files: Vec<FileChange>,
+    /// What becomes of each link.
+    pub links: Vec<LinkChange>,
+    /// The work, in its order.
+    pub stages: Vec<Stage>,
+    /// What the reader should know before saying yes.
+    pub warnings: Vec<Warning>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.stages.iter().all(|stage| stage.steps.is_empty())
+    }
+}
+
+/// What becomes of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileChange {
+    /// On which node.
+    pub node: String,
+    /// Where.
+    pub path: PathBuf,
+    /// Whether it is not there yet.
+    pub new: bool,
+    /// The unified diff; `None` for a file that holds a secret.
+    pub diff: Option<String>,
+}
+
+/// What becomes of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LinkChange {
+    /// The node that connects.
+    pub from: String,
+    /// The node that is connected to.
+    pub to: String,
+    /// The link's name.
+    pub name: String,
+    /// Its connection string now, secrets masked.
+    pub before: String,
+    /// Its connection string then.
+    pub after: String,
+}
+
+/// Something that the reader should know before saying yes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// On which node.
+    pub node: String,
+    /// What.
+    pub message: String,
+}

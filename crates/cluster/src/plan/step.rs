@@ -146,6 +146,8 @@ pub struct Expectation {
 pub enum Expected {
     /// Nothing.
     Absent,
+    /// A file, whatever it holds.
+    Anything,
     /// A file with bytes of this SHA-256.
     Bytes(#[serde(serialize_with = "hexadecimal")] [u8; 32]),
 }
@@ -208,6 +210,12 @@ impl Statement {
     #[must_use]
     pub fn with_secret(text: impl Into<String>, secret: impl Into<String>) -> Self {
         Self { before: text.into(), secret: Some(secret.into()) }
+    }
+
+    /// Whether it needs a secret.
+    #[must_use]
+    pub const fn has_secret(&self) -> bool {
+        self.secret.is_some()
     }
 
     /// The statement to send.

@@ -28,6 +28,8 @@ pub struct Link {
     pub conninfo: ConnInfo,
     /// The replication slot on `to` by which the link's session there is found.
     pub slot: Option<String>,
+    /// Whether it is switched on; one that is not has no session.
+    pub enabled: bool,
 }
 
 impl Link {
@@ -56,6 +58,9 @@ pub trait Topology {
     /// The statement on `link.from`, in the database `link.kept_in`, that gives the link another
     /// connection string and makes it connect anew.
     fn switch(&self, link: &Link, conninfo: &ConnInfo) -> Statement;
+
+    /// The same, with a connection string that holds a password: the vault's secret of that name.
+    fn switch_to_secret(&self, link: &Link, secret: String) -> Statement;
 }
 
 /// The topology of a description.

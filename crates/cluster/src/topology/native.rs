@@ -42,6 +42,7 @@ impl Topology for Native {
                     kept_in: subscription.database.clone(),
                     conninfo: conninfo.clone(),
                     slot: subscription.slot.clone(),
+                    enabled: subscription.enabled,
                 });
             }
         }
@@ -50,10 +51,17 @@ impl Topology for Native {
 
     fn switch(&self, link: &Link, conninfo: &ConnInfo) -> Statement {
         Statement::new(format!(
-            "ALTER SUBSCRIPTION {} CONNECTION {}",
-            escape_identifier(&link.name),
-            // The string holds no secret: passwords are in a file.
+            "{} {}",
+            alter(link),
             escape_literal(&conninfo.to_text()).trim_start()
         ))
     }
+
+    fn switch_to_secret(&self, link: &Link, secret: String) -> Statement {
+        Statement::with_secret(alter(link), secret)
+    }
+}
+
+fn alter(link: &Link) -> String {
+    format!("ALTER SUBSCRIPTION {} CONNECTION", escape_identifier(&link.name))
 }

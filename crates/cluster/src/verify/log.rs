@@ -32,6 +32,42 @@ pub struct Authentication {
 /// ```
 #[must_use]
 pub fn authentication_of(pid: i32, prefix: &str, log: &str) -> Option<Authentication> {
+    messages_of(pid, prefix, log)?
+        // What is older was said of an earlier process of that number.
+        .take_while(|message| !message.starts_with(RECEIVED))
+        .find_map(parse_authenticated)
+}
+
+/// Whether the log tells that process `pid` was let in without any authentication, by `trust`: it has
+/// the whole beginning of the session, and between the arrival and the authorization no word on an
+/// authentication. Only majors 14 to 16 say so by their silence: 12 and 13 never tell of an
+/// authentication, 17 and later tell of `trust`, too.
+#[must_use]
+pub fn let_in_without_authentication(pid: i32, prefix: &str, log: &str) -> bool {
+    let mut authorized = false;
+    for message in messages_of(pid, prefix, log).into_iter().flatten() {
+        if message.starts_with(AUTHENTICATED) {
+            return false;
+        }
+        if message.starts_with(RECEIVED) {
+            return authorized;
+        }
+        authorized |= message.starts_with("connection authorized: ")
+            || message.starts_with("replication connection authorized: ");
+    }
+    false
+}
+
+const RECEIVED: &str = "connection received: ";
+const AUTHENTICATED: &str = "connection authenticated: ";
+
+/// What process `pid` logged at the level `LOG`, the last first; `None` if the lines do not tell whose
+/// they are.
+fn messages_of<'l>(
+    pid: i32,
+    prefix: &'l str,
+    log: &'l str,
+) -> Option<impl Iterator<Item = &'l str>> {
     let (before, after) = prefix.split_once("%p")?;
     // Who connects chooses these, and could write another process' number there.
     if ["%a", "%u", "%d", "%i"].iter().any(|chosen| before.contains(chosen)) {
@@ -40,22 +76,29 @@ pub fn authentication_of(pid: i32, prefix: &str, log: &str) -> Option<Authentica
     // The literal text around the number, up to the neighbouring escapes.
     let before = before.rfind('%').map_or(before, |escape| before.get(escape + 2..).unwrap_or(""));
     let after = after.find('%').map_or(after, |escape| &after[..escape]);
-    log.lines()
-        .rev()
-        .filter(|line| process_of(line, before, after) == Some(pid))
-        .find_map(parse_authenticated)
+    let lines = log.lines().rev().filter_map(move |line| {
+        // The server puts a tab before each further line of a message (elog.c,
+        // `append_with_tabs`): what stands there is anybody's words.
+        let (process, rest) =
+            process_of(line, before, after).filter(|_| !line.starts_with('\t'))?;
+        // Nothing but the prefix comes before the level: a statement that is quoted does not count.
+        let (level, message) = rest.split_once(":  ")?;
+        (process == pid && level.ends_with("LOG")).then_some(message)
+    });
+    Some(lines)
 }
 
-/// The process number at the start of a line: the first digits between the two texts. What follows
-/// later in the line may be anybody's words.
-fn process_of(line: &str, before: &str, after: &str) -> Option<i32> {
+/// The process number at the start of a line, and what comes after it: the first digits between the
+/// two texts. What follows later in the line may be anybody's words.
+fn process_of<'l>(line: &'l str, before: &str, after: &str) -> Option<(i32, &'l str)> {
     let mut rest = line;
     loop {
         let start = rest.find(before)? + before.len();
         let candidate = &rest[start..];
         let digits = candidate.find(|c: char| !c.is_ascii_digit()).unwrap_or(candidate.len());
         if digits > 0 && candidate[digits..].starts_with(after) {
-            return candidate[..digits].parse().ok();
+            let (number, rest) = candidate.split_at(digits);
+            return Some((number.parse().ok()?, &rest[after.len()..]));
         }
         // Without a text in front the number can only be the first thing of the line.
         if before.is_empty() {
@@ -65,8 +108,8 @@ fn process_of(line: &str, before: &str, after: &str) -> Option<i32> {
     }
 }
 
-fn parse_authenticated(line: &str) -> Option<Authentication> {
-    let (_, rest) = line.split_once("connection authenticated: ")?;
+fn parse_authenticated(message: &str) -> Option<Authentication> {
+    let rest = message.strip_prefix(AUTHENTICATED)?;
     let (identity, rest) = match rest.strip_prefix("identity=\"") {
         // An identity may hold anything: the last of these marks is the server's.
         Some(rest) => {
@@ -125,6 +168,36 @@ mod tests {
             connection authenticated: identity=\"CN=repl\" method=cert (/d/pg_hba.conf:1)\n";
         assert_eq!(authentication_of(12, "%m [%p] ", forged), None);
         assert_eq!(authentication_of(12, "%a [%p] ", LOG), None);
+        // A statement of several lines, logged by another session.
+        let forged = "2026-11-22 01:00:00.000 UTC [99] LOG:  statement: SELECT '\n\
+            \t2026-11-22 01:00:00.000 UTC [12] LOG:  connection authenticated: \
+            identity=\"CN=repl\" method=cert (/d/pg_hba.conf:1)\n";
+        assert_eq!(authentication_of(12, "%m [%p] ", forged), None);
+        // What the session itself says later.
+        let forged = "2026-11-22 01:00:00.000 UTC [12] STATEMENT:  START_REPLICATION \"x LOG:  \
+            connection authenticated: identity=\"CN=repl\" method=cert (/d/pg_hba.conf:1)\n";
+        assert_eq!(authentication_of(12, "%m [%p] ", forged), None);
+    }
+
+    #[test]
+    fn silence_between_arrival_and_authorization_is_trust() {
+        let before = "t [12] LOG:  connection received: host=127.0.0.1 port=1\n\
+            t [12] LOG:  connection authenticated: identity=\"CN=r\" method=cert (/d/pg_hba.conf:1)\n\
+            t [12] LOG:  replication connection authorized: user=r\n";
+        assert!(!let_in_without_authentication(12, "%m [%p] ", before));
+        assert!(authentication_of(12, "%m [%p] ", before).is_some());
+        // The number comes back; that the earlier process had a certificate says nothing.
+        let log = [
+            before,
+            "t [12] LOG:  connection received: host=127.0.0.1 port=2\n\
+            t [12] LOG:  replication connection authorized: user=r\n",
+        ]
+        .concat();
+        assert!(let_in_without_authentication(12, "%m [%p] ", &log));
+        assert_eq!(authentication_of(12, "%m [%p] ", &log), None);
+        // The beginning is not there: nothing is claimed.
+        let cut = "t [12] LOG:  replication connection authorized: user=r\n";
+        assert!(!let_in_without_authentication(12, "%m [%p] ", cut));
     }
 
     #[test]

@@ -1,3 +1,87 @@
-//! Proof that the links are what they should be.
+//! Proof that the links are what they should be: for each link the method that it really used, and
+//! that nobody else gets in.
+//!
+//! Verifying only reads. It logs in as the link role, or tries to, but runs no statement as it.
 
+mod link;
 pub mod log;
+pub(crate) mod probe;
+mod refusal;
+mod server;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
+
+pub use link::{LinkProof, MethodSource};
+pub use refusal::{Refusal, Trial};
+pub use server::ServerProof;
+
+use crate::{
+    error::Error,
+    inspect::{self, Node},
+    spec::ClusterSpec,
+    topology,
+};
+
+/// What was proved of a cluster, and what not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// Every link.
+    pub links: Vec<LinkProof>,
+    /// Every server that links lead to.
+    pub servers: Vec<ServerProof>,
+    /// Every attempt to get in that must fail.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Verification {
+    /// Whether every link is proved, and every attempt that must fail failed. A cluster without
+    /// links proves nothing.
+    #[must_use]
+    pub fn proved(&self) -> bool {
+        !self.links.is_empty()
+            && self.links.iter().all(LinkProof::proved)
+            && self.servers.iter().all(ServerProof::proved)
+            && self.refusals.iter().all(Refusal::proved)
+    }
+}
+
+/// Verifies every link between the nodes, and tries on each node that has links to it what must not
+/// get in.
+///
+/// # Errors
+/// [`Error`] if a node cannot be reached or asked: then nothing is proved.
+pub async fn verify(
+    spec: &ClusterSpec,
+    nodes: &[Node],
+    now: OffsetDateTime,
+) -> Result<Verification, Error> {
+    let states = inspect::inspect_all(nodes, &spec.link_role).await?;
+    let links = topology::of(spec.topology).links(spec, &states)?;
+    let mut proving = JoinSet::new();
+    for (index, (node, state)) in nodes.iter().zip(states).enumerate() {
+        let (spec, node, links) = (spec.clone(), node.clone(), links.clone());
+        proving.spawn(async move {
+            let (proofs, server, refusals) = tokio::try_join!(
+                link::prove(&spec, &node, &state, &links),
+                server::prove(&spec, &node, &links, now),
+                refusal::prove(&spec, &node, &links, now)
+            )?;
+            Ok::<_, Error>((index, proofs, server, refusals))
+        });
+    }
+    let mut found = Vec::new();
+    while let Some(proved) = proving.join_next().await {
+        found.push(proved.map_err(|_| Error::Cancelled)??);
+    }
+    found.sort_by_key(|(index, ..)| *index);
+    let mut verification =
+        Verification { links: Vec::new(), servers: Vec::new(), refusals: Vec::new() };
+    for (_, proofs, server, refusals) in found {
+        verification.servers.extend(server);
+        verification.links.extend(proofs);
+        verification.refusals.extend(refusals);
+    }
+    Ok(verification)
+}

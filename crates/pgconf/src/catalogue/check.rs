@@ -81,7 +81,7 @@ impl InvalidValue {
         Self { detail, ..Self::new(message) }
     }
 
-    fn with_hint(self, hint: Option<String>) -> Self {
+    pub(super) fn with_hint(self, hint: Option<String>) -> Self {
         Self { hint, ..self }
     }
 
@@ -124,7 +124,7 @@ pub(super) fn check(setting: &Setting, text: &[u8]) -> Result<Checked, InvalidVa
         Kind::Bool => check_bool(setting, text),
         Kind::Integer { unit, min, max } => check_integer(setting, text, unit, min, max),
         Kind::Real { unit, min, max } => check_real(setting, text, unit, min, max),
-        Kind::Enum { .. } => check_enum(setting, text),
+        Kind::Enum(_) => check_enum(setting, text),
         Kind::String => {
             let value = hooks::string(setting, text)?;
             Ok(Checked {
@@ -219,6 +219,10 @@ fn check_real(
     if value < min || value > max {
         let bounds = [number::percent_g(min), number::percent_g(max)];
         return Err(out_of_bounds(setting, &number::percent_g(value), unit, &bounds));
+    }
+    if let Some(shown) = hooks::shown_real(setting) {
+        let shown = shown.as_bytes().to_vec();
+        return Ok(Checked { value: Value::Real(value), canonical: shown.clone(), show: shown });
     }
     let show = match unit {
         Some(unit) if value > 0.0 => {

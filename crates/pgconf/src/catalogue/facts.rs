@@ -176,14 +176,34 @@ pub enum Kind {
         /// The largest value, in that unit.
         max: f64,
     },
-    /// One of some words.
-    Enum {
-        /// The words, with `|` between them and `~` for a blank.
-        #[cfg_attr(feature = "serde", serde(rename = "values"))]
-        packed: &'static str,
-    },
+    /// One of some words: [`Setting::values`].
+    Enum(Words),
     /// Anything; many settings have a syntax of their own.
     String,
+}
+
+/// The words of an enum.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Words(&'static str);
+
+impl Words {
+    /// The words, in the server's order.
+    pub fn iter(self) -> impl Iterator<Item = String> {
+        self.0.split('|').map(|word| word.replace('~', " "))
+    }
+}
+
+impl std::fmt::Debug for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Words {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
 }
 
 /// Who may change a setting, and when: the column `context` of `pg_settings`.
@@ -283,7 +303,7 @@ impl Setting {
                     bound => bound.parse().ok()?,
                 },
             },
-            "e" => Kind::Enum { packed: next()? },
+            "e" => Kind::Enum(Words(next()?)),
             _ => Kind::String,
         };
         let default = rest.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
@@ -325,11 +345,11 @@ impl Setting {
 
     /// The words that an enum shows; it may take more (`true` for `on`). None for other types.
     pub fn values(&self) -> impl Iterator<Item = String> + use<> {
-        let packed = match self.kind {
-            Kind::Enum { packed } => Some(packed),
+        let words = match self.kind {
+            Kind::Enum(words) => Some(words),
             _ => None,
         };
-        packed.into_iter().flat_map(|packed| packed.split('|')).map(|value| value.replace('~', " "))
+        words.into_iter().flat_map(Words::iter)
     }
 
     /// The value that is built into the server, in its canonical form (`4096` for `work_mem`); `None`
@@ -351,8 +371,8 @@ impl Setting {
         }
     }
 
-    /// Whether the server refuses it in a file (flag `GUC_DISALLOW_IN_FILE`): it only says how the
-    /// server was built, or is a matter of one transaction.
+    /// Whether no file should set it: the server refuses it there, or it is a matter of one
+    /// transaction (flag `GUC_DISALLOW_IN_FILE`, which the server itself heeds in `ALTER SYSTEM`).
     #[must_use]
     pub fn is_refused_in_file(&self) -> bool {
         matches!(self.context, Context::Internal)

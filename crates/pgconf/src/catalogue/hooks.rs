@@ -84,16 +84,18 @@ pub(super) fn boolean(setting: &Setting, value: bool) -> Result<(), InvalidValue
 pub(super) fn integer(setting: &Setting, value: i32) -> Result<i32, InvalidValue> {
     let refused =
         |detail| Err(InvalidValue::refused(setting.name(), &value.to_string(), Some(detail)));
+    // Details became sentences with major 18.
+    let stop = if setting.version() < PgVersion::V18 { "" } else { "." };
     match setting.name() {
         "autovacuum_work_mem" if value != -1 => {
             Ok(value.max(if setting.version() < PgVersion::V17 { 1024 } else { 64 }))
         }
         "wal_buffers" if value != -1 => Ok(value.max(4)),
         "vacuum_buffer_usage_limit" if value != 0 && !(128..=16_777_216).contains(&value) => {
-            refused(
-                "\"vacuum_buffer_usage_limit\" must be 0 or between 128 kB and 16777216 kB."
-                    .to_owned(),
-            )
+            refused(format!(
+                "\"{}\" must be 0 or between 128 kB and 16777216 kB{stop}",
+                setting.name()
+            ))
         }
         "commit_timestamp_buffers"
         | "multixact_member_buffers"
@@ -104,10 +106,15 @@ pub(super) fn integer(setting: &Setting, value: i32) -> Result<i32, InvalidValue
         | "transaction_buffers"
             if value % 16 != 0 =>
         {
-            refused(format!("\"{}\" must be a multiple of 16.", setting.name()))
+            refused(format!("\"{}\" must be a multiple of 16{stop}", setting.name()))
         }
         _ => Ok(value),
     }
+}
+
+/// What the server shows of a number whatever it is.
+pub(super) fn shown_real(setting: &Setting) -> Option<&'static str> {
+    (setting.name() == "seed").then_some("unavailable")
 }
 
 /// A number that the server shows in its own way, without unit.
@@ -158,32 +165,58 @@ pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidV
         "log_directory" | "external_pid_file" => Ok(crate::path::tidy(version, value)),
         "synchronous_standby_names" => match standbys::check(&value) {
             Ok(()) => Ok(value),
-            Err(detail) => refused(Some(detail)),
+            Err(standbys::Refusal::Syntax(detail)) => refused(Some(detail)),
+            Err(standbys::Refusal::None) => Err(InvalidValue::new(
+                "number of synchronous standbys (0) must be greater than zero".to_owned(),
+            )),
         },
         "backtrace_functions" => {
             let good = |byte: &u8| {
                 byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b',' | b' ' | b'\n' | b'\t')
             };
             if value.iter().all(good) {
-                Ok(value)
-            } else {
-                refused(Some("Invalid character".to_owned()))
+                return Ok(value);
             }
+            let detail = match version {
+                PgVersion::V17 => "Invalid character",
+                PgVersion::V18 => "Invalid character.",
+                _ => "invalid character",
+            };
+            refused(Some(detail.to_owned()))
         }
         "default_table_access_method" if value.is_empty() => {
             refused(Some("\"default_table_access_method\" cannot be empty.".to_owned()))
         }
-        "primary_slot_name" if !value.is_empty() && !is_slot_name(&value) => refused(None),
+        "primary_slot_name" if !value.is_empty() => {
+            slot_name(setting, &value, &value)?;
+            Ok(value)
+        }
+        "synchronized_standby_slots" => match split_list(version, ListKind::Identifiers, &value) {
+            Ok(slots) => {
+                slots.iter().try_for_each(|slot| slot_name(setting, &value, slot))?;
+                Ok(value)
+            }
+            Err(syntax) => refused(Some(syntax.to_string())),
+        },
         "recovery_target" if !value.is_empty() && value != b"immediate" => {
             refused(Some("The only allowed value is \"immediate\".".to_owned()))
         }
-        "recovery_target_name" if value.len() >= 64 => refused(Some(
-            "\"recovery_target_name\" is too long (maximum 63 characters).".to_owned(),
-        )),
+        "recovery_target_name" if value.len() >= 64 => {
+            let name = if version < PgVersion::V17 {
+                "recovery_target_name"
+            } else {
+                "\"recovery_target_name\""
+            };
+            refused(Some(format!("{name} is too long (maximum 63 characters).")))
+        }
         "recovery_target_lsn" if !value.is_empty() && !is_lsn(&value) => refused(None),
         name => match key_words(name, version) {
             Some((words, unknown)) => match only_words(version, name, &value, words) {
                 Ok(()) => Ok(value),
+                Err(None) if name == "log_connections" => {
+                    let detail = "Invalid list syntax in parameter \"log_connections\".";
+                    refused(Some(detail.to_owned()))
+                }
                 Err(None) => refused(Some("List syntax is invalid.".to_owned())),
                 Err(Some(word)) => refused(Some(format!("{unknown} \"{word}\"."))),
             },
@@ -296,10 +329,30 @@ fn date_style(version: PgVersion, value: &[u8]) -> Result<Vec<u8>, String> {
     Ok(format!("{}, {order}", style.unwrap_or("ISO")).into_bytes())
 }
 
-/// `ReplicationSlotValidateName`
-fn is_slot_name(name: &[u8]) -> bool {
-    name.len() < 64
-        && name.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_')
+/// `ReplicationSlotValidateName`, for a slot in `value`.
+fn slot_name(setting: &Setting, value: &[u8], slot: &[u8]) -> Result<(), InvalidValue> {
+    let good = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
+    let (wrong, hint) = match () {
+        () if slot.is_empty() => ("is too short", None),
+        () if slot.len() >= 64 => ("is too long", None),
+        () if !slot.iter().all(good) => (
+            "contains invalid character",
+            Some(
+                "Replication slot names may only contain lower case letters, numbers, and the \
+                 underscore character.",
+            ),
+        ),
+        () => return Ok(()),
+    };
+    let detail = format!("replication slot name \"{}\" {wrong}", String::from_utf8_lossy(slot));
+    let value = format!("\"{}\"", String::from_utf8_lossy(value));
+    // Major 12 says it in a warning of its own.
+    let (detail, hint) = match setting.version() {
+        PgVersion::V12 => (None, None),
+        _ => (Some(detail), hint),
+    };
+    let refused = InvalidValue::refused(setting.name(), &value, detail);
+    Err(refused.with_hint(hint.map(str::to_owned)))
 }
 
 /// `pg_lsn_in_internal`: two hexadecimal numbers of up to eight digits.

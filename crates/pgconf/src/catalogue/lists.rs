@@ -86,8 +86,8 @@ pub fn split_list(
 ) -> Result<Vec<Vec<u8>>, ListSyntax> {
     let is_space = |byte: &u8| {
         matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c)
-            // Major 16 added the vertical tab to what its SQL lexer takes for a blank.
-            || (*byte == 0x0b && version >= PgVersion::V16)
+            // Major 17 added the vertical tab to what its SQL lexer takes for a blank.
+            || (*byte == 0x0b && version >= PgVersion::V17)
     };
     let skip = |at: usize| at + list[at..].iter().take_while(|byte| is_space(byte)).count();
     let mut elements = Vec::new();

@@ -10,6 +10,6 @@ mod standbys;
 mod units;
 
 pub use check::{Checked, InvalidValue, Value};
-pub use facts::{Activation, Catalogue, Context, Kind, Setting};
+pub use facts::{Activation, Catalogue, Context, Kind, Setting, Words};
 pub use lists::{ListKind, ListSyntax, join_list, split_list};
 pub use units::Unit;

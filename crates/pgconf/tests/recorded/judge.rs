@@ -205,50 +205,68 @@ impl CaseFiles {
         Ok(files)
     }
 
-    /// The file that a path leads to: what the system makes of `..` and links.
-    fn resolve(&self, path: &[u8]) -> Vec<u8> {
-        let mut parts: Vec<&[u8]> = Vec::new();
-        for part in path.split(|byte| *byte == b'/') {
-            match part {
-                b"" | b"." => {}
-                b".." => drop(parts.pop()),
-                part => parts.push(part),
+    /// The file that a path leads to, one part after the other, as the system goes: through links,
+    /// and back only from folders that are there.
+    fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
+        // A system gives up after as many links.
+        self.resolve_within(path, 40)
+    }
+
+    fn resolve_within(&self, path: &[u8], links: usize) -> Result<Vec<u8>, FileError> {
+        let mut at = Vec::new();
+        for part in path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")) {
+            if part == b".." {
+                if !self.is_folder(&at) {
+                    return Err(FileError::new(FileErrorKind::NotFound));
+                }
+                at.truncate(parent(&at).len());
+                continue;
+            }
+            at.push(b'/');
+            at.extend_from_slice(part);
+            if let Some((_, target)) = self.links.iter().find(|(link, _)| *link == at) {
+                let links = links.checked_sub(1).ok_or(FileError::new(FileErrorKind::Other))?;
+                at = self.resolve_within(target, links)?;
             }
         }
-        let path = [b"/", &parts.join(&b'/')[..]].concat();
-        match self.links.iter().find(|(link, _)| *link == path) {
-            Some((_, target)) => self.resolve(target),
-            None => path,
+        Ok(at)
+    }
+
+    fn is_folder(&self, path: &[u8]) -> bool {
+        matches!(path, b"" | b"/conf" | b"/data") || self.list_resolved(path).is_ok()
+    }
+
+    fn list_resolved(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
+        match self.files.list(path) {
+            // A folder with nothing but links in it.
+            Err(_) if self.links.iter().any(|(link, _)| parent(link) == path) => Ok(Vec::new()),
+            names => names,
         }
     }
 }
 
 impl Files for CaseFiles {
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
-        let path = self.resolve(path);
+        let path = self.resolve(path)?;
         if self.hidden.contains(&path) {
             return Err(FileError::new(FileErrorKind::PermissionDenied));
+        }
+        if self.is_folder(&path) {
+            return Err(FileError::new(FileErrorKind::IsADirectory));
         }
         self.files.read(&path)
     }
 
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
-        let path = self.resolve(path);
-        let mut names = match self.files.list(&path) {
-            // A folder with nothing but links in it.
-            Err(_) if self.links.iter().any(|(link, _)| parent(link) == path) => Vec::new(),
-            names => names?,
-        };
-        for (link, target) in &self.links {
-            if parent(link) == path {
-                let target = self.resolve(target);
-                let kind = match self.files.read(&target) {
-                    Ok(_) => FileKind::File,
-                    Err(error) if error.kind == FileErrorKind::IsADirectory => FileKind::Directory,
-                    Err(_) => FileKind::Dangling,
-                };
-                names.push((link[path.len() + 1..].to_vec(), kind));
-            }
+        let path = self.resolve(path)?;
+        let mut names = self.list_resolved(&path)?;
+        for (link, _) in self.links.iter().filter(|(link, _)| parent(link) == path) {
+            let kind = match self.resolve(link) {
+                Ok(target) if self.is_folder(&target) => FileKind::Directory,
+                Ok(target) if self.files.read(&target).is_ok() => FileKind::File,
+                _ => FileKind::Dangling,
+            };
+            names.push((link[path.len() + 1..].to_vec(), kind));
         }
         Ok(names)
     }

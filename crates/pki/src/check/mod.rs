@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 pub use self::openssl::{OpenSsl, OpenSslRelease};
 pub use self::reason::{Reason, Rejection};
+pub(crate) use self::subtree::{holds_dns, holds_ip};
 use crate::certificate::Certificate;
 use crate::revocation::Crl;
 

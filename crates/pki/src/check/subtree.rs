@@ -2,7 +2,7 @@
 //! stricter reading of RFC 5280 starts from too.
 
 /// A host name and everything below it; with a leading dot only what is below it (`nc_dns`).
-pub(super) fn holds_dns(base: &[u8], name: &[u8]) -> bool {
+pub(crate) fn holds_dns(base: &[u8], name: &[u8]) -> bool {
     if base.is_empty() {
         return true;
     }
@@ -14,7 +14,7 @@ pub(super) fn holds_dns(base: &[u8], name: &[u8]) -> bool {
 
 /// A mailbox, a host's mailboxes, or with a leading dot those below a domain (`nc_email`).
 /// `None` for a name that is no mail address.
-pub(super) fn holds_email(base: &[u8], name: &[u8]) -> Option<bool> {
+pub(crate) fn holds_email(base: &[u8], name: &[u8]) -> Option<bool> {
     let at = name.iter().rposition(|octet| *octet == b'@')?;
     let base_at = base.iter().rposition(|octet| *octet == b'@');
     if base_at.is_none() && base.first() == Some(&b'.') {
@@ -34,7 +34,7 @@ pub(super) fn holds_email(base: &[u8], name: &[u8]) -> Option<bool> {
 }
 
 /// A locator by its host (`nc_uri`). `None` for a name without a host.
-pub(super) fn holds_uri(base: &[u8], name: &[u8]) -> Option<bool> {
+pub(crate) fn holds_uri(base: &[u8], name: &[u8]) -> Option<bool> {
     let colon = name.iter().position(|octet| *octet == b':')?;
     let rest = name[colon + 1..].strip_prefix(b"//")?;
     let end = rest
@@ -55,7 +55,7 @@ pub(super) fn holds_uri(base: &[u8], name: &[u8]) -> Option<bool> {
 }
 
 /// An address under a mask (`nc_ip`). `None` for sizes that no address has.
-pub(super) fn holds_ip(base: &[u8], name: &[u8]) -> Option<bool> {
+pub(crate) fn holds_ip(base: &[u8], name: &[u8]) -> Option<bool> {
     if !matches!(name.len(), 4 | 16) || !matches!(base.len(), 8 | 32) {
         return None;
     }

@@ -14,6 +14,7 @@ mod simd;
 
 use hmac::Hmac;
 use sha2::Sha256;
+use zeroize::Zeroize;
 
 use self::lane::Lane;
 
@@ -66,7 +67,11 @@ impl Engine {
 
     /// PBKDF2-HMAC-SHA-256 of many passwords, several at once where the engine can.
     pub fn derive_batch(self, iterations: u32, jobs: &mut [Job<'_>]) {
-        let iterations = iterations.max(1);
+        self.run(iterations.max(1), jobs);
+        erase_stack();
+    }
+
+    fn run(self, iterations: u32, jobs: &mut [Job<'_>]) {
         match self {
             Self::Block if self.is_available() => {
                 for job in jobs {
@@ -87,6 +92,15 @@ impl Engine {
             }
         }
     }
+}
+
+/// Overwrites the stack below the caller, where the functions that it called have left what the
+/// compiler moved about: states that a key can be computed from, or the key.
+#[inline(never)]
+pub(crate) fn erase_stack() {
+    let mut below = [0u64; 1024];
+    below.zeroize();
+    std::hint::black_box(&mut below);
 }
 
 /// One password of a batch.

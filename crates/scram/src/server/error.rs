@@ -46,7 +46,7 @@ impl ServerError {
     pub const fn sqlstate(&self) -> SqlState {
         match self {
             Self::AuthenticationFailed => "28P01",
-            Self::ChannelBinding => "28000",
+            Self::ChannelBinding | Self::Downgrade => "28000",
             Self::Malformed(Malformed {
                 expected: Expected::NoAuthorizationIdentity | Expected::NoMandatoryExtension,
                 ..

@@ -4,7 +4,9 @@
 //! logins.
 
 use pg_version::PgVersion;
-use scram::{Channel, Client, Nonce, Password, Secret, Server, message::ServerFirst};
+use scram::{
+    Channel, Client, Nonce, Password, Secret, Server, client::FinalSent, message::ServerFirst,
+};
 use serde_json::Value;
 
 /// A message, or the outcome, as it was recorded and as it is made again.
@@ -52,7 +54,7 @@ pub(crate) fn recompute(case: &Value) -> Result<Vec<Made>, String> {
         .map_err(|error| error.to_string())?;
     compare("client first", first, Ok(client.message()));
     let client = client.receive(challenge.as_bytes());
-    let made = client.as_ref().map(|client| client.message()).map_err(ToString::to_string);
+    let made = client.as_ref().map(FinalSent::message).map_err(ToString::to_string);
     compare("client final", proof, made);
 
     // The salt of a user without a secret is made of the cluster's nonce, which is not recorded.

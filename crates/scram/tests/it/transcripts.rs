@@ -1,6 +1,7 @@
 //! Whole logins, recorded between libpq and servers 12 to 18: every message is made again from the
 //! nonces and compared byte by byte, on both sides.
 
+use pg_version::PgVersion;
 use scram::{
     Channel, Client, ClientError, Nonce, Password, Secret, Server, ServerError,
     message::ServerFirst, server::Mock,
@@ -59,6 +60,30 @@ fn unknown_users_get_what_known_users_get() {
         // The empty password is what unknown users' keys are derived from, and it lets nobody in.
         let accepted = server.finish(proof.message());
         assert_eq!(accepted.is_ok(), known.is_some_and(|known| known.as_bytes().is_empty()));
+    }
+}
+
+#[test]
+fn what_is_stored_decides() {
+    let mock = Mock::new([5; 32]);
+    let password = Password::new("pencil");
+    let secret = Secret::new(&password, b"0123456789abcdef", 4096).unwrap().to_text();
+    let nonces = [1, 2].map(|byte| Nonce::from_bytes(&[byte; 18]));
+    let log_in = |stored: Option<&[u8]>, version| {
+        let server = Server::for_rolpassword("alice", stored, version, &mock, Channel::Plain);
+        let client = Client::new(password.clone()).begin(server.mechanisms(), &nonces[0]).unwrap();
+        let server = server.begin(b"SCRAM-SHA-256", client.message(), &nonces[1]).unwrap();
+        let client = client.receive(server.message()).unwrap();
+        server.finish(client.message()).map(|_| ())
+    };
+    let sloppy = format!("${}", *secret);
+    for version in PgVersion::ALL {
+        assert_eq!(log_in(Some(secret.as_bytes()), version), Ok(()));
+        for stored in [None, Some(&b"md5"[..]), Some(b""), Some(b"pencil")] {
+            assert_eq!(log_in(stored, version), Err(ServerError::AuthenticationFailed));
+        }
+        let read = log_in(Some(sloppy.as_bytes()), version).is_ok();
+        assert_eq!(read, version < PgVersion::V18);
     }
 }
 

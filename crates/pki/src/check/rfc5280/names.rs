@@ -135,8 +135,7 @@ fn is_subnet(octets: &[u8]) -> bool {
     ones == set && rest_is_zero
 }
 
-/// The preferred name syntax (section 4.2.1.6): letters, digits and hyphens, labels of 1 to 63. A
-/// name that is an address as text is none.
+/// The preferred name syntax (section 4.2.1.6): letters, digits and hyphens, labels of 1 to 63.
 pub(super) fn is_host_name(text: &[u8], wildcard: bool) -> bool {
     let name = text.strip_prefix(b"*.").filter(|_| wildcard).unwrap_or(text);
     let sound = |label: &[u8]| {
@@ -147,8 +146,7 @@ pub(super) fn is_host_name(text: &[u8], wildcard: bool) -> bool {
             && label.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-')
     };
     let mut labels = name.split(|octet| *octet == b'.');
-    let address = name.iter().all(|octet| octet.is_ascii_digit() || *octet == b'.');
-    text.len() <= 253 && !address && labels.all(sound)
+    text.len() <= 253 && labels.all(sound)
 }
 
 /// `local@host`

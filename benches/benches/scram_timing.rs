@@ -1,0 +1,87 @@
+//! Does the server take as long for a user that does not exist as for one that does?
+//!
+//! `cargo bench -p benches --bench scram_timing` runs exchanges of each kind in turns and prints
+//! their times, and Welch's t for each kind against the first: beyond 4.5 or so, the two kinds can
+//! be told apart by somebody with a stopwatch inside this very process. (Over a network, and through
+//! an operating system, it takes a far larger difference.) An argument sets the number of rounds.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+
+use std::{hint::black_box, time::Instant};
+
+use pg_version::PgVersion;
+use scram::{Channel, Client, Keys, Mock, Nonce, Password, SaltedPassword, Secret, Server};
+
+const SALT: &[u8; 16] = b"0123456789abcdef";
+
+/// One exchange of the server's, timed without the client's part of it.
+fn exchange(user: &str, rolpassword: Option<&[u8]>, keys: &Keys, mock: &Mock) -> f64 {
+    let nonces = [1, 2].map(|byte| Nonce::from_bytes(&[byte; 18]));
+    let client = Client::new(keys.clone()).begin(["SCRAM-SHA-256"], &nonces[0]).unwrap();
+    let start = Instant::now();
+    let (user, rolpassword) = black_box((user, rolpassword));
+    let server =
+        Server::for_rolpassword(user, rolpassword, PgVersion::NEWEST, mock, Channel::Plain);
+    let server = server.begin(b"SCRAM-SHA-256", client.message(), &nonces[1]).unwrap();
+    let first = start.elapsed();
+    let client = client.receive(server.message()).unwrap();
+    let start = Instant::now();
+    let accepted = black_box(server.finish(client.message()));
+    let last = start.elapsed();
+    drop(accepted);
+    (first + last).as_secs_f64() * 1e6
+}
+
+/// The same for a server that has the password: it derives the keys each time.
+fn derivation(user: &str, password: Option<&Password>, mock: &Mock) -> f64 {
+    let start = Instant::now();
+    black_box(Server::for_password(black_box(user), password, mock, Channel::Plain));
+    start.elapsed().as_secs_f64() * 1e6
+}
+
+fn report(kinds: &[&str], times: &mut [Vec<f64>]) {
+    println!("{:<34} {:>8} {:>8} {:>8} {:>8}", "us", "best", "median", "mean", "t");
+    let mut first = None;
+    for (kind, times) in kinds.iter().zip(times) {
+        times.sort_by(f64::total_cmp);
+        let (best, median) = (times[0], times[times.len() / 2]);
+        // The slowest twentieth is the operating system's.
+        times.truncate(times.len() * 19 / 20);
+        let n = times.len() as f64;
+        let mean = times.iter().sum::<f64>() / n;
+        let variance = times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (n - 1.0) / n;
+        let (first_mean, first_variance) = *first.get_or_insert((mean, variance));
+        let t = (mean - first_mean) / (variance + first_variance).sqrt();
+        println!("{kind:<34} {best:>8.2} {median:>8.2} {mean:>8.3} {t:>8.2}");
+    }
+}
+
+fn main() {
+    let rounds = std::env::args().filter_map(|argument| argument.parse().ok()).next();
+    let rounds: usize = rounds.unwrap_or(20_000);
+    let mock = Mock::new([7; 32]);
+    let password = Password::new("pencil");
+    let keys = Keys::new(&SaltedPassword::derive(&password, SALT, 4096));
+    let secret = Secret::new(&password, SALT, 4096).unwrap().to_text();
+    let another = Secret::new(&Password::new("another"), SALT, 4096).unwrap().to_text();
+    let stored = [Some(another.as_bytes()), None, Some(secret.as_bytes())];
+
+    // Each kind takes every place in the order, since the first pays for cold caches.
+    let mut times = [Vec::new(), Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        for place in 0..stored.len() {
+            let kind = (round + place) % stored.len();
+            times[kind].push(exchange("alice", stored[kind], &keys, &mock));
+        }
+    }
+    report(&["wrong password", "unknown user", "right password (answers more)"], &mut times);
+
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..rounds / 20 {
+        for place in 0..2 {
+            let kind = (round + place) % 2;
+            times[kind].push(derivation("alice", (kind == 0).then_some(&password), &mock));
+        }
+    }
+    println!();
+    report(&["server has the password", "unknown user"], &mut times);
+}

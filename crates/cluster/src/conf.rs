@@ -1,0 +1,60 @@
+//! The server's settings: which files to edit so that they count.
+
+use std::{os::unix::ffi::OsStrExt as _, path::PathBuf};
+
+use pgconf::Warning;
+
+use crate::{error::Error, inspect::NodeState};
+
+/// What becomes of a node's configuration files.
+#[derive(Debug)]
+pub(crate) struct ConfEdit {
+    /// The files that change, with their new bytes.
+    pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
+    /// What the administrator should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Gives settings their values where they count. A setting that has its value already is left alone.
+///
+/// # Errors
+/// [`Error::Plan`] where an edit could not make it count: `postgresql.auto.conf`, a file that is read
+/// later or the command line has the last word, or the server refuses the files as they are.
+pub(crate) fn set(state: &NodeState, settings: &[(&str, &str)]) -> Result<ConfEdit, Error> {
+    let mut configuration = state.configuration.clone();
+    let mut notes = Vec::new();
+    for (name, value) in settings {
+        if state.settings.get(*name).is_some_and(|setting| setting.source == "command line") {
+            return Err(Error::plan(format!(
+                "{name} is given on the server's command line, which no file can override: start \
+                 the server without it"
+            )));
+        }
+        let before =
+            configuration.get(name).map(|value| String::from_utf8_lossy(&value).into_owned());
+        if configuration.means(name, value) {
+            continue;
+        }
+        let outcome =
+            configuration.set(name, value).map_err(|error| Error::plan(error.to_string()))?;
+        for warning in outcome.warnings {
+            match warning {
+                Warning::AlterSystemWins { .. }
+                | Warning::LaterFileWins { .. }
+                | Warning::Broken { .. } => return Err(Error::plan(format!("{name}: {warning}"))),
+                other => notes.push(format!("{name}: {other}")),
+            }
+        }
+        if let Some(before) = before.filter(|_| name.ends_with("_file")) {
+            notes.push(format!(
+                "{name} is \"{before}\" now: clients and servers that rely on that must be told of \
+                 the cluster's authority"
+            ));
+        }
+    }
+    let files = configuration.edited().map(|(path, file)| {
+        (PathBuf::from(std::ffi::OsStr::from_bytes(path)), file.to_bytes().into_owned())
+    });
+    let files = files.collect();
+    Ok(ConfEdit { files, notes })
+}

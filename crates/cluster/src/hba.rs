@@ -1,0 +1,492 @@
+//! `pg_hba.conf` of a node: who decides about a link, and how the file becomes one that lets the
+//! link role in by one way only.
+
+use std::net::IpAddr;
+
+use hba_parser::{
+    Address, AddressSpec, Connection, ConnectionType, DatabaseKind, DatabaseSpec, EditError,
+    Encryption, HbaDocument, Method, NewRule, RoleGraph, Roles as _, Rule, Rules, Server,
+    UnknownNetwork, UserKind, UserSpec, regex::Regex,
+};
+use ipnet::IpNet;
+use pg_version::PgVersion;
+
+use crate::{
+    error::Error,
+    inspect::{AdminSession, NodeState},
+};
+
+/// What the file shall say of the link role.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish<'a> {
+    /// The link role.
+    pub(crate) role: &'a str,
+    /// The databases that links connect to.
+    pub(crate) databases: &'a [String],
+    /// The networks that links come from.
+    pub(crate) networks: &'a [IpNet],
+    /// How they authenticate.
+    pub(crate) method: Method,
+}
+
+/// What becomes of a node's file.
+#[derive(Debug)]
+pub(crate) struct HbaEdit {
+    /// With the secured way in, and every other one still open.
+    pub(crate) open: Vec<u8>,
+    /// With the secured way in only.
+    pub(crate) closed: Vec<u8>,
+    /// What the administrator should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Edits the file: the rules for the links come where they take effect, then everything else is shut
+/// to the link role, and rules that trust the network it comes from become comments.
+///
+/// # Errors
+/// [`Error::Plan`] where the administrator's own way in would be another one, or none.
+pub(crate) fn secure(state: &NodeState, wish: &Wish<'_>) -> Result<HbaEdit, Error> {
+    let file = File { state, server: server(state), roles: roles(state) };
+    let found = file.found();
+    let before = file.interpret(&found);
+    let open =
+        if file.is_secured(&before, wish) { found.clone() } else { file.open(&found, wish)? };
+    let (closed, notes) = file.close(&open, wish)?;
+    for (stage, document) in [("opening the secured way", &open), ("closing the open one", &closed)]
+    {
+        file.admin_still_gets_in(&before, &file.interpret(document), stage)?;
+    }
+    let mut notes = notes;
+    notes.dedup();
+    let bytes = |document: &HbaDocument| document.to_bytes().into_owned();
+    Ok(HbaEdit { open: bytes(&open), closed: bytes(&closed), notes })
+}
+
+/// A connection, as the server sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    /// The client's address; `None` for a Unix socket.
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) tls: bool,
+    pub(crate) user: &'a str,
+    pub(crate) database: &'a str,
+}
+
+impl Question<'_> {
+    fn connection(&self) -> Connection<'_> {
+        let (database, user) = (self.database.as_bytes(), self.user.as_bytes());
+        match self.address {
+            None => Connection::local(database, user),
+            Some(address) => {
+                let encryption = if self.tls { Encryption::Tls } else { Encryption::None };
+                Connection::tcp(address, encryption, database, user)
+            }
+        }
+    }
+}
+
+/// The rule that decides about a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DecidingRule {
+    /// Its line in its file, from 1.
+    pub(crate) line: u32,
+    /// Its method.
+    pub(crate) method: &'static str,
+}
+
+/// Which rule of a node's file decides about a connection; `None` where none does, or the server
+/// would not load the file and so has other rules.
+pub(crate) fn decide(state: &NodeState, question: &Question<'_>) -> Option<DecidingRule> {
+    let file = File { state, server: server(state), roles: roles(state) };
+    let rules = file.interpret(&file.found());
+    if !rules.verdict().is_loaded() {
+        return None;
+    }
+    let decision = rules.decide(&question.connection(), &file.roles, &UnknownNetwork);
+    let rule = decision.rule?;
+    Some(DecidingRule { line: rule.line(), method: rule.method().as_str() })
+}
+
+/// The server as it will read the file: with TLS, for that is what the plan turns on.
+fn server(state: &NodeState) -> Server {
+    Server::new(state.version)
+}
+
+fn roles(state: &NodeState) -> RoleGraph {
+    let mut graph = RoleGraph::default();
+    for role in &state.roles {
+        graph.create(&role.name);
+        for group in &role.member_of {
+            graph.grant(group, &role.name);
+        }
+    }
+    graph
+}
+
+struct File<'a> {
+    state: &'a NodeState,
+    server: Server,
+    roles: RoleGraph,
+}
+
+impl File<'_> {
+    fn found(&self) -> HbaDocument {
+        let file = self.state.file(self.state.hba_file());
+        HbaDocument::parse(file.map(|file| file.bytes.to_vec()).unwrap_or_default())
+    }
+
+    fn interpret(&self, document: &HbaDocument) -> Rules {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let path = self.state.hba_file().as_os_str().as_bytes();
+        document.interpret_at(path, &self.server, &self.state.hba_included)
+    }
+
+    /// The rules that let the links in, one for each network.
+    fn accept(wish: &Wish<'_>) -> Vec<NewRule> {
+        let rule = |network: &IpNet| {
+            let rule = NewRule::new(ConnectionType::HostSsl, wish.method)
+                .user(UserSpec::name(wish.role))
+                .address(AddressSpec::network(network.network(), network.prefix_len()));
+            wish.databases.iter().fold(rule, |rule, name| rule.database(DatabaseSpec::name(name)))
+        };
+        wish.networks.iter().map(rule).collect()
+    }
+
+    /// The rule that shuts everything else to the link role.
+    fn reject(wish: &Wish<'_>) -> NewRule {
+        NewRule::new(ConnectionType::Host, Method::Reject)
+            .database(DatabaseSpec::All)
+            .database(DatabaseSpec::Replication)
+            .user(UserSpec::name(wish.role))
+            .address(AddressSpec::All)
+    }
+
+    /// Whether the rules for the links stand where they decide: nothing that concerns the links
+    /// comes before them.
+    fn is_secured(&self, rules: &Rules, wish: &Wish<'_>) -> bool {
+        let mut missing = Self::accept(wish);
+        for rule in rules.iter() {
+            if missing.is_empty() {
+                return true;
+            }
+            if let Some(place) = missing.iter().position(|accept| accept.is_read_as(&rule)) {
+                missing.remove(place);
+            } else if self.concerns(&rule, wish) {
+                return false;
+            }
+        }
+        missing.is_empty()
+    }
+
+    fn open(&self, found: &HbaDocument, wish: &Wish<'_>) -> Result<HbaDocument, Error> {
+        let mut document = found.clone();
+        let rules = self.interpret(found);
+        let mut edit = document.edit(&self.server);
+        for rule in Self::accept(wish) {
+            // One that stands where it never decides would only mislead.
+            let shadowed = rules.iter().find(|there| in_main_file(there) && rule.is_read_as(there));
+            if let Some(shadowed) = shadowed {
+                edit = edit.remove(shadowed.line()).map_err(refused)?;
+            }
+            edit = edit.insert_effective_among(&rule, &rules).map_err(refused)?;
+        }
+        edit.apply().map_err(refused)?;
+        Ok(document)
+    }
+
+    fn close(
+        &self,
+        open: &HbaDocument,
+        wish: &Wish<'_>,
+    ) -> Result<(HbaDocument, Vec<String>), Error> {
+        let rules = self.interpret(open);
+        let mut document = open.clone();
+        let mut notes = Vec::new();
+        let mut edit = document.edit(&self.server);
+
+        let accept = Self::accept(wish);
+        let reject = Self::reject(wish);
+        let last = rules.iter().rfind(|rule| accept.iter().any(|a| a.is_read_as(rule)));
+        let Some(last) = last else {
+            return Err(Error::plan("the rules for the links are not read as they were written"));
+        };
+        // Right behind the last of them, so that nothing comes between.
+        let closed = rules
+            .iter()
+            .skip_while(|rule| rule.location() != last.location())
+            .skip(1)
+            .find(|rule| reject.is_read_as(rule) || self.concerns_role(rule, wish.role))
+            .is_some_and(|rule| reject.is_read_as(&rule));
+        if !closed {
+            edit = edit.insert_after(last.line(), &reject).map_err(refused)?;
+        }
+
+        let admins_rule = self.admins_rule(&rules).map(|rule| rule.location());
+        for rule in rules.iter().filter(|rule| rule.method() == Method::Trust) {
+            if rule.connection() == ConnectionType::Local {
+                continue;
+            }
+            let concerns = self.concerns_role(&rule, wish.role)
+                && wish.networks.iter().any(|network| overlaps(rule.address(), network));
+            let place = format!(
+                "\"{}\" in {}",
+                words(open, &rule, self.state.version),
+                rules.path(rule.file())
+            );
+            if !concerns {
+                notes.push(format!(
+                    "{place} lets others in from the network without a password (trust)"
+                ));
+            } else if Some(rule.location()) == admins_rule {
+                notes.push(format!(
+                    "{place} trusts the network that links come from, and stays because you come in \
+                     by it: connect over the Unix socket to have it closed"
+                ));
+            } else if in_main_file(&rule) {
+                edit = edit.comment_out(rule.line()).map_err(refused)?;
+                if !only_role(&rule, wish.role) {
+                    notes.push(format!(
+                        "{place} let everybody in from the network that links come from (trust); it \
+                         becomes a comment: others who used it need a rule of their own"
+                    ));
+                }
+            } else {
+                notes.push(format!(
+                    "{place}, an included file, trusts the network that links come from; it is left \
+                     alone, and the link role is shut out before it"
+                ));
+            }
+        }
+        edit.apply().map_err(refused)?;
+        Ok((document, notes))
+    }
+
+    /// Whether a rule could decide about a link, encrypted or not.
+    fn concerns(&self, rule: &Rule<'_>, wish: &Wish<'_>) -> bool {
+        rule.connection() != ConnectionType::Local
+            && self.concerns_role(rule, wish.role)
+            && rule.databases().any(|database| match database.kind() {
+                DatabaseKind::All | DatabaseKind::SameUser | DatabaseKind::SameRole => true,
+                DatabaseKind::Replication => false,
+                DatabaseKind::Regex(regex) => {
+                    wish.databases.iter().any(|name| could_match(regex, name))
+                }
+                DatabaseKind::Name(name) => {
+                    wish.databases.iter().any(|database| database.as_bytes() == name)
+                }
+            })
+            && wish.networks.iter().any(|network| overlaps(rule.address(), network))
+    }
+
+    /// Whether a rule for TCP could decide about this role.
+    fn concerns_role(&self, rule: &Rule<'_>, role: &str) -> bool {
+        rule.connection() != ConnectionType::Local
+            && rule.users().any(|user| match user.kind() {
+                UserKind::All => true,
+                UserKind::Member(group) => self.roles.is_member(role.as_bytes(), group),
+                UserKind::Regex(regex) => could_match(regex, role),
+                UserKind::Name(name) => name == role.as_bytes(),
+            })
+    }
+
+    fn admins_rule<'r>(&self, rules: &'r Rules) -> Option<Rule<'r>> {
+        let admin = question(&self.state.admin);
+        rules.decide(&admin.connection(), &self.roles, &UnknownNetwork).rule
+    }
+
+    /// The administrator must get in as before: by the same method, with the same options.
+    fn admin_still_gets_in(&self, before: &Rules, after: &Rules, stage: &str) -> Result<(), Error> {
+        let way =
+            |rules| self.admins_rule(rules).map(|rule| (rule.method(), rule.options().clone()));
+        let (old, new) = (way(before), way(after));
+        if old == new {
+            return Ok(());
+        }
+        let AdminSession { user, database, .. } = &self.state.admin;
+        let words = |way: Option<(Method, _)>| way.map_or("nothing", |(method, _)| method.as_str());
+        Err(Error::plan(format!(
+            "{stage} would shut your own way in as {user} to {database}: {} lets you in now, {} \
+             would then; connect as another role or over the Unix socket",
+            words(old),
+            words(new)
+        )))
+    }
+}
+
+fn question(admin: &AdminSession) -> Question<'_> {
+    Question {
+        address: admin.address,
+        tls: admin.tls,
+        user: &admin.user,
+        database: &admin.database,
+    }
+}
+
+/// A rule as it is written, in single blanks; its numbers in the file are not those that the
+/// administrator sees.
+fn words(document: &HbaDocument, rule: &Rule<'_>, version: PgVersion) -> String {
+    let line = document.line(rule.line(), version).filter(|_| in_main_file(rule));
+    let text = line.map(|line| String::from_utf8_lossy(line.bytes()).into_owned());
+    match text {
+        Some(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+        None => format!("line {}", rule.line()),
+    }
+}
+
+/// A pattern that is too much work to follow could match anything.
+fn could_match(regex: &Regex, name: &str) -> bool {
+    regex.is_match(name.as_bytes()).unwrap_or(true)
+}
+
+fn in_main_file(rule: &Rule<'_>) -> bool {
+    rule.file() == hba_parser::FileId::MAIN
+}
+
+/// Whether a rule is for this role alone.
+fn only_role(rule: &Rule<'_>, role: &str) -> bool {
+    rule.users().all(|user| matches!(user.kind(), UserKind::Name(name) if name == role.as_bytes()))
+}
+
+/// Whether a rule's addresses and a network have one in common. Names could be anything.
+fn overlaps(address: Option<Address<'_>>, network: &IpNet) -> bool {
+    match address {
+        Some(Address::Network(IpAddr::V4(address), IpAddr::V4(mask))) => match network {
+            IpNet::V4(network) => {
+                let common = mask.to_bits() & network.netmask().to_bits();
+                (address.to_bits() ^ network.network().to_bits()) & common == 0
+            }
+            IpNet::V6(_) => false,
+        },
+        Some(Address::Network(IpAddr::V6(address), IpAddr::V6(mask))) => match network {
+            IpNet::V6(network) => {
+                let common = mask.to_bits() & network.netmask().to_bits();
+                (address.to_bits() ^ network.network().to_bits()) & common == 0
+            }
+            IpNet::V4(_) => false,
+        },
+        Some(_) => true,
+        None => false,
+    }
+}
+
+fn refused(error: EditError) -> Error {
+    Error::plan(format!("pg_hba.conf cannot be edited: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::PathBuf};
+
+    use pgconf::Configuration;
+    use textfile::{MemoryFiles, fs::Access};
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::{
+        inspect::{Role, Setting},
+        transport::NodeFile,
+    };
+
+    const ACCESS: Access = Access { mode: 0o600, uid: 1, gid: 1 };
+
+    /// A node whose administrator comes in over the Unix socket.
+    fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
+        let path = PathBuf::from("/d/pg_hba.conf");
+        let mut files = MemoryFiles::default();
+        for (path, text) in included {
+            files.insert(*path, *text);
+        }
+        let setting = Setting { value: "/d/pg_hba.conf".to_owned(), source: String::new() };
+        let file = NodeFile { bytes: Zeroizing::new(hba.to_vec()), access: ACCESS };
+        let role = |name: &str| Role {
+            name: name.to_owned(),
+            can_login: true,
+            replication: true,
+            superuser: false,
+            member_of: Vec::new(),
+            stored_password: None,
+        };
+        NodeState {
+            name: "n".to_owned(),
+            version: PgVersion::V17,
+            server_version: String::new(),
+            settings: BTreeMap::from([("hba_file".to_owned(), setting)]),
+            owner: ACCESS,
+            files: BTreeMap::from([(path, Some(file))]),
+            configuration: Configuration::read(&files, "/d/postgresql.conf", None, PgVersion::V17),
+            hba_included: files,
+            admin: AdminSession {
+                user: "postgres".to_owned(),
+                database: "postgres".to_owned(),
+                address: None,
+                tls: false,
+            },
+            hba_errors: Vec::new(),
+            roles: vec![role("postgres"), role("repl")],
+            subscriptions: Vec::new(),
+        }
+    }
+
+    fn closed(hba: &[u8], included: &[(&str, &str)], networks: &[&str]) -> Result<String, Error> {
+        let networks: Vec<IpNet> = networks.iter().flat_map(|text| text.parse()).collect();
+        let databases = ["app".to_owned()];
+        let wish =
+            Wish { role: "repl", databases: &databases, networks: &networks, method: Method::Cert };
+        let edit = secure(&node(hba, included), &wish)?;
+        // What it makes is what it would leave alone.
+        let again = secure(&node(&edit.closed, included), &wish)?;
+        assert_eq!((&again.open, &again.closed), (&edit.closed, &edit.closed));
+        Ok(String::from_utf8_lossy(&edit.closed).into_owned())
+    }
+
+    #[test]
+    fn the_links_come_first_and_nothing_else_lets_their_role_in() -> Result<(), Error> {
+        const ACCEPT: &str = "hostssl app repl 10.0.0.0/8 cert\n";
+        const REJECT: &str = "host all,replication repl all reject\n";
+        type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+        // `{}` is where the rules come; ours are all that is new, and `trust` becomes a comment.
+        let cases: [Case; 6] = [
+            ("local all all peer\n{}", "host all all 10.0.0.0/8 trust", &[]),
+            ("local all all peer\n{}", "host all \\\n all 10.0.0.0/8 \\\n trust\n", &[]),
+            (
+                "local all all peer\n{}",
+                "host @dbs @users samenet trust\n",
+                &[("/d/dbs", "app"), ("/d/users", "repl")],
+            ),
+            ("local all all peer\n{}", "host app,\"x\" /^re all scram-sha-256\n", &[]),
+            // What is included is not ours to change.
+            (
+                "{}",
+                "include more.conf\n",
+                &[("/d/more.conf", "local all all peer\nhost all all all trust\n")],
+            ),
+            ("local all all peer\n{}", "host all all db.example.com trust\n", &[]),
+        ];
+        for (start, end, included) in cases {
+            let found = start.replace("{}", "") + end;
+            let comment = if end.contains("trust") { "# " } else { "" };
+            let comment = if end.starts_with("include") { "" } else { comment };
+            let expected = start.replace("{}", &[ACCEPT, REJECT, comment].concat()) + end;
+            assert_eq!(closed(found.as_bytes(), included, &["10.0.0.0/8"])?, expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_line_ends_and_families_stay_as_they_are() -> Result<(), Error> {
+        let windows = b"local all all peer\r\nhost all all 10.0.0.0/8 md5\r\n";
+        assert_eq!(
+            closed(windows, &[], &["10.0.0.0/24"])?,
+            "local all all peer\r\nhostssl app repl 10.0.0.0/24 cert\r\n\
+             host all,replication repl all reject\r\nhost all all 10.0.0.0/8 md5\r\n"
+        );
+        // No last newline, every network, a host's address in place of its network's.
+        assert_eq!(
+            closed(b"local all all peer", &[], &["0.0.0.0/0", "fd00::5/8"])?,
+            "local all all peer\nhostssl app repl 0.0.0.0/0 cert\nhostssl app repl fd00::/8 cert\n\
+             host all,replication repl all reject\n"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,221 @@
+//! How each link really authenticates, from the node that it leads to.
+
+use pg_version::PgVersion;
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use super::log;
+use crate::{
+    credentials,
+    error::{Error, NodeContext as _},
+    inspect::{Node, NodeState},
+    spec::{ClusterSpec, Mode},
+    sql,
+    topology::Link,
+};
+
+/// What was found out about a directed link, and from where it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LinkProof {
+    /// The node that connects.
+    pub from: String,
+    /// The node that is connected to.
+    pub to: String,
+    /// The link's name.
+    pub name: String,
+    /// The role that it logged in as.
+    pub user: String,
+    /// The method really used; `None` where nothing tells it.
+    pub method: Option<String>,
+    /// The line of `pg_hba.conf` on `to` that decided.
+    pub hba_line: Option<u32>,
+    /// How the method and the line are known.
+    pub method_from: MethodSource,
+    /// `TLSv1.3`; `None` for plain text.
+    pub tls: Option<String>,
+    /// The cipher.
+    pub cipher: Option<String>,
+    /// The subject of the client certificate that was presented.
+    pub certificate: Option<String>,
+    /// Whether changes flow through it.
+    pub replicating: bool,
+    /// What keeps it from being what the description wants; empty for a proved link.
+    pub missing: Vec<String>,
+}
+
+impl LinkProof {
+    /// Whether the link is what the description wants.
+    #[must_use]
+    pub fn proved(&self) -> bool {
+        self.missing.is_empty()
+    }
+}
+
+/// How a link's method is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MethodSource {
+    /// The server's log tells it of this very session.
+    Log,
+    /// The rules decide so for a session like this one; the log does not tell (majors 12 and 13
+    /// never do, later ones only with `log_connections`).
+    Rules,
+    /// Nothing tells it.
+    Unknown,
+}
+
+/// The session of a link, as the server that it leads to has it.
+struct Session {
+    pid: i32,
+    user: String,
+    address: Option<std::net::IpAddr>,
+    tls: Option<String>,
+    cipher: Option<String>,
+    certificate: Option<String>,
+    state: String,
+}
+
+/// Proves the links that lead to one node.
+pub(crate) async fn prove(
+    spec: &ClusterSpec,
+    to: &Node,
+    state: &NodeState,
+    links: &[Link],
+) -> Result<Vec<LinkProof>, Error> {
+    let prove = async {
+        let client = sql::connect(&to.spec, None).await?;
+        let log = read_log(&client).await?;
+        let mut proofs = Vec::new();
+        for link in links.iter().filter(|link| link.to == to.spec.name) {
+            let session = session(&client, link.slot.as_deref()).await?;
+            proofs.push(judge(spec, state, link, session, log.as_deref()));
+        }
+        Ok::<_, Error>(proofs)
+    };
+    prove.await.on_node(&to.spec.name)
+}
+
+fn judge(
+    spec: &ClusterSpec,
+    state: &NodeState,
+    link: &Link,
+    session: Option<Session>,
+    log: Option<&str>,
+) -> LinkProof {
+    let mut proof = LinkProof {
+        from: link.from.clone(),
+        to: link.to.clone(),
+        name: link.name.clone(),
+        user: link.user().unwrap_or_default().to_owned(),
+        method: None,
+        hba_line: None,
+        method_from: MethodSource::Unknown,
+        tls: None,
+        cipher: None,
+        certificate: None,
+        replicating: false,
+        missing: Vec::new(),
+    };
+    let Some(session) = session else {
+        let why = if link.enabled { "the link has no session" } else { "the link is disabled" };
+        proof.missing.push(why.to_owned());
+        return proof;
+    };
+    let prefix = state.setting("log_line_prefix");
+    if let Some(found) = log.and_then(|log| log::authentication_of(session.pid, prefix, log)) {
+        proof.method = Some(found.method);
+        proof.hba_line = Some(found.line);
+        proof.method_from = MethodSource::Log;
+    } else if (PgVersion::V14..=PgVersion::V16).contains(&state.version)
+        && log.is_some_and(|log| log::let_in_without_authentication(session.pid, prefix, log))
+    {
+        proof.method = Some("trust".to_owned());
+        proof.method_from = MethodSource::Log;
+    } else if let Some(rule) = crate::hba::decide(
+        state,
+        &crate::hba::Question {
+            address: session.address,
+            tls: session.tls.is_some(),
+            user: &session.user,
+            database: link.database().unwrap_or_default(),
+        },
+    ) {
+        proof.method = Some(rule.method.to_owned());
+        proof.hba_line = Some(rule.line);
+        proof.method_from = MethodSource::Rules;
+    }
+    proof.user = session.user;
+    proof.tls = session.tls;
+    proof.cipher = session.cipher;
+    proof.certificate = session.certificate;
+    proof.replicating = session.state == "streaming" || session.state == "catchup";
+
+    let wanted = spec.mode.hba_method();
+    let mut missing = |so: bool, what: String| {
+        if !so {
+            proof.missing.push(what);
+        }
+    };
+    missing(proof.tls.is_some(), "the session has no TLS".to_owned());
+    missing(
+        proof.user == spec.link_role,
+        format!("the session's role is {}, not {}", proof.user, spec.link_role),
+    );
+    match &proof.method {
+        Some(method) => {
+            missing(method == wanted, format!("authenticated by {method}, not by {wanted}"));
+        }
+        None => missing(false, "nothing tells by which method it was authenticated".to_owned()),
+    }
+    // What the server sees says nothing of whether the link would take another server for this one.
+    let sslmode = link.conninfo.get("sslmode").unwrap_or("prefer");
+    missing(
+        sslmode == "verify-full",
+        format!("it does not verify the server: sslmode is {sslmode}, not verify-full"),
+    );
+    let roots = link.conninfo.get("sslrootcert").unwrap_or_default();
+    missing(
+        roots == credentials::ROOT,
+        format!("it verifies the server by \"{roots}\", not by {}", credentials::ROOT),
+    );
+    if spec.mode == Mode::Cert {
+        missing(proof.certificate.is_some(), "no client certificate was presented".to_owned());
+    }
+    missing(proof.replicating, format!("it does not replicate (state {})", session.state));
+    proof
+}
+
+/// The session that serves a slot. A walsender that is still starting up has none.
+async fn session(client: &Client, slot: Option<&str>) -> Result<Option<Session>, Error> {
+    const QUERY: &str = "SELECT r.pid, r.usename::text, r.client_addr, s.version, s.cipher, \
+                                s.client_dn, r.state \
+         FROM pg_catalog.pg_replication_slots l \
+         JOIN pg_catalog.pg_stat_replication r ON r.pid = l.active_pid \
+         JOIN pg_catalog.pg_stat_ssl s ON s.pid = r.pid WHERE l.slot_name = $1";
+    let row = client.query_opt(QUERY, &[&slot]).await?;
+    Ok(row.map(|row| Session {
+        pid: row.get(0),
+        user: row.get(1),
+        address: row.get(2),
+        tls: row.get(3),
+        cipher: row.get(4),
+        certificate: row.get(5),
+        state: row.get::<_, Option<String>>(6).unwrap_or_default(),
+    }))
+}
+
+/// The end of the server's log, if the server may show it: `logging_collector` is on, and the format
+/// is that of `stderr`.
+async fn read_log(client: &Client) -> Result<Option<String>, Error> {
+    // A session's line is written when it starts; a link that is older than this much log is judged
+    // by the rules.
+    const QUERY: &str = "SELECT pg_catalog.pg_read_binary_file(f, greatest(0, s.size - 4194304), 4194304) \
+         FROM pg_catalog.pg_current_logfile('stderr') f, pg_catalog.pg_stat_file(f) s \
+         WHERE f IS NOT NULL";
+    match client.query_opt(QUERY, &[]).await {
+        Ok(row) => Ok(row.map(|row| String::from_utf8_lossy(row.get(0)).into_owned())),
+        // Rotated away between the two, or not for this user to read: then it tells nothing.
+        Err(error) if error.as_db_error().is_some() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,73 @@
+//! Whether a server is who its peers take it for: its certificate, checked as the links check it.
+
+use pki::Certificate;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::probe::{self, Shown};
+use crate::{
+    error::{Error, NodeContext as _},
+    inspect::Node,
+    spec::ClusterSpec,
+    tls,
+    topology::Link,
+};
+
+/// What a server showed to a client that verifies it by the cluster's authority and by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServerProof {
+    /// The node.
+    pub node: String,
+    /// The names and addresses by which it was verified.
+    pub verified_as: Vec<String>,
+    /// The certificate's subject.
+    pub subject: Option<String>,
+    /// Whole days until it expires.
+    pub days_left: Option<i64>,
+    /// What is wrong; empty for a server that is proved.
+    pub missing: Vec<String>,
+}
+
+impl ServerProof {
+    /// Whether the server was verified by every name.
+    #[must_use]
+    pub fn proved(&self) -> bool {
+        self.missing.is_empty()
+    }
+}
+
+/// Verifies the server of a node that links lead to, by its name and by its address.
+pub(super) async fn prove(
+    spec: &ClusterSpec,
+    node: &Node,
+    links: &[Link],
+    now: OffsetDateTime,
+) -> Result<Option<ServerProof>, Error> {
+    if !links.iter().any(|link| link.to == node.spec.name) {
+        return Ok(None);
+    }
+    let prove = async {
+        let client = tls::verify_full(&spec.secrets)?;
+        let mut proof = ServerProof {
+            node: node.spec.name.clone(),
+            verified_as: Vec::new(),
+            subject: None,
+            days_left: None,
+            missing: Vec::new(),
+        };
+        for host in [node.spec.host().to_owned(), node.spec.address.to_string()] {
+            match probe::certificate_shown(&node.spec, &client, &host).await? {
+                Shown::Certificate(der) => {
+                    let certificate = Certificate::from_der(&der)?;
+                    proof.subject = Some(certificate.subject().to_string());
+                    proof.days_left = Some(certificate.validity().days_left(now));
+                    proof.verified_as.push(host);
+                }
+                Shown::Failed(reason) => proof.missing.push(format!("as {host}: {reason}")),
+                Shown::NoTls => proof.missing.push("it speaks no TLS".to_owned()),
+            }
+        }
+        Ok::<_, Error>(proof)
+    };
+    prove.await.map(Some).on_node(&node.spec.name)
+}

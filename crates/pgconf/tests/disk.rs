@@ -1,0 +1,121 @@
+//! Files on disk: what is kept of them, and what a killed writer leaves.
+#![cfg(feature = "fs")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use pg_version::PgVersion;
+use pgconf::{Problem, fs::Stored};
+use textfile::fs::FsError;
+
+fn open(folder: &Path) -> Stored {
+    Stored::open(folder.join("postgresql.conf"), Some(folder), PgVersion::V17).unwrap()
+}
+
+#[test]
+fn keeps_mode_and_link_and_reads_what_is_included() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let real = folder.join("real.conf");
+    fs::write(&real, "include_dir 'conf.d'\ninclude 'sub'\nport = 1\r\n").unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("real.conf", folder.join("postgresql.conf")).unwrap();
+    fs::create_dir_all(folder.join("conf.d")).unwrap();
+    fs::create_dir_all(folder.join("sub")).unwrap();
+    fs::write(folder.join("conf.d/a.conf"), "ssl = off").unwrap();
+    fs::write(folder.join("postgresql.auto.conf"), "work_mem = '8MB'\n").unwrap();
+
+    let mut stored = open(folder);
+    let problems: Vec<_> = stored.configuration.problems().map(|problem| problem.what).collect();
+    assert_eq!(problems, [Problem::Unreadable]);
+    assert_eq!(stored.configuration.get("work_mem").as_deref(), Some(&b"8MB"[..]));
+    stored.configuration.set("port", "2").unwrap();
+    stored.configuration.set("ssl", "on").unwrap();
+    assert_eq!(stored.save().unwrap().len(), 2);
+    assert_eq!(fs::read(&real).unwrap(), b"include_dir 'conf.d'\ninclude 'sub'\nport = 2\r\n");
+    assert_eq!(fs::read(folder.join("conf.d/a.conf")).unwrap(), b"ssl = on");
+    assert_eq!(fs::metadata(&real).unwrap().mode() & 0o7777, 0o640);
+    assert!(folder.join("postgresql.conf").is_symlink());
+
+    // Nothing to do: nothing is written. Then somebody else writes.
+    assert_eq!(stored.save().unwrap().len(), 0);
+    stored.configuration.set("port", "3").unwrap();
+    fs::write(&real, "port = 99\n").unwrap();
+    assert!(matches!(stored.save(), Err(FsError::Changed { .. })));
+    assert_eq!(fs::read(&real).unwrap(), b"port = 99\n");
+}
+
+#[test]
+fn a_missing_main_file_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("postgresql.conf");
+    assert!(Stored::open(main, None, PgVersion::V17).is_err());
+}
+
+/// What the child writes in turn, each time with all of the file's lines.
+const VALUES: [&str; 2] = ["1", "a value that makes the file longer than it was before"];
+
+fn content(value: &str) -> String {
+    let filler: String = (0..2000).map(|line| format!("filler.line_{line} = 'x'\n")).collect();
+    format!("{filler}test.value = '{value}'\n")
+}
+
+/// A writer is killed in the midst of its work, 200 times. (The writer is this test itself, started
+/// again with the folder in its environment; it says on its standard output when it has written.)
+#[test]
+fn killed_while_writing() {
+    const FOLDER: &str = "PGCONF_TEST_WRITE_FOR_EVER";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        for value in VALUES.iter().cycle() {
+            let mut stored = open(Path::new(&folder));
+            stored.configuration.set("test.value", value).unwrap();
+            stored.save().unwrap();
+            if std::io::stderr().write_all(b".").is_err() {
+                return;
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("postgresql.conf");
+    fs::write(&main, content(VALUES[1])).unwrap();
+    fs::set_permissions(&main, fs::Permissions::from_mode(0o640)).unwrap();
+    let owner = fs::metadata(&main).unwrap().uid();
+    let expected = VALUES.map(content);
+    for round in 0..200_usize {
+        let mut writer = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "killed_while_writing", "--nocapture"])
+            .env(FOLDER, folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // After one to three writes it is in the midst of the next one, each time elsewhere.
+        let mut told = vec![0; 1 + round % 3];
+        writer.stderr.take().unwrap().read_exact(&mut told).unwrap();
+        let mut spins = round * 997 % 5000;
+        while spins > 0 {
+            spins = std::hint::black_box(spins - 1);
+        }
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        let now = fs::read_to_string(&main).unwrap();
+        assert!(expected.contains(&now), "round {round}: neither the old file nor the new one");
+        let metadata = fs::metadata(&main).unwrap();
+        assert_eq!((metadata.mode() & 0o7777, metadata.uid()), (0o640, owner));
+        // What the killed one did not finish is beside it and nowhere else.
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path != main {
+                assert!(path.to_string_lossy().contains("postgresql.conf.pgward-new."));
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}

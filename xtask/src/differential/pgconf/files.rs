@@ -1,0 +1,126 @@
+//! Files against the rows of `pg_file_settings`.
+//!
+//! Where the server says "setting could not be applied", the crate has to say that the value is
+//! invalid, unless one of these explains it: the setting needs a restart or is for the server's own
+//! use ([`pgconf::Activation`]); only a running server can judge the value. And what the crate calls
+//! invalid the server must refuse.
+
+use std::error::Error;
+
+use pgconf::{Activation, Catalogue, FileSetting, Setting};
+use pgtest::Error as PgError;
+
+use super::{
+    generate, only_a_server_knows, random,
+    server::{Reader, Row},
+};
+use crate::differential::{Options, Outcome};
+
+pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, String> {
+    run(options).map_err(|error| error.to_string())
+}
+
+fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
+    let mut tally = Outcome::default();
+    let mut readers = Vec::new();
+    for installation in &pgtest::find_each_major()? {
+        let reader = Reader::start(installation)?;
+        let settings = generate::settings(&reader.server)?;
+        readers.push((reader, settings));
+    }
+    for case in 0..options.cases {
+        let turn = case % readers.len().max(1);
+        let Some((reader, settings)) = readers.get_mut(turn) else { break };
+        let files = generate::files(&mut random(options, case), settings);
+        reader.write(&files)?;
+        let expected = match reader.rows() {
+            Ok(rows) => rows,
+            // Some checks of values end the query that shows the view: "invalid name syntax".
+            Err(PgError::Sql(_)) => {
+                tally.explain("files that make the view itself fail");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let configuration = reader.configuration();
+        let got = configuration.file_settings();
+        tally.compared += 1;
+        let judge = Judge { catalogue: Catalogue::new(configuration.version()), settings };
+        let difference = if expected.len() == got.len() {
+            let mut pairs = expected.iter().zip(&got);
+            pairs.find_map(|(row, ours)| judge.difference(&mut tally, row, ours))
+        } else {
+            Some(format!("{} rows, not {}", got.len(), expected.len()))
+        };
+        if let Some(difference) = difference {
+            let shown: Vec<_> = files
+                .iter()
+                .map(|(name, bytes)| format!("{name}: {}", bytes.escape_ascii()))
+                .collect();
+            tally.disagreements.push(format!(
+                "case {case} of seed {}, major {}: {difference}\n  {}",
+                options.seed,
+                configuration.version(),
+                shown.join("\n  ")
+            ));
+        }
+    }
+    Ok(tally)
+}
+
+struct Judge<'a> {
+    catalogue: Catalogue,
+    /// Those that this server has as the catalogue says.
+    settings: &'a [Setting],
+}
+
+impl Judge<'_> {
+    fn difference(&self, tally: &mut Outcome, row: &Row, ours: &FileSetting<'_>) -> Option<String> {
+        let file = String::from_utf8_lossy(ours.file);
+        let line = i64::try_from(ours.line).ok()?;
+        let same = row.file == file
+            && row.line == line
+            && row.name.as_deref() == ours.name
+            && row.value.as_deref() == ours.value.as_deref();
+        if !same {
+            return Some(format!("the server has {row:?}, we {ours:?}"));
+        }
+        let setting = ours.name.and_then(|name| self.catalogue.get(name));
+        let invalid = setting.as_ref().zip(ours.value.as_deref()).and_then(|(setting, value)| {
+            setting.check(value).err().map(|invalid| invalid.to_string())
+        });
+        if row.error.as_deref() == Some("setting could not be applied") {
+            if !ours.applied || ours.error.is_some() {
+                return Some(format!("the server tried to apply {row:?}, we have {ours:?}"));
+            }
+            if invalid.is_some() {
+                return None;
+            }
+            let rule = match setting {
+                Some(setting) if setting.is_refused_in_file() => "values of a setting for no file",
+                Some(setting) if !self.settings.contains(&setting) => {
+                    "values of a setting that this server was built with otherwise"
+                }
+                Some(setting) if setting.activation() >= Activation::NewSession => {
+                    "values of a setting that this session cannot change"
+                }
+                Some(setting) if only_a_server_knows(setting.name()) => {
+                    "values that only a running server can judge"
+                }
+                _ => return Some(format!("the server refuses the value of {row:?}, we do not")),
+            };
+            tally.explain(rule);
+            return None;
+        }
+        if row.applied != ours.applied || row.error != ours.error.as_ref().map(ToString::to_string)
+        {
+            return Some(format!("the server has {row:?}, we {ours:?}"));
+        }
+        match invalid {
+            Some(invalid) if row.applied && !setting.is_some_and(|s| s.is_refused_in_file()) => {
+                Some(format!("the server applies {row:?}, we say: {invalid}"))
+            }
+            _ => None,
+        }
+    }
+}
