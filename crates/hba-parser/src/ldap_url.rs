@@ -72,15 +72,10 @@ pub(crate) fn parse(url: &[u8]) -> Result<LdapUrl, UrlError> {
     }
     let mut parsed =
         LdapUrl { scheme, host: None, port: 0, dn: None, attribute: None, scope: 0, filter: None };
-    // Without a slash, a question mark ends the host; what follows is a kludge for old Novell
-    // servers.
+    // Without a slash, a question mark ends the host, and what follows counts for nothing.
     let (host, path) = match memchr::memchr(b'/', rest) {
         Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
         None => (rest.split(|byte| *byte == b'?').next().unwrap_or_default(), None),
-    };
-    let novell = match path {
-        Some(_) => None,
-        None => memchr::memchr(b'?', rest).map(|mark| &rest[mark + 1..]),
     };
     let mut host_text = host;
     if scheme != "ldapi" {
@@ -100,12 +95,7 @@ pub(crate) fn parse(url: &[u8]) -> Result<LdapUrl, UrlError> {
     }
     let host = unescape(host_text);
     parsed.host = (!host.is_empty()).then_some(host);
-    let Some(path) = path else {
-        if let Some([b'?', dn @ ..]) = novell {
-            parsed.dn = Some(unescape(dn));
-        }
-        return Ok(parsed);
-    };
+    let Some(path) = path else { return Ok(parsed) };
     let mut parts = path.split(|byte| *byte == b'?');
     parsed.dn = Some(unescape(parts.next().unwrap_or_default()));
     if let Some(attributes) = parts.next().filter(|part| !part.is_empty()) {
@@ -169,8 +159,7 @@ const fn truncate(number: i64) -> i32 {
     number as i32
 }
 
-/// `%41` is `A`. What are no hexadecimal digits count as 0, and an escape that the end cuts off is
-/// dropped.
+/// `%41` is `A`. One escape that is none makes the whole text empty.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut out = Vec::with_capacity(text.len());
@@ -180,8 +169,9 @@ fn unescape(text: &[u8]) -> Vec<u8> {
             out.push(*byte);
             continue;
         }
-        let (Some(high), Some(low)) = (bytes.next(), bytes.next()) else { break };
-        out.push(digit(*high).unwrap_or(0) << 4 | digit(*low).unwrap_or(0));
+        let mut next = || bytes.next().and_then(|byte| digit(*byte));
+        let (Some(high), Some(low)) = (next(), next()) else { return Vec::new() };
+        out.push(high << 4 | low);
     }
     // What follows a NUL byte is not there for C.
     out.truncate(memchr::memchr(0, &out).unwrap_or(out.len()));
@@ -206,6 +196,15 @@ mod tests {
         assert_eq!(url.host.as_deref(), Some(&b"::1"[..]));
         assert_eq!(url.dn.as_deref(), Some(&b""[..]));
         assert_eq!(parse(b"ldap://").unwrap().host, None);
+        let dn = |url: &[u8]| parse(url).unwrap().dn.map(|dn| String::from_utf8(dn).unwrap());
+        assert_eq!(dn(b"ldap://h/a%2Cb").as_deref(), Some("a,b"));
+        assert_eq!(dn(b"ldap://h/a%00b").as_deref(), Some("a"));
+        for broken in [&b"ldap://h/a%zzb"[..], b"ldap://h/%41%4", b"ldap://h/%41%"] {
+            assert_eq!(dn(broken).as_deref(), Some(""));
+        }
+        assert_eq!(dn(b"ldap://h??dn"), None);
+        assert_eq!(parse(b"ldap://h:%33%38/").unwrap().port, 38);
+        assert_eq!(parse(b"ldap://h:99999999999/").unwrap().port, 1_215_752_191);
         assert_eq!(parse(b"ldapi://%2ftmp%2fx/dc=x").unwrap().scheme, "ldapi");
     }
 
@@ -220,6 +219,11 @@ mod tests {
             (b"ldap://[::1/", UrlError::Url),
             (b"ldap://x/?,", UrlError::Attributes),
             (b"ldap://x/??some", UrlError::Scope),
+            (b"ldap://x/??%zz", UrlError::Scope),
+            (b"ldap://x/???%00", UrlError::Filter),
+            (b"ldap://x:%zz/", UrlError::Url),
+            (b"<ldap://x", UrlError::Enclosure),
+            (b"cldap://x/", UrlError::Scheme),
             (b"ldap://x/????", UrlError::Extensions),
             (b"ldap://x/????a?b", UrlError::Url),
         ] {

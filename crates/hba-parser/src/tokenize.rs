@@ -94,7 +94,7 @@ const OLD_STACK_DEPTH: u32 = 250;
 const OLD_OPEN_FILES: u32 = 327;
 /// How often files are opened before this crate gives up: ten lines that include their own file make
 /// ten thousand million.
-const MAX_OPENED: u32 = 50_000;
+const MAX_OPENED: u32 = 10_000;
 /// How many bytes of text all tokens may have: they count in `u32`.
 const MAX_TEXT: usize = u32::MAX as usize;
 
