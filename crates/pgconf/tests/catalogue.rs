@@ -67,6 +67,12 @@ fn values() {
             "17",
             Err("invalid value for parameter \"notify_buffers\": 17".into()),
         ),
+        (
+            V18,
+            "io_max_concurrency",
+            "0x0",
+            Err("invalid value for parameter \"io_max_concurrency\": 0".into()),
+        ),
         (V17, "max_stack_depth", "5MB", ok("5120", "5MB")),
     ] {
         assert_eq!(check(version, name, value), result, "{name} = {value} in {version}");

@@ -90,6 +90,9 @@ pub(super) fn integer(setting: &Setting, value: i32) -> Result<i32, InvalidValue
         "autovacuum_work_mem" if value != -1 => {
             Ok(value.max(if setting.version() < PgVersion::V17 { 1024 } else { 64 }))
         }
+        "io_max_concurrency" if value == 0 => {
+            refused("Only -1 or values bigger than 0 are valid.".to_owned())
+        }
         "wal_buffers" if value != -1 => Ok(value.max(4)),
         "vacuum_buffer_usage_limit" if value != 0 && !(128..=16_777_216).contains(&value) => {
             refused(format!(
@@ -323,7 +326,8 @@ fn date_style(version: PgVersion, value: &[u8]) -> Result<Vec<u8>, String> {
         }
     }
     if conflict {
-        return Err("Conflicting \"datestyle\" specifications.".to_owned());
+        let name = if version < PgVersion::V18 { "datestyle" } else { "DateStyle" };
+        return Err(format!("Conflicting \"{name}\" specifications."));
     }
     let order = order.unwrap_or(if style == Some("German") { "DMY" } else { "MDY" });
     Ok(format!("{}, {order}", style.unwrap_or("ISO")).into_bytes())
