@@ -12,26 +12,25 @@ use crate::pg;
 
 /// `cargo xtask test`: every test of the workspace, on real servers.
 pub(crate) fn test() -> ExitCode {
-    run(&[servers, tests, documentation_examples])
+    run(&[servers, tests])
 }
 
 /// `cargo xtask ci`: what must hold before anything is merged.
 pub(crate) fn ci() -> ExitCode {
     run(&[
         || cargo("formatting", &["fmt", "--all", "--check"], &[]),
+        || everywhere("lints", &["clippy", "--all-targets"], &["--", "-Dwarnings"], &[]),
         || {
-            let lint =
-                ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-Dwarnings"];
-            cargo("lints", &lint, &[])
-        },
-        || {
-            let doc = ["doc", "--workspace", "--no-deps", "--all-features"];
-            cargo("documentation", &doc, &[("RUSTDOCFLAGS", "-Dwarnings")])
+            everywhere(
+                "documentation",
+                &["doc", "--no-deps"],
+                &[],
+                &[("RUSTDOCFLAGS", "-Dwarnings")],
+            )
         },
         deny,
         servers,
         tests,
-        documentation_examples,
     ])
 }
 
@@ -69,13 +68,21 @@ fn servers() -> Result<(), String> {
 }
 
 fn tests() -> Result<(), String> {
-    let test =
-        ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
-    cargo("tests", &test, &[])
+    everywhere("tests, and the documentation's examples", &["test"], &[], &[])
 }
 
-fn documentation_examples() -> Result<(), String> {
-    cargo("documentation's examples", &["test", "--workspace", "--all-features", "--doc"], &[])
+/// The fuzz targets' feature is for libFuzzer, which wants a C++ compiler and never ends; without it
+/// they run on their corpus. Everything else has all its features.
+fn everywhere(
+    what: &str,
+    before: &[&str],
+    after: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<(), String> {
+    for packages in [&["--workspace", "--exclude", "fuzz", "--all-features"][..], &["-p", "fuzz"]] {
+        cargo(what, &[before, packages, after].concat(), environment)?;
+    }
+    Ok(())
 }
 
 /// Licences, sources and bans, where cargo-deny can be had. Its advisories need a network that not
