@@ -112,8 +112,9 @@ fn cargo(what: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result
     }
 }
 
+/// On standard error: the demonstration's standard output is its own.
 fn announce(what: &str) {
-    println!("--- {what}");
+    eprintln!("--- {what}");
 }
 
 fn cargo_path() -> OsString {

@@ -24,14 +24,14 @@ pub(super) fn run(majors: &[PgVersion]) -> Result<()> {
     for release in wanted(majors, std::env::consts::OS, std::env::consts::ARCH)? {
         let slot = cache::slot(&cache, release.version);
         if Installation::at(slot.join("bin")).is_ok() {
-            println!("PostgreSQL {}: already in {}", release.version, slot.display());
+            eprintln!("PostgreSQL {}: already in {}", release.version, slot.display());
             continue;
         }
         let start = Instant::now();
         install(release, &cache, &slot)
             .map_err(|error| format!("PostgreSQL {}: {error}", release.version))?;
         let seconds = start.elapsed().as_secs_f32();
-        println!("PostgreSQL {}: {} ({seconds:.1} s)", release.version, slot.display());
+        eprintln!("PostgreSQL {}: {} ({seconds:.1} s)", release.version, slot.display());
     }
     Ok(())
 }
@@ -115,7 +115,7 @@ fn need_npm() -> Result<()> {
                     then this again"
             .to_owned());
     }
-    println!("installing npm with apt-get");
+    eprintln!("installing npm with apt-get");
     for args in
         [&["update", "-qq"][..], &["install", "-y", "-qq", "--no-install-recommends", "npm"]]
     {
