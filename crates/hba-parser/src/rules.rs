@@ -429,6 +429,11 @@ impl<'a> Name<'a> {
     fn quoted(&self) -> bool {
         self.rules.tokens.token(self.token).quoted
     }
+
+    fn location(&self) -> (FileId, Span) {
+        let token = self.rules.tokens.token(self.token);
+        (token.file, token.span)
+    }
 }
 
 /// A database, or several, that a rule is for.
@@ -468,8 +473,7 @@ impl<'a> Database<'a> {
     /// Where it is: in the rule's file, or in an @file.
     #[must_use]
     pub fn location(&self) -> (FileId, Span) {
-        let token = self.0.rules.tokens.token(self.0.token);
-        (token.file, token.span)
+        self.0.location()
     }
 
     /// What it matches.
@@ -531,8 +535,7 @@ impl<'a> User<'a> {
     /// Where it is: in the rule's file, or in an @file.
     #[must_use]
     pub fn location(&self) -> (FileId, Span) {
-        let token = self.0.rules.tokens.token(self.0.token);
-        (token.file, token.span)
+        self.0.location()
     }
 
     /// What it matches.
