@@ -433,7 +433,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        inspect::{Role, Setting},
+        inspect::{Homes, Role, Setting},
         transport::NodeFile,
     };
 
@@ -453,6 +453,7 @@ mod tests {
             can_login: true,
             replication: true,
             superuser: false,
+            attributes: String::new(),
             member_of: Vec::new(),
             stored_password: None,
         };
@@ -475,6 +476,9 @@ mod tests {
             hba_errors: Vec::new(),
             roles: vec![role("postgres"), role("repl")],
             subscriptions: Vec::new(),
+            foreign_servers: Vec::new(),
+            bdr: None,
+            homes: Homes::default(),
         }
     }
 

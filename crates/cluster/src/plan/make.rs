@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     hba,
     inspect::NodeState,
-    topology::{self, Cluster, Demands, Dsn, Link, SessionKey, Switch, Topology},
+    topology::{self, Cluster, Demands, Dsn, Link, Switch, Topology},
 };
 
 /// Makes the plan.
@@ -106,8 +106,13 @@ impl<'a> Maker<'a> {
         let missing = || Error::plan("there are no credentials for this node");
         let own = self.credentials.nodes.get(&state.name).ok_or_else(missing)?;
         self.place_files(demand, state, own);
-        for (role, secret) in &own.scram_secrets {
-            self.set_password(state, role, secret);
+        for role in &demand.roles {
+            if let Some(secret) = own.scram_secrets.get(&role.name) {
+                self.set_password(state, role, secret);
+            }
+        }
+        for message in &demand.notes {
+            self.warnings.push(Warning { node: state.name.clone(), message: message.clone() });
         }
         for demanded in &demand.statements {
             let execute = |statement: &Statement| Action::Execute {
@@ -125,6 +130,14 @@ impl<'a> Maker<'a> {
 
     fn make_role(&mut self, state: &NodeState, demand: &RoleDemand) -> Result<(), Error> {
         let name = escape_identifier(&demand.name);
+        let execute = |statement| Action::Execute { database: None, statement };
+        let mut step = |there: Statement, back: String| {
+            self.roles.push(Step {
+                node: state.name.clone(),
+                action: execute(there),
+                undo: Some(execute(Statement::new(demand.local(&back)))),
+            });
+        };
         let Some(found) = state.role(&demand.name) else {
             let replication = if demand.replication { " REPLICATION" } else { "" };
             let missing = || {
@@ -135,40 +148,40 @@ impl<'a> Maker<'a> {
                 ))
             };
             let create = demand.create.clone().ok_or_else(missing)?;
-            self.roles.push(Step {
-                node: state.name.clone(),
-                action: Action::Execute { database: None, statement: create },
-                undo: Some(Action::Execute {
-                    database: None,
-                    statement: Statement::new(format!("DROP ROLE IF EXISTS {name}")),
-                }),
-            });
+            step(create, format!("DROP ROLE IF EXISTS {name}"));
             return Ok(());
         };
-        if !found.can_login {
-            return Err(Error::plan(format!(
-                "the role {} may not log in: ALTER ROLE {name} LOGIN",
-                demand.name
-            )));
-        }
-        if demand.replication && !found.replication && !found.superuser {
-            return Err(Error::plan(format!(
-                "the role {} may not replicate: ALTER ROLE {name} REPLICATION",
-                demand.name
-            )));
+        let lacks = [
+            ("LOGIN", "log in", demand.login && !found.can_login),
+            (
+                "REPLICATION",
+                "replicate",
+                demand.replication && !found.replication && !found.superuser,
+            ),
+        ];
+        for (attribute, words, lacking) in lacks {
+            if lacking && !demand.alter {
+                return Err(Error::plan(format!(
+                    "the role {} may not {words}: ALTER ROLE {name} {attribute}",
+                    demand.name
+                )));
+            }
+            if lacking {
+                step(
+                    Statement::new(demand.local(&format!("ALTER ROLE {name} {attribute}"))),
+                    format!("ALTER ROLE {name} NO{attribute}"),
+                );
+            }
         }
         for group in &demand.member_of {
             if found.superuser || found.member_of.contains(group) {
                 continue;
             }
             let group = escape_identifier(group);
-            let execute =
-                |text: String| Action::Execute { database: None, statement: Statement::new(text) };
-            self.roles.push(Step {
-                node: state.name.clone(),
-                action: execute(format!("GRANT {group} TO {name}")),
-                undo: Some(execute(format!("REVOKE {group} FROM {name}"))),
-            });
+            step(
+                Statement::new(demand.local(&format!("GRANT {group} TO {name}"))),
+                format!("REVOKE {group} FROM {name}"),
+            );
         }
         Ok(())
     }
@@ -197,13 +210,13 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// The folders in the data directory that a file needs, the outermost first: what was made last
+    /// The folders that a file needs and that are not there, the outermost first: what was made last
     /// is taken back first.
     fn make_folders(&mut self, state: &NodeState, file: &Path) {
-        let data = state.data_directory();
-        let inside = file.ancestors().skip(1).take_while(|folder| *folder != data);
-        let mut missing: Vec<PathBuf> = inside
-            .filter(|folder| folder.starts_with(data) && !state.folders.contains(*folder))
+        let mut missing: Vec<PathBuf> = file
+            .ancestors()
+            .skip(1)
+            .filter(|folder| !state.folders.contains(*folder))
             .map(Path::to_owned)
             .collect();
         missing.reverse();
@@ -260,8 +273,9 @@ impl<'a> Maker<'a> {
         Some(Step { node: state.name.clone(), action, undo: Some(undo) })
     }
 
-    fn set_password(&mut self, state: &NodeState, role: &str, secret: &str) {
-        let alter = format!("ALTER ROLE {} PASSWORD", escape_identifier(role));
+    fn set_password(&mut self, state: &NodeState, demand: &RoleDemand, secret: &str) {
+        let role = &demand.name;
+        let alter = demand.local(&format!("ALTER ROLE {} PASSWORD", escape_identifier(role)));
         let execute = |statement| Action::Execute { database: None, statement };
         let found = state.role(role);
         let had = found.is_some_and(|role| role.stored_password.is_some());
@@ -390,7 +404,7 @@ fn switch(
             after: after.to_masked_text(),
         });
         // A link that is switched off does not replicate, before or after.
-        let wait = link.enabled && link.session != SessionKey::None;
+        let wait = link.enabled && link.session.is_lasting();
         let action = |Switch { statements, reload }, wait| Action::SwitchLink {
             to: link.to.clone(),
             session: link.session.clone(),

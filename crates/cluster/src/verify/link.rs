@@ -12,7 +12,7 @@ use crate::{
     sessions::{self, Session},
     spec::{ClusterSpec, Mode},
     sql,
-    topology::Link,
+    topology::{Link, SessionKey},
 };
 
 /// What was found out about a directed link, and from where it is known.
@@ -68,16 +68,37 @@ pub enum MethodSource {
 /// Proves the links that lead to one node.
 pub(crate) async fn prove(
     spec: &ClusterSpec,
+    nodes: &[Node],
     to: &Node,
     state: &NodeState,
     links: &[(Link, ConnInfo)],
 ) -> Result<Vec<LinkProof>, Error> {
     let prove = async {
         let client = sql::connect(&to.spec, None).await?;
-        let log = read_log(&client).await?;
         let mut proofs = Vec::new();
         for (link, wanted) in links {
-            let session = sessions::find(&client, &link.session).await?;
+            let used = match &link.session {
+                SessionKey::OnDemand { database, role, statement } => {
+                    let from = nodes.iter().find(|node| node.spec.name == link.from);
+                    let from = from.ok_or_else(|| Error::plan(format!("no node {}", link.from)))?;
+                    match sessions::open(&client, &from.spec, link, database, role, statement).await
+                    {
+                        Ok(used) => Some(used),
+                        Err(error @ Error::Node { .. }) if error.is_failing_link() => {
+                            proofs.push(failing(link, &error));
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                _ => None,
+            };
+            let session = match &used {
+                Some(used) => used.session.clone(),
+                None => sessions::find(&client, &link.session).await?,
+            };
+            // After the session, for it tells of it.
+            let log = read_log(&client).await?;
             proofs.push(judge(spec, state, link, wanted, session, log.as_deref()));
         }
         Ok::<_, Error>(proofs)
@@ -85,15 +106,9 @@ pub(crate) async fn prove(
     prove.await.on_node(&to.spec.name)
 }
 
-fn judge(
-    spec: &ClusterSpec,
-    state: &NodeState,
-    link: &Link,
-    wanted: &ConnInfo,
-    session: Option<Session>,
-    log: Option<&str>,
-) -> LinkProof {
-    let mut proof = LinkProof {
+/// What is known of a link of which nothing has been proved.
+fn unproved(link: &Link) -> LinkProof {
+    LinkProof {
         from: link.from.clone(),
         to: link.to.clone(),
         name: link.name.clone(),
@@ -106,7 +121,22 @@ fn judge(
         certificate: None,
         replicating: false,
         missing: Vec::new(),
-    };
+    }
+}
+
+fn failing(link: &Link, error: &Error) -> LinkProof {
+    LinkProof { missing: vec![error.to_string()], ..unproved(link) }
+}
+
+fn judge(
+    spec: &ClusterSpec,
+    state: &NodeState,
+    link: &Link,
+    wanted: &ConnInfo,
+    session: Option<Session>,
+    log: Option<&str>,
+) -> LinkProof {
+    let mut proof = unproved(link);
     let Some(session) = session else {
         let why = if link.enabled { "the link has no session" } else { "the link is disabled" };
         proof.missing.push(why.to_owned());
@@ -136,7 +166,7 @@ fn judge(
         proof.hba_line = Some(rule.line);
         proof.method_from = MethodSource::Rules;
     }
-    proof.replicating = session.replicates();
+    proof.replicating = session.works;
     proof.user = session.user;
     proof.tls = session.tls;
     proof.cipher = session.cipher;

@@ -70,14 +70,16 @@ pub async fn verify(
         links.iter().map(wanted).collect::<Result<Vec<_>, _>>()?
     };
     let links: Arc<[(Link, ConnInfo)]> = links.into_iter().zip(wanted).collect();
+    let all: Arc<[Node]> = nodes.into();
     let mut proving = JoinSet::new();
     for (index, (node, state)) in nodes.iter().zip(states).enumerate() {
         let (spec, node, links) = (spec.clone(), node.clone(), links.clone());
+        let all = all.clone();
         proving.spawn(async move {
             let to_it: Vec<_> =
                 links.iter().filter(|(link, _)| link.to == node.spec.name).cloned().collect();
             let (proofs, server, refusals) = tokio::try_join!(
-                link::prove(&spec, &node, &state, &to_it),
+                link::prove(&spec, &all, &node, &state, &to_it),
                 server::prove(&spec, &node, &to_it, now),
                 refusal::prove(&spec, &node, &to_it, now)
             )?;
