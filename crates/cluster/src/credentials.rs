@@ -71,16 +71,26 @@ pub(crate) const fn hba_method(mode: Mode) -> Method {
     }
 }
 
+/// What is made anew although it is good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Renew {
+    /// Certificates and their keys.
+    pub(crate) certificates: bool,
+    /// Passwords.
+    pub(crate) passwords: bool,
+}
+
 /// Decides what each node keeps and makes the rest. Secrets go into the vault.
 pub(crate) fn make(
     topology: &dyn Topology,
     cluster: &Cluster<'_>,
     demands: &Demands,
     authority: &Authority,
+    renew: Renew,
     now: OffsetDateTime,
     vault: &mut Vault,
 ) -> Result<Credentials, Error> {
-    let maker = Maker { spec: cluster.spec, now };
+    let maker = Maker { spec: cluster.spec, renew: renew.certificates, now };
     let mut nodes = BTreeMap::new();
     for state in cluster.states {
         let node = cluster.node(&state.name)?;
@@ -113,7 +123,7 @@ pub(crate) fn make(
     let root = authority.root().to_pem();
     let mut credentials = Credentials { root, nodes };
     if cluster.spec.mode == Mode::Scram {
-        passwords::make(topology, cluster, demands, &mut credentials, vault)?;
+        passwords::make(topology, cluster, demands, renew.passwords, &mut credentials, vault)?;
     }
     Ok(credentials)
 }
@@ -131,6 +141,7 @@ fn host_names(node: &NodeSpec) -> Result<HostNames, Error> {
 
 struct Maker<'a> {
     spec: &'a ClusterSpec,
+    renew: bool,
     now: OffsetDateTime,
 }
 
@@ -161,7 +172,9 @@ impl Maker<'_> {
         profile: &Profile,
         vault: &mut Vault,
     ) -> Result<Pair, Error> {
-        if let Some(good) = self.good(authority, state, place, profile) {
+        if let Some(good) = self.good(authority, state, place, profile)
+            && !self.renew
+        {
             return Ok(good);
         }
         let policy = &self.spec.certificates;

@@ -25,7 +25,7 @@ use crate::{
     error::{Error, NodeContext as _},
     spec::{ClusterSpec, NodeSpec},
     sql, topology,
-    transport::{NodeFile, NodeFiles},
+    transport::{LocalFiles, NodeFile, NodeFiles},
 };
 
 /// A node that can be reached: its description and the way to its files.
@@ -35,6 +35,25 @@ pub struct Node {
     pub spec: NodeSpec,
     /// Its files.
     pub files: Arc<dyn NodeFiles>,
+}
+
+/// What the machine that pgward runs on is called in a plan. No node can be called so.
+pub const THIS_MACHINE: &str = "(this machine)";
+
+impl Node {
+    /// The machine that pgward runs on, which has files of a plan, and no server.
+    #[must_use]
+    pub fn this_machine() -> Self {
+        let spec = NodeSpec {
+            name: THIS_MACHINE.to_owned(),
+            host: None,
+            address: std::net::Ipv4Addr::UNSPECIFIED.into(),
+            port: 0,
+            peers_from: Vec::new(),
+            sql: String::new(),
+        };
+        Self { spec, files: Arc::new(LocalFiles) }
+    }
 }
 
 /// What inspection found on a node.

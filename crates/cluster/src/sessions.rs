@@ -130,6 +130,13 @@ impl<'k> Watch<'k> {
         Ok(Self { client, key, before })
     }
 
+    /// Ends the session that the link has now.
+    pub(crate) async fn end(&self) -> Result<(), Error> {
+        const END: &str = "SELECT pg_catalog.pg_terminate_backend($1)";
+        self.client.execute(END, &[&self.before]).await?;
+        Ok(())
+    }
+
     /// Waits until the link works by another session.
     pub(crate) async fn until_anew(self) -> Result<(), Error> {
         let deadline = Deadline::new("the link to replicate by its new connection string");

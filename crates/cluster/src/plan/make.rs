@@ -6,8 +6,8 @@ use postgres_protocol::escape::escape_identifier;
 use textfile::fs::Access;
 
 use super::{
-    Action, Content, Expectation, Expected, FileChange, LinkChange, Pace, Plan, Stage, Statement,
-    Step, Warning,
+    Action, Content, Expectation, FileChange, LinkChange, Pace, Plan, Stage, Statement, Step,
+    Warning, files,
 };
 use crate::{
     conf,
@@ -58,7 +58,7 @@ pub(crate) fn make(
     })
 }
 
-fn stage(title: &str, pace: Pace, steps: Vec<Step>) -> Stage {
+pub(crate) fn stage(title: &str, pace: Pace, steps: Vec<Step>) -> Stage {
     Stage { title: title.to_owned(), pace, steps }
 }
 
@@ -241,36 +241,9 @@ impl<'a> Maker<'a> {
         access: Access,
         content: Content,
     ) -> Option<Step> {
-        let there = state.file(&path);
-        if let (Some(there), Content::Public(bytes)) = (there, &content)
-            && *there.bytes == *bytes
-            && there.access == access
-        {
-            return None;
-        }
-        let before = there.map(|there| there.bytes.as_slice());
-        self.files.push(FileChange {
-            node: state.name.clone(),
-            new: there.is_none(),
-            diff: match &content {
-                Content::Public(after) => Some(diff(&path, before, after)),
-                Content::Secret(_) => None,
-            },
-            path: path.clone(),
-        });
-        let undo = match there {
-            None => Action::RemoveFile { path: path.clone() },
-            Some(there) => {
-                let as_found = match &content {
-                    Content::Public(_) => Content::Public(there.bytes.to_vec()),
-                    Content::Secret(_) => Content::Secret(as_found(&state.name, &path)),
-                };
-                restore(&path, there.access, &content, as_found)
-            }
-        };
-        let expected = Expected::of(before);
-        let action = Action::WriteFile { path, access, expected, content };
-        Some(Step { node: state.name.clone(), action, undo: Some(undo) })
+        let (change, step) = files::write(state, path, access, content)?;
+        self.files.push(change);
+        Some(step)
     }
 
     fn set_password(&mut self, state: &NodeState, demand: &RoleDemand, secret: &str) {
@@ -324,22 +297,14 @@ impl<'a> Maker<'a> {
             if before == after {
                 continue;
             }
-            let content = Content::Public(after.clone());
-            let undo = restore(&hba_file, access, &content, Content::Public(before.clone()));
-            let action = Action::WriteFile {
-                path: hba_file.clone(),
-                access,
-                expected: Expected::of(Some(before)),
-                content,
-            };
-            let step = Step { node: state.name.clone(), action, undo: Some(undo) };
+            let step = files::rewrite(&state.name, &hba_file, access, before, after);
             if opens { open.push(step) } else { close.push(step) }
         }
         if found != edit.closed {
             self.files.push(FileChange {
                 node: state.name.clone(),
                 new: false,
-                diff: Some(diff(&hba_file, Some(&found), &edit.closed)),
+                diff: Some(files::diff(&hba_file, Some(&found), &edit.closed)),
                 path: hba_file,
             });
         }
@@ -424,26 +389,6 @@ fn switch(
 fn access_of(state: &NodeState, path: &Path) -> Result<Access, Error> {
     let missing = || Error::plan(format!("{} is not there", path.display()));
     state.file(path).map(|file| file.access).ok_or_else(missing)
-}
-
-/// The action that puts back what was there before `written`.
-fn restore(path: &Path, access: Access, written: &Content, as_found: Content) -> Action {
-    let expected = match written {
-        Content::Public(bytes) => Expected::of(Some(bytes)),
-        Content::Secret(_) => Expected::Anything,
-    };
-    Action::WriteFile { path: path.to_owned(), access, expected, content: as_found }
-}
-
-fn diff(path: &Path, before: Option<&[u8]>, after: &[u8]) -> String {
-    let name = path.display().to_string();
-    let old = if before.is_some() { name.as_str() } else { "/dev/null" };
-    textfile::diff::unified(old, &name, before.unwrap_or_default(), after)
-}
-
-/// The vault's name of a secret file as inspection found it.
-pub(crate) fn as_found(node: &str, path: &Path) -> String {
-    format!("{node}: {} as found", path.display())
 }
 
 /// The vault's name of a role's stored password as inspection found it.

@@ -312,9 +312,9 @@ fn secured(spec: &ClusterSpec, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
             }
         }
         Mode::Scram | Mode::Trust => {
-            conninfo.remove("passfile");
-            if let Some(passfile) = &demand.passfile {
-                conninfo.set("passfile", text(passfile));
+            match &demand.passfile {
+                Some(passfile) => conninfo.set("passfile", text(passfile)),
+                None => conninfo.remove("passfile"),
             }
             // A second lock beside the verified name: whoever relays the login to the real server
             // gets nothing.

@@ -103,11 +103,19 @@ async fn try_all(
             trials.push((Trial::NoCertificate, Some(tls::any_server(None)?), None));
             // Only where the authority's key is at hand. The certificate lives in memory for the
             // time of this call.
-            let authority = authority::open(&spec.secrets)?;
-            let others = Profile::client("pgward-nobody");
-            let others =
-                authority.issue(KeyAlgorithm::EcdsaP256, &others, authority.within(validity))?;
-            trials.push((Trial::OthersCertificate, Some(tls::any_server(Some(&others))?), None));
+            if let Some(authority) = authority::find(&spec.secrets, now)? {
+                let others = Profile::client("pgward-nobody");
+                let others = authority.issue(
+                    KeyAlgorithm::EcdsaP256,
+                    &others,
+                    authority.within(validity),
+                )?;
+                trials.push((
+                    Trial::OthersCertificate,
+                    Some(tls::any_server(Some(&others))?),
+                    None,
+                ));
+            }
         }
         Mode::Scram | Mode::Trust => {
             trials.push((Trial::NoPassword, Some(tls::any_server(None)?), None));

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use super::probe::{self, Shown};
 use crate::{
+    authority,
     conninfo::ConnInfo,
     error::{Error, NodeContext as _},
     inspect::Node,
@@ -48,7 +49,6 @@ pub(super) async fn prove(
         return Ok(None);
     }
     let prove = async {
-        let client = tls::verify_full(&spec.secrets)?;
         let mut proof = ServerProof {
             node: node.spec.name.clone(),
             verified_as: Vec::new(),
@@ -56,6 +56,14 @@ pub(super) async fn prove(
             days_left: None,
             missing: Vec::new(),
         };
+        if !spec.secrets.join(authority::CERTIFICATE).exists() {
+            proof.missing.push(format!(
+                "there is no authority in {} yet to verify it by",
+                spec.secrets.display()
+            ));
+            return Ok(proof);
+        }
+        let client = tls::verify_full(&spec.secrets)?;
         for host in [node.spec.host().to_owned(), node.spec.address.to_string()] {
             match probe::certificate_shown(&node.spec, &client, &host).await? {
                 Shown::Certificate(der) => {
