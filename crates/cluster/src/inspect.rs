@@ -81,6 +81,11 @@ pub struct NodeState {
     pub admin: AdminSession,
     /// What the server says of each line of `pg_hba.conf` that it would not load.
     pub hba_errors: Vec<HbaError>,
+    /// What the server says of its configuration files that it would not take: the place, and the
+    /// message.
+    pub configuration_errors: Vec<(String, String)>,
+    /// A configuration file that was changed after the server last read it.
+    pub changed_since_reload: Option<String>,
     /// Every role.
     pub roles: Vec<Role>,
     /// Every subscription.
@@ -353,6 +358,8 @@ async fn inspect_with(
         hba_included: on_disk.hba_included,
         admin: queries::admin_session(client).await?,
         hba_errors: queries::hba_errors(client).await?,
+        configuration_errors: queries::configuration_errors(client).await?,
+        changed_since_reload: queries::changed_since_reload(client).await?,
         roles: queries::roles(client, &link_roles).await?,
         subscriptions: queries::subscriptions(client).await?,
         foreign_servers: queries::foreign_servers(client, &link_roles).await?,

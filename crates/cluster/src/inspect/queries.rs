@@ -46,6 +46,27 @@ pub(super) async fn hba_errors(client: &Client) -> Result<Vec<HbaError>, Error> 
     Ok(rows.iter().map(|row| HbaError { line: row.get(0), message: row.get(1) }).collect())
 }
 
+/// The lines of the configuration files that the server would not take. A value that needs a restart is
+/// no error here: it is applied at the next start.
+pub(super) async fn configuration_errors(client: &Client) -> Result<Vec<(String, String)>, Error> {
+    const QUERY: &str = "SELECT coalesce(sourcefile || ':' || sourceline, 'configuration files'), \
+                                error || coalesce(' (' || name || ')', '') \
+         FROM pg_catalog.pg_file_settings \
+         WHERE error IS NOT NULL AND error <> 'setting could not be applied' ORDER BY seqno";
+    let rows = client.query(QUERY, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// A configuration file that was changed after the server last read it.
+pub(super) async fn changed_since_reload(client: &Client) -> Result<Option<String>, Error> {
+    // A file system's time may be cut to whole seconds, and the server reads after it was written.
+    const QUERY: &str = "SELECT f.path FROM (SELECT pg_catalog.current_setting('hba_file') AS path \
+             UNION SELECT sourcefile FROM pg_catalog.pg_file_settings WHERE sourcefile IS NOT NULL) f, \
+             pg_catalog.pg_stat_file(f.path, true) s \
+         WHERE s.modification > pg_catalog.pg_conf_load_time() ORDER BY 1 LIMIT 1";
+    Ok(client.query_opt(QUERY, &[]).await?.map(|row| row.get(0)))
+}
+
 pub(super) async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Role>, Error> {
     const QUERY: &str = "SELECT r.rolname::text, r.rolcanlogin, r.rolreplication, r.rolsuper, \
              pg_catalog.concat_ws(' ', \

@@ -4,7 +4,7 @@ use pg_version::PgVersion;
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use super::log;
+use super::{Code, Finding, log};
 use crate::{
     conninfo::ConnInfo,
     error::{Error, NodeContext as _},
@@ -72,7 +72,7 @@ pub(crate) async fn prove(
     to: &Node,
     state: &NodeState,
     links: &[(Link, ConnInfo)],
-) -> Result<Vec<LinkProof>, Error> {
+) -> Result<Vec<(LinkProof, Vec<Finding>)>, Error> {
     let prove = async {
         let client = sql::connect(&to.spec, None).await?;
         let mut proofs = Vec::new();
@@ -99,7 +99,7 @@ pub(crate) async fn prove(
             };
             // After the session, for it tells of it.
             let log = read_log(&client).await?;
-            proofs.push(judge(spec, state, link, wanted, session, log.as_deref()));
+            proofs.extend(judge(spec, state, link, wanted, session, log.as_deref()));
         }
         Ok::<_, Error>(proofs)
     };
@@ -124,8 +124,10 @@ fn unproved(link: &Link) -> LinkProof {
     }
 }
 
-fn failing(link: &Link, error: &Error) -> LinkProof {
-    LinkProof { missing: vec![error.to_string()], ..unproved(link) }
+fn failing(link: &Link, error: &Error) -> (LinkProof, Vec<Finding>) {
+    let proof = LinkProof { missing: vec![error.to_string()], ..unproved(link) };
+    let finding = Finding::error(Code::NotWorking, &link.from, format!("{}: {error}", link.name));
+    (proof, vec![finding.of_link(&link.from, &link.to)])
 }
 
 fn judge(
@@ -135,12 +137,22 @@ fn judge(
     wanted: &ConnInfo,
     session: Option<Session>,
     log: Option<&str>,
-) -> LinkProof {
+) -> Option<(LinkProof, Vec<Finding>)> {
     let mut proof = unproved(link);
+    let mut findings = Vec::new();
+    let about = |code, what: &str| {
+        Finding::error(code, &link.to, format!("{}: {what}", link.name))
+            .of_link(&link.from, &link.to)
+    };
     let Some(session) = session else {
+        // A node's link to itself has none.
+        if link.from == link.to {
+            return None;
+        }
         let why = if link.enabled { "the link has no session" } else { "the link is disabled" };
         proof.missing.push(why.to_owned());
-        return proof;
+        findings.push(about(Code::LinkDown, why));
+        return Some((proof, findings));
     };
     let prefix = state.setting("log_line_prefix");
     if let Some(found) = log.and_then(|log| log::authentication_of(session.pid, prefix, log)) {
@@ -174,22 +186,34 @@ fn judge(
 
     let method_wanted = spec.mode.hba_method();
     let role_wanted = wanted.get("user").unwrap_or(&spec.link_role);
-    let mut missing = |so: bool, what: String| {
+    let tls_wanted = wanted_tls(spec, wanted);
+    let mut missing = |so: bool, code: Option<Code>, what: String| {
         if !so {
+            findings.extend(code.map(|code| about(code, &what)));
             proof.missing.push(what);
         }
     };
-    missing(proof.tls.is_some(), "the session has no TLS".to_owned());
+    missing(
+        proof.tls.is_some() || !tls_wanted,
+        Some(Code::NoTls),
+        "the session has no TLS".to_owned(),
+    );
     missing(
         proof.user == role_wanted,
+        Some(Code::OtherRole),
         format!("the session's role is {}, not {role_wanted}", proof.user),
     );
     match &proof.method {
         Some(method) => missing(
             method == method_wanted,
+            Some(Code::OtherMethod),
             format!("authenticated by {method}, not by {method_wanted}"),
         ),
-        None => missing(false, "nothing tells by which method it was authenticated".to_owned()),
+        None => missing(
+            false,
+            Some(Code::MethodUnknown),
+            "nothing tells by which method it was authenticated".to_owned(),
+        ),
     }
     // What the server sees says nothing of whether the link would take another server for this one.
     let now = |keyword| link.conninfo.get(keyword).unwrap_or_default();
@@ -197,18 +221,35 @@ fn judge(
     let sslmode_wanted = wanted.get("sslmode").unwrap_or("prefer");
     missing(
         sslmode == sslmode_wanted,
+        None,
         format!("it does not verify the server: sslmode is {sslmode}, not {sslmode_wanted}"),
     );
     let (roots, roots_wanted) = (now("sslrootcert"), wanted.get("sslrootcert").unwrap_or_default());
     missing(
         roots == roots_wanted,
+        None,
         format!("it verifies the server by \"{roots}\", not by {roots_wanted}"),
     );
     if spec.mode == Mode::Cert {
-        missing(proof.certificate.is_some(), "no client certificate was presented".to_owned());
+        missing(
+            proof.certificate.is_some(),
+            Some(Code::NoClientCertificate),
+            "no client certificate was presented".to_owned(),
+        );
     }
-    missing(proof.replicating, format!("it does not replicate (state {})", session.state));
-    proof
+    missing(
+        proof.replicating,
+        Some(Code::NotWorking),
+        format!("it does not replicate (state {})", session.state),
+    );
+    Some((proof, findings))
+}
+
+/// Whether the link shall have TLS.
+fn wanted_tls(spec: &ClusterSpec, wanted: &ConnInfo) -> bool {
+    // An access node's links have no connection string that says so.
+    spec.mode != Mode::Trust
+        && (wanted.get("sslmode").is_some() || !spec.i_know.plain_text_can_be_read)
 }
 
 /// The end of the server's log, if the server may show it: `logging_collector` is on, and the format

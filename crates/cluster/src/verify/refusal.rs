@@ -4,7 +4,10 @@ use pki::{Authority, KeyAlgorithm, Profile, Subject, Validity, tls::TlsClient};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::probe::{self, Asked, Attempt, Outcome};
+use super::{
+    Code, Finding,
+    probe::{self, Asked, Attempt, Outcome},
+};
 use crate::{
     authority::{self, BACKDATE},
     conninfo::ConnInfo,
@@ -33,6 +36,12 @@ impl Refusal {
     #[must_use]
     pub fn proved(&self) -> bool {
         self.refused
+    }
+
+    /// An attempt that was not refused, as a finding.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let what = || format!("{}: {}", self.trial.describe(), self.answer);
+        (!self.refused).then(|| Finding::error(Code::NotRefused, &self.node, what()))
     }
 }
 

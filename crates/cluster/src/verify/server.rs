@@ -4,7 +4,10 @@ use pki::Certificate;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::probe::{self, Shown};
+use super::{
+    Code, Finding,
+    probe::{self, Shown},
+};
 use crate::{
     authority,
     conninfo::ConnInfo,
@@ -35,6 +38,12 @@ impl ServerProof {
     #[must_use]
     pub fn proved(&self) -> bool {
         self.missing.is_empty()
+    }
+
+    /// What is wrong, as a finding.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let wrong = !self.missing.is_empty();
+        wrong.then(|| Finding::error(Code::ServerUnproved, &self.node, self.missing.join("; ")))
     }
 }
 
