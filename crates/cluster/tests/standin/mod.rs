@@ -5,25 +5,30 @@
 //! - [`PgdMesh`]: a group of PGD nodes, as far as the schema `bdr` and the links go.
 //! - [`TimescaleCluster`]: an access node and its data nodes.
 //! - [`Site`]: where the nodes are: on the loopback network, or each in a network namespace of its own.
-//! - [`Ca`]: certificates, made by openssl.
+//! - [`Ca`]: certificates, made by openssl. [`Rogue`]: who has one of them and a node's place.
+//! - [`Writer`]: writes on while something is done to a mesh, and tells what it was like.
 //!
 //! Both come up as people have them before anything is secured: whoever is on the network is trusted.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 #![allow(unreachable_pub, reason = "a test program has no outside; `pub` is what tests use")]
 
 mod node;
 mod openssl;
 mod pgd;
+mod rogue;
 mod site;
 mod timescale;
+mod writer;
 
 use std::{collections::BTreeSet, time::Duration};
 
 pub use node::{Login, Node};
 pub use openssl::{Ca, Certificate};
 pub use pgd::{By, Link, PgdMesh};
+pub use rogue::{Ask, Rogue, Visit};
 pub use site::Site;
 pub use timescale::{Arrival, TimescaleCluster};
+pub use writer::{Continuity, Writer};
 
 /// How long a state that must come may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);

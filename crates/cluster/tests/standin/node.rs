@@ -4,7 +4,7 @@ use std::{
     fs,
     net::IpAddr,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -42,8 +42,9 @@ pub struct Login {
 }
 
 /// What a node is to be.
-pub(crate) struct Setup<'a> {
-    pub(crate) installation: &'a Installation,
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) installation: Installation,
     pub(crate) name: String,
     pub(crate) place: Place,
     pub(crate) database: &'static str,
@@ -56,8 +57,21 @@ pub(crate) struct Setup<'a> {
 }
 
 impl Node {
-    pub(crate) fn start(setup: Setup<'_>) -> Result<Self> {
-        let mut builder = Server::builder(setup.installation);
+    /// Starts nodes side by side.
+    pub(crate) async fn start_all(setups: Vec<Setup>) -> Result<Vec<Arc<Self>>> {
+        let starting: Vec<_> = setups
+            .into_iter()
+            .map(|setup| tokio::task::spawn_blocking(move || Self::start(setup)))
+            .collect();
+        let mut nodes = Vec::new();
+        for started in starting {
+            nodes.push(Arc::new(started.await??));
+        }
+        Ok(nodes)
+    }
+
+    fn start(setup: Setup) -> Result<Self> {
+        let mut builder = Server::builder(&setup.installation);
         if let Some(namespace) = &setup.place.namespace {
             namespace.hosts(&setup.hosts)?;
             builder = builder.namespace(namespace);
@@ -266,6 +280,12 @@ impl Node {
         }
         Ok(logins)
     }
+}
+
+/// The lines of `/etc/hosts` that make nodes' names known.
+pub(crate) fn hosts_of(names: &[String], places: &[Place]) -> String {
+    let line = |(name, place): (&String, &Place)| format!("{} {}\n", place.address, host_of(name));
+    names.iter().zip(places).map(line).collect()
 }
 
 pub(crate) fn host_of(name: &str) -> String {

@@ -15,16 +15,28 @@ use std::{
 };
 
 use pg_version::PgVersion;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::{
     Error, Login, Node, PATIENCE, Result, RowSeen,
-    node::{self, Setup, host_of},
+    node::{self, Setup, hosts_of},
     site::Site,
 };
 
 const SCHEMA: &str = include_str!("bdr.sql");
 const DATABASE: &str = "pgddb";
+/// The table whose rows are replicated. A node notes when it applies another's row.
+const NOTE: &str = "
+    CREATE TABLE public.note (
+        id text PRIMARY KEY,
+        written_on text NOT NULL,
+        written_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        arrived_at timestamptz
+    );
+    CREATE FUNCTION public.arrive() RETURNS trigger LANGUAGE plpgsql
+    AS 'BEGIN NEW.arrived_at := clock_timestamp(); RETURN NEW; END';
+    CREATE TRIGGER arrive BEFORE INSERT ON public.note FOR EACH ROW EXECUTE FUNCTION public.arrive();
+    ALTER TABLE public.note ENABLE REPLICA TRIGGER arrive";
 
 /// What the nodes' connection strings have for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,11 +125,7 @@ impl Builder {
         let installation = pgtest::find(self.version)?;
         let places = self.site.places(self.count)?;
         let names: Vec<String> = (1..=self.count).map(|number| format!("node-{number}")).collect();
-        let hosts: String = names
-            .iter()
-            .zip(&places)
-            .map(|(name, place)| format!("{} {}\n", place.address, host_of(name)))
-            .collect();
+        let hosts = hosts_of(&names, &places);
         let mut hba = String::new();
         if self.site.network().is_some() {
             for database in ["all", "replication"] {
@@ -141,28 +149,17 @@ impl Builder {
         settings.push(("wal_retrieve_retry_interval".to_owned(), "100ms".to_owned()));
         settings.extend(self.settings.clone());
 
-        let mut starting = JoinSet::new();
-        for (name, place) in names.into_iter().zip(places) {
-            let (installation, settings, hba, hosts) =
-                (installation.clone(), settings.clone(), hba.clone(), hosts.clone());
-            starting.spawn_blocking(move || {
-                Node::start(Setup {
-                    installation: &installation,
-                    name,
-                    place,
-                    database: DATABASE,
-                    create_database: true,
-                    settings,
-                    hba,
-                    hosts,
-                })
-            });
-        }
-        let mut nodes = Vec::new();
-        while let Some(started) = starting.join_next().await {
-            nodes.push(Arc::new(started??));
-        }
-        nodes.sort_by(|a, b| a.name().cmp(b.name()));
+        let setup = |(name, place)| Setup {
+            installation: installation.clone(),
+            name,
+            place,
+            database: DATABASE,
+            create_database: true,
+            settings: settings.clone(),
+            hba: hba.clone(),
+            hosts: hosts.clone(),
+        };
+        let nodes = Node::start_all(names.into_iter().zip(places).map(setup).collect()).await?;
         let mesh = PgdMesh { nodes, site: self.site.clone(), rows: Arc::default() };
         spawn_blocking(move || {
             self.join(&mesh)?;
@@ -176,9 +173,7 @@ impl Builder {
         for node in &mesh.nodes {
             let mut session = node.session()?;
             session.query(SCHEMA)?;
-            session.query(
-                "CREATE TABLE public.note (id text PRIMARY KEY, written_on text NOT NULL)",
-            )?;
+            session.query(NOTE)?;
             session.query("CREATE PUBLICATION bdr_pgdgroup FOR TABLES IN SCHEMA public")?;
         }
         if self.user != "postgres" {

@@ -12,11 +12,11 @@ use std::sync::{
 
 use pg_version::PgVersion;
 use pgtest::Session;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::{
     Node, Result,
-    node::{Setup, host_of},
+    node::{Setup, hosts_of},
     pgd::By,
     site::Site,
 };
@@ -82,11 +82,7 @@ impl Builder {
         let places = self.site.places(self.count + 1)?;
         let mut names = vec!["access".to_owned()];
         names.extend((1..=self.count).map(|number| format!("dn{number}")));
-        let hosts: String = names
-            .iter()
-            .zip(&places)
-            .map(|(name, place)| format!("{} {}\n", place.address, host_of(name)))
-            .collect();
+        let hosts = hosts_of(&names, &places);
         let mut hba = String::new();
         if self.site.network().is_some() {
             hba = format!("host all all {} trust\n", self.site.peers_from());
@@ -97,29 +93,18 @@ impl Builder {
             ("wal_level".to_owned(), "logical".to_owned()),
         ];
         settings.extend(self.settings);
-        let mut starting = JoinSet::new();
-        for (name, place) in names.into_iter().zip(places) {
-            let (installation, settings, hba, hosts) =
-                (installation.clone(), settings.clone(), hba.clone(), hosts.clone());
-            starting.spawn_blocking(move || {
-                Node::start(Setup {
-                    installation: &installation,
-                    // A data node's database is made when it is added.
-                    create_database: name == "access",
-                    name,
-                    place,
-                    database: DATABASE,
-                    settings,
-                    hba,
-                    hosts,
-                })
-            });
-        }
-        let mut nodes = Vec::new();
-        while let Some(started) = starting.join_next().await {
-            nodes.push(Arc::new(started??));
-        }
-        nodes.sort_by(|a, b| a.name().cmp(b.name()));
+        let setup = |(name, place): (String, _)| Setup {
+            installation: installation.clone(),
+            // A data node's database is made when it is added.
+            create_database: name == "access",
+            name,
+            place,
+            database: DATABASE,
+            settings: settings.clone(),
+            hba: hba.clone(),
+            hosts: hosts.clone(),
+        };
+        let mut nodes = Node::start_all(names.into_iter().zip(places).map(setup).collect()).await?;
         let data = nodes.split_off(1);
         let access = nodes.remove(0);
         access.sql(ACCESS_NODE)?;

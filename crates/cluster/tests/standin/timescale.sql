@@ -51,7 +51,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN nullif(current_setting('timescaledb.' || name, true), '');
 
 -- A relative path begins at the data directory.
-CREATE FUNCTION timescaledb_standin.path(path text) RETURNS text
+CREATE FUNCTION timescaledb_standin.absolute(path text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN CASE WHEN path LIKE '/%' THEN path ELSE current_setting('data_directory') || '/' || path END;
 
@@ -72,15 +72,16 @@ BEGIN
     dsn := keyword('host', host) || keyword('port', port::text) || keyword('dbname', dbname)
         || login || keyword('application_name', 'timescaledb')
         || keyword('client_encoding', getdatabaseencoding())
-        || keyword('passfile', path(coalesce(setting('passfile'), 'passfile')));
+        || keyword('passfile', absolute(coalesce(setting('passfile'), 'passfile')));
     -- Only an access node that serves TLS itself speaks it to the data nodes by these rules; any other
     -- leaves it to libpq's defaults.
     IF current_setting('ssl')::boolean THEN
-        certificate := coalesce(path(setting('ssl_dir')) || '/', path('timescaledb/certs/')) || md5(role);
+        certificate := coalesce(absolute(setting('ssl_dir')) || '/', absolute('timescaledb/certs/')) || md5(role);
         dsn := dsn || keyword('sslmode', 'require')
             || keyword('sslcert', certificate || '.crt') || keyword('sslkey', certificate || '.key');
         IF current_setting('ssl_ca_file') <> '' THEN
-            dsn := dsn || keyword('sslrootcert', path(current_setting('ssl_ca_file')));
+            -- As it is written: relative to where the connecting process runs.
+            dsn := dsn || keyword('sslrootcert', current_setting('ssl_ca_file'));
         END IF;
     END IF;
     RETURN dsn;
@@ -262,8 +263,12 @@ BEGIN
     BEGIN
         SELECT is_open INTO open
         FROM dblink(connection, 'SELECT now() <> statement_timestamp()') AS t (is_open boolean);
-    EXCEPTION WHEN in_failed_sql_transaction THEN
-        open := true;
+    EXCEPTION
+        WHEN in_failed_sql_transaction THEN
+            open := true;
+        WHEN OTHERS THEN
+            PERFORM dblink_disconnect(connection);
+            RAISE;
     END;
     IF open THEN
         PERFORM run(connection, node, 'ROLLBACK');
@@ -358,37 +363,35 @@ BEGIN
 END
 $$;
 
+CREATE TYPE timescaledb_standin.added_node AS (
+    node_name name, host text, port integer, database name,
+    node_created boolean, database_created boolean, extension_created boolean
+);
+
 CREATE FUNCTION public.add_data_node(
     node_name name, host text, database name DEFAULT NULL, port integer DEFAULT NULL,
     if_not_exists boolean DEFAULT false, bootstrap boolean DEFAULT true, password text DEFAULT NULL
-)
-RETURNS TABLE (
-    node_name name, host text, port integer, database name,
-    node_created boolean, database_created boolean, extension_created boolean
-)
+) RETURNS SETOF timescaledb_standin.added_node
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
+DECLARE
+    made record;
 BEGIN
     database := coalesce(database, current_database());
     port := coalesce(port, current_setting('port')::integer);
-    node_created := false;
-    database_created := false;
-    extension_created := false;
     IF EXISTS (SELECT FROM timescaledb_information.data_nodes AS known WHERE known.node_name = node_name) THEN
         IF NOT if_not_exists THEN
             RAISE duplicate_object USING MESSAGE = format('server "%s" already exists', node_name);
         END IF;
-        RETURN NEXT;
+        RETURN QUERY SELECT node_name, host, port, database, false, false, false;
         RETURN;
     END IF;
-    SELECT made.database_created, made.extension_created INTO database_created, extension_created
-    FROM timescaledb_standin.bootstrap(node_name, host, port, database, current_user, password, bootstrap)
-        AS made;
+    made := timescaledb_standin.bootstrap(node_name, host, port, database, current_user, password, bootstrap);
     EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER timescaledb_fdw OPTIONS (host %L, port %L, dbname %L)',
         node_name, host, port, database);
-    node_created := true;
-    RETURN NEXT;
+    RETURN QUERY SELECT
+        node_name, host, port, database, true, made.database_created, made.extension_created;
 END
 $$;
 

@@ -3,7 +3,7 @@
 
 use pg_version::PgVersion;
 
-use crate::standin::{By, Ca, Node, PgdMesh, Result, RowSeen, Site};
+use crate::standin::{Ask, By, Ca, Node, PgdMesh, Result, Rogue, RowSeen, Site, Visit, Writer};
 
 const ROLE: &str = "pgd_replication";
 const MAJORS: [PgVersion; 3] = [PgVersion::V16, PgVersion::V17, PgVersion::V18];
@@ -317,5 +317,80 @@ async fn nodes_in_namespaces_see_each_other_by_address() -> Result {
             .collect();
         assert_eq!(down, [("node-3".to_owned(), "node-1".to_owned())]);
     }
+    Ok(())
+}
+
+/// The last node's place is taken by somebody with a certificate of the same CA.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rogue_gets_the_password_where_only_the_ca_is_checked() -> Result {
+    let mesh = PgdMesh::open(PgVersion::V17, 2, By::Name).await?;
+    let [one, two] = mesh.nodes() else { return Err(late("two nodes")) };
+    let ca = Ca::create("pgd")?;
+    provide_certificates(&mesh, &ca)?;
+    each(&mesh, |node| {
+        node.sql("ALTER ROLE pgd_replication PASSWORD 'xyzzy'")?;
+        node.write(node.home_dir().join(".pgpass"), b"*:*:*:pgd_replication:xyzzy\n", 0o600)?;
+        node.edit_conf(SSL_ON)?;
+        node.edit_hba(&lines(&mesh, "scram-sha-256"), "")?;
+        node.reload()
+    })?;
+    let open = mesh.dsn(one, two)?;
+    let with = |parameters: &str| {
+        let dsn = format!("{open} sslrootcert=root.crt {parameters}");
+        one.sql(&format!("SELECT bdr.alter_node_interface('node-2', '{dsn}')")).map(drop)
+    };
+    two.server().stop(pgtest::Shutdown::Immediate)?;
+    let stranger = ca.server("stranger", &["DNS:stranger.invalid"])?;
+    let user = || "pgd_replication".to_owned();
+    let (left, linked) = (Visit::Left { user: user() }, Visit::Linked { user: user() });
+    let password = Visit::Password { user: user(), password: "xyzzy".to_owned() };
+    // The rogue is called on again and again; only what came after the link was switched counts.
+    for (parameters, asked, told) in [
+        ("sslmode=verify-ca", password, linked),
+        ("sslmode=verify-ca channel_binding=require", left.clone(), left.clone()),
+        ("sslmode=verify-ca require_auth=scram-sha-256", left.clone(), left),
+        ("sslmode=verify-full", Visit::NoTls, Visit::NoTls),
+    ] {
+        with(parameters)?;
+        for (ask, expected) in [(Ask::Password, asked), (Ask::Nothing, told)] {
+            let rogue = Rogue::in_place_of(two, &stranger, ask)?;
+            let visits = rogue.wait(3)?;
+            assert_eq!(visits.last(), Some(&expected), "{parameters} {ask:?}: {visits:?}");
+        }
+    }
+    // It goes as it came.
+    two.server().start()?;
+    mesh.wait_linked()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_sees_how_long_a_link_was_down() -> Result {
+    let mesh = PgdMesh::open(PgVersion::V18, 3, By::Ip).await?;
+    let writer = Writer::start(&mesh, std::time::Duration::from_millis(20))?;
+    let [one, two, three] = mesh.nodes() else { return Err(late("three nodes")) };
+    two.wait("SELECT count(*) > 4 FROM note", "t")?;
+    // Two cannot come back until it is let in again.
+    one.edit_hba("host all all all reject\n", "")?;
+    one.reload()?;
+    let mark = one.log()?.len();
+    one.sql(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_replication \
+         WHERE application_name LIKE '%node_2'",
+    )?;
+    one.wait_for_log("pg_hba.conf rejects", mark)?;
+    let count = one.value("SELECT count(*) + 5 FROM note")?;
+    one.wait(&format!("SELECT count(*) >= {count} FROM note"), "t")?;
+    let hba = one.data_dir().join("pg_hba.conf");
+    let text = std::fs::read_to_string(&hba).unwrap_or_default();
+    one.write(&hba, text.replacen("host all all all reject\n", "", 1).as_bytes(), 0o600)?;
+    one.reload()?;
+    let seen = writer.finish()?;
+    let [cut, whole] = &seen[..] else { return Err(late("two other nodes")) };
+    assert_eq!((cut.node.as_str(), whole.node.as_str()), (two.name(), three.name()));
+    for node in &seen {
+        assert!(node.written > 9 && node.arrived == node.written, "{node:?}");
+    }
+    // Five rows at 20 ms each were written while it was away.
+    assert!(cut.largest_gap.as_millis() >= 80 && cut.longest_delay.as_millis() >= 80, "{cut:?}");
     Ok(())
 }
