@@ -86,7 +86,8 @@ impl Network {
     /// Makes a network without any namespace.
     ///
     /// # Errors
-    /// [`Error::NoNamespaces`] where the system refuses, for want of rights or of kernel features.
+    /// [`Error::NoNamespaces`] where the system refuses, for want of rights or of kernel features;
+    /// [`Error::Io`] where `ip` is missing or 256 networks exist.
     pub fn create() -> Result<Self, Error> {
         // Processes start at different places, so that they seldom meet.
         let [start, ..] = std::process::id().wrapping_mul(97).to_le_bytes();
@@ -95,8 +96,8 @@ impl Network {
                 return Ok(Self(Arc::new(switch)));
             }
         }
-        let reason = "all 256 networks of 198.18.0.0/16 exist: see `ip netns list`".to_owned();
-        Err(Error::NoNamespaces { reason })
+        let what = "finding a network of 198.18.0.0/16 that is not taken (see `ip netns list`)";
+        Err(Error::io(what)(io::ErrorKind::AddrInUse.into()))
     }
 
     /// Makes a namespace with the next address: `198.18.N.1`, `198.18.N.2`, ...
@@ -214,8 +215,9 @@ impl Namespace {
     fn create(switch: &Arc<Switch>, stranger: bool) -> Result<Self, Error> {
         let number = switch.namespaces.fetch_add(1, Ordering::Relaxed) + 1;
         if number >= OURS {
-            let reason = format!("the network {} has no address left", switch.name);
-            return Err(Error::NoNamespaces { reason });
+            let what =
+                format!("finding an address that is not taken on the network {}", switch.name);
+            return Err(Error::io(what)(io::ErrorKind::AddrInUse.into()));
         }
         let this = Self { switch: switch.clone(), number, stranger };
         let (switch, name, port) = (&switch.name, this.name(), this.port_name());

@@ -8,6 +8,16 @@
 //! - [`Ca`]: certificates, made by openssl. [`Rogue`]: who has one of them and a node's place.
 //! - [`Writer`]: writes on while something is done to a mesh, and tells what it was like.
 //!
+//! A test program in `tests` says `mod standin;`, and for example:
+//!
+//! ```ignore
+//! let mesh = PgdMesh::open(PgVersion::V17, 3, By::Name).await?;
+//! let first = &mesh.nodes()[0];
+//! println!("{}", first.admin_conninfo());
+//! let rows = mesh.write_and_see().await?;
+//! assert!(rows.iter().all(|row| row.missing_on.is_empty()));
+//! ```
+//!
 //! Both come up as people have them before anything is secured: whoever is on the network is trusted.
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 #![allow(unreachable_pub, reason = "a test program has no outside; `pub` is what tests use")]

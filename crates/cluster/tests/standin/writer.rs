@@ -48,7 +48,8 @@ impl Writer {
                 }
                 let name = first.name();
                 session.query(&format!("INSERT INTO note VALUES ('writer-{number}', '{name}')"))?;
-                next += pause;
+                // Who is late does not hurry afterwards.
+                next = (next + pause).max(Instant::now());
                 std::thread::sleep(next.saturating_duration_since(Instant::now()));
             }
             Ok(0)
