@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::{
+    conf,
     deadline::Deadline,
     error::{Error, NodeContext as _},
     inspect::Node,
-    plan::{Action, Expectation, Pace, Plan, Stage, Statement, Step},
+    plan::{Action, Expectation, Expected, Pace, Plan, Stage, Statement, Step},
     sessions, sql, tls,
     transport::NodeFiles,
     vault::Vault,
@@ -174,6 +175,24 @@ async fn run(nodes: &Nodes, node: &Node, action: &Action, vault: &Vault) -> Resu
                 Some(watch) => watch.until_anew().await,
                 None => Ok(()),
             }
+        }
+        Action::Sequence(actions) => {
+            for action in actions {
+                Box::pin(run(nodes, node, action, vault)).await?;
+            }
+            Ok(())
+        }
+        Action::PutBackAutoConf { path, access, content } => {
+            let bytes = zeroize::Zeroizing::new(content.resolve(vault)?.to_vec());
+            let access = *access;
+            on_files(node, path, move |files, path| {
+                let Some(there) = files.find(path)? else { return Ok(()) };
+                if conf::same_but(&there.bytes, &bytes, "primary_conninfo") {
+                    files.write(path, &bytes, access, Expected::of(Some(&there.bytes)))?;
+                }
+                Ok(())
+            })
+            .await
         }
         Action::Reconnect { to, session } => {
             let watch = sessions::Watch::begin(&find(nodes, to)?.spec, session).await?;

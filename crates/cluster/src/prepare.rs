@@ -101,9 +101,10 @@ impl<'a> Preparation<'a> {
         let mut vault = Vault::default();
         for state in self.states {
             let Some(demand) = self.demands.get(&state.name) else { continue };
-            let keys = demand.pairs().map(|pair| &pair.key);
-            for path in keys.chain(&demand.passfile) {
-                let path = state.in_data_directory(path);
+            let keys = demand.pairs().map(|pair| state.in_data_directory(&pair.key));
+            let passfile = demand.passfile.iter().map(|path| state.in_data_directory(path));
+            // It may hold a primary_conninfo with a password.
+            for path in keys.chain(passfile).chain([state.auto_conf()]) {
                 if let Some(file) = state.file(&path) {
                     vault.insert(plan::as_found(&state.name, &path), file.bytes.clone());
                 }
@@ -118,6 +119,10 @@ impl<'a> Preparation<'a> {
         for link in self.links.iter().filter(|link| link.conninfo.has_secret()) {
             let text = Zeroizing::new(link.conninfo.to_text().as_bytes().to_vec());
             vault.insert(plan::link_as_found(link), text);
+            for (option, value) in link.conninfo.iter() {
+                let name = topology::native::foreign::secret_name(link, option);
+                vault.insert(name, Zeroizing::new(value.as_bytes().to_vec()));
+            }
         }
         vault
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pg_version::PgVersion;
 use postgres_protocol::escape::escape_identifier;
 use textfile::fs::Access;
 
@@ -16,7 +17,7 @@ use crate::{
     error::Error,
     hba,
     inspect::NodeState,
-    topology::{self, Cluster, Demands, Dsn, Link, Switch, Topology},
+    topology::{self, Cluster, Demands, Dsn, Link, LinkPlace, Switch, Topology},
 };
 
 /// Makes the plan.
@@ -369,7 +370,10 @@ fn switch(
             after: after.to_masked_text(),
         });
         // A link that is switched off does not replicate, before or after.
-        let wait = link.enabled && link.session.is_lasting();
+        // The WAL receiver of major 12 takes another primary_conninfo at a restart only.
+        let restarts = link.place == LinkPlace::PrimaryConninfo
+            && cluster.state(&link.from).is_some_and(|from| from.version < PgVersion::V13);
+        let wait = link.enabled && link.session.is_lasting() && !restarts;
         let action = |Switch { statements, reload }, wait| Action::SwitchLink {
             to: link.to.clone(),
             session: link.session.clone(),
@@ -377,13 +381,23 @@ fn switch(
             reload,
             wait,
         };
-        steps.push(Step {
-            node: link.from.clone(),
-            action: action(there, wait),
-            undo: topology.switch(link, before).map(|back| action(back, false)),
-        });
+        let mut undo = topology.switch(link, before).map(|back| action(back, false));
+        if link.place == LinkPlace::PrimaryConninfo
+            && let Some(state) = cluster.state(&link.from)
+        {
+            undo = undo.map(|undo| put_back_auto_conf(state, undo));
+        }
+        steps.push(Step { node: link.from.clone(), action: action(there, wait), undo });
     }
     Ok((changes, steps))
+}
+
+/// `ALTER SYSTEM` writes its whole file anew: what takes it back ends with the bytes that were there.
+fn put_back_auto_conf(state: &NodeState, undo: Action) -> Action {
+    let path = state.auto_conf();
+    let Some(file) = state.file(&path) else { return undo };
+    let content = Content::Secret(files::as_found(&state.name, &path));
+    Action::Sequence(vec![undo, Action::PutBackAutoConf { path, access: file.access, content }])
 }
 
 fn access_of(state: &NodeState, path: &Path) -> Result<Access, Error> {

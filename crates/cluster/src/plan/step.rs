@@ -101,6 +101,22 @@ pub enum Action {
         /// Whether to wait until it works by the new connection string.
         wait: bool,
     },
+    /// Does these in their order.
+    Sequence(
+        /// The actions.
+        Vec<Action>,
+    ),
+    /// Gives `postgresql.auto.conf` the bytes that it had, if it says the same but for
+    /// `primary_conninfo`; what somebody has set since stays.
+    PutBackAutoConf {
+        /// Where it is.
+        path: PathBuf,
+        /// Its owner and mode.
+        #[serde(with = "access_text")]
+        access: Access,
+        /// The bytes.
+        content: Content,
+    },
     /// Ends a link's session, and waits until it works by a new one.
     Reconnect {
         /// The node that the link leads to.
@@ -147,6 +163,13 @@ impl fmt::Display for Action {
                 f.write_str(if *reload { "; reload" } else { "" })?;
                 f.write_str(if *wait { "; wait until it works" } else { "" })
             }
+            Self::Sequence(actions) => {
+                for (index, action) in actions.iter().enumerate() {
+                    write!(f, "{}{action}", if index == 0 { "" } else { "; " })?;
+                }
+                Ok(())
+            }
+            Self::PutBackAutoConf { path, .. } => write!(f, "put back {}", path.display()),
             Self::Reconnect { to, .. } => write!(f, "let the link to {to} connect anew"),
             Self::EndOldSessions { roles } => {
                 write!(f, "end the sessions of {} that began before", roles.join(", "))
