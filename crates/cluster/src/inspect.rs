@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use hba_parser::{HbaDocument, Server};
+use hba_parser::{HbaDocument, Server, Verdict};
 use pg_version::PgVersion;
 use pgconf::Configuration;
 use textfile::{
@@ -246,7 +246,8 @@ pub async fn inspect(spec: &ClusterSpec, node: &Node) -> Result<NodeState, Error
     inspect_with(&client, spec, node).await.on_node(name)
 }
 
-async fn inspect_with(
+/// [`inspect`] by a session that is open already.
+pub(crate) async fn inspect_with(
     client: &Client,
     spec: &ClusterSpec,
     node: &Node,
@@ -284,7 +285,11 @@ async fn inspect_with(
         configuration: on_disk.configuration,
         hba_included: on_disk.hba_included,
         admin: admin_session(client).await?,
-        hba_errors: hba_errors(client).await?,
+        hba_errors: match on_disk.hba_crash {
+            // Even a look into the view would be the end of the session, or of the server.
+            Some(crash) => vec![crash],
+            None => hba_errors(client).await?,
+        },
         roles: roles(client, &link_roles).await?,
         subscriptions: subscriptions(client).await?,
         settings,
@@ -320,6 +325,8 @@ struct OnDisk {
     folders: BTreeSet<PathBuf>,
     configuration: Configuration,
     hba_included: MemoryFiles,
+    /// The line of `pg_hba.conf` over which the server would die, should it read it.
+    hba_crash: Option<HbaError>,
 }
 
 async fn read_files(
@@ -338,7 +345,7 @@ async fn read_files(
             Some(data_directory.as_os_str().as_bytes()),
             version,
         );
-        let hba_included = hba_included(files.as_ref(), &hba_file, version)?;
+        let (hba_included, hba_crash) = hba_included(files.as_ref(), &hba_file, version)?;
         let mut folders = BTreeSet::new();
         for folder in credentials.iter().flat_map(|path| path.ancestors().skip(1)) {
             if folder.starts_with(&data_directory)
@@ -356,24 +363,32 @@ async fn read_files(
             let file = files.find(&path)?;
             found.insert(path, file);
         }
-        Ok(OnDisk { owner, files: found, folders, configuration, hba_included })
+        Ok(OnDisk { owner, files: found, folders, configuration, hba_included, hba_crash })
     };
     tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
 }
 
-/// What `pg_hba.conf` includes: reading it asks for the files, and they are kept.
+/// What `pg_hba.conf` includes: reading it asks for the files, and they are kept. Also the line over
+/// which the server would die.
 fn hba_included(
     files: &dyn NodeFiles,
     hba_file: &Path,
     version: PgVersion,
-) -> Result<MemoryFiles, Error> {
-    let Some(main) = files.find(hba_file)? else { return Ok(MemoryFiles::default()) };
+) -> Result<(MemoryFiles, Option<HbaError>), Error> {
+    let Some(main) = files.find(hba_file)? else { return Ok((MemoryFiles::default(), None)) };
     let recorder = Recorder { files, seen: RefCell::default() };
     let document = HbaDocument::try_parse(main.bytes.to_vec())
         .map_err(|error| Error::plan(format!("{}: {error}", hba_file.display())))?;
     let path = hba_file.as_os_str().as_bytes();
-    let _ = document.interpret_at(path, &Server::new(version), &recorder);
-    Ok(recorder.seen.into_inner())
+    let rules = document.interpret_at(path, &Server::new(version), &recorder);
+    let crash = match rules.verdict() {
+        Verdict::ServerDown(crash) => {
+            let line = rules.diagnostics().last().map_or(1, |last| last.location.line);
+            Some(HbaError { line: line.try_into().unwrap_or(1), message: crash.to_string() })
+        }
+        _ => None,
+    };
+    Ok((recorder.seen.into_inner(), crash))
 }
 
 /// Files that remember what was asked for.

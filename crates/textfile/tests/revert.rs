@@ -6,7 +6,7 @@ use textfile::diff::revert;
 
 fn reverted(before: &str, after: &str, now: &str) -> Option<String> {
     revert(before.as_bytes(), after.as_bytes(), now.as_bytes())
-        .map(|bytes| String::from_utf8(bytes).unwrap())
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use postgres_protocol::escape::escape_identifier;
 use textfile::fs::Access;
 
@@ -15,7 +16,7 @@ use crate::{
     demand::{Demand, RoleDemand},
     error::Error,
     hba,
-    inspect::NodeState,
+    inspect::{NodeState, Role},
     topology::{self, Cluster, Demands, Dsn, Link, SessionKey, Switch, Topology},
 };
 
@@ -261,20 +262,17 @@ impl<'a> Maker<'a> {
     }
 
     fn set_password(&mut self, state: &NodeState, role: &str, secret: &str) {
-        let alter = format!("ALTER ROLE {} PASSWORD", escape_identifier(role));
-        let execute = |statement| Action::Execute { database: None, statement };
+        let set = |secret| Action::SetPassword { role: role.to_owned(), secret };
         let found = state.role(role);
-        let had = found.is_some_and(|role| role.stored_password.is_some());
-        let undo = if had {
-            Statement::with_secret(&alter, password_as_found(&state.name, role))
-        } else {
-            Statement::new(format!("{alter} NULL"))
+        let undo = |found: &Role| {
+            let had = found.stored_password.is_some();
+            set(had.then(|| password_as_found(&state.name, role)))
         };
         self.passwords.push(Step {
             node: state.name.clone(),
-            action: execute(Statement::with_secret(&alter, secret)),
+            action: set(Some(secret.to_owned())),
             // A role that is made here goes as a whole.
-            undo: found.map(|_| execute(undo)),
+            undo: found.map(undo),
         });
     }
 
@@ -336,20 +334,32 @@ impl<'a> Maker<'a> {
         }
         if !close.is_empty() {
             close.push(reload());
-            let mut roles: Vec<String> = Vec::new();
-            for way in &demand.ways_in {
-                if way.links_only && !roles.contains(&way.role) {
-                    roles.push(way.role.clone());
-                }
-            }
-            if !roles.is_empty() {
-                let action = Action::EndOldSessions { roles };
+            if let Some(action) = end_old_sessions(demand) {
                 close.push(Step { node: state.name.clone(), action, undo: None });
             }
             self.close.extend(close);
         }
         Ok(())
     }
+}
+
+/// Ends what was let in by other ways than those of the demand, for roles that have no others.
+fn end_old_sessions(demand: &Demand) -> Option<Action> {
+    let mut roles: Vec<String> = Vec::new();
+    let mut networks: Vec<IpNet> = Vec::new();
+    let mut tls = true;
+    for way in demand.ways_in.iter().filter(|way| way.links_only) {
+        if !roles.contains(&way.role) {
+            roles.push(way.role.clone());
+        }
+        for network in &way.networks {
+            if !networks.contains(network) {
+                networks.push(*network);
+            }
+        }
+        tls &= way.tls;
+    }
+    (!roles.is_empty()).then_some(Action::EndOldSessions { roles, networks, tls })
 }
 
 /// The settings that a node needs, those of the demand and what verification reads.
@@ -386,6 +396,7 @@ fn switch(
             from: link.from.clone(),
             to: link.to.clone(),
             name: link.name.clone(),
+            place: link.place.clone(),
             before: link.conninfo.to_masked_text(),
             after: after.to_masked_text(),
         });
@@ -393,6 +404,8 @@ fn switch(
         let wait = link.enabled && link.session != SessionKey::None;
         let action = |Switch { statements, reload }, wait| Action::SwitchLink {
             to: link.to.clone(),
+            name: link.name.clone(),
+            place: link.place.clone(),
             session: link.session.clone(),
             statements,
             reload,

@@ -2,15 +2,20 @@
 
 use std::{fmt, path::PathBuf};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use textfile::fs::Access;
 
 use super::{
-    statement::Statement,
+    statement::{self, Statement},
     stored::{access_text, bytes_text, digest_text},
 };
-use crate::{error::Error, topology::SessionKey, vault::Vault};
+use crate::{
+    error::Error,
+    topology::{LinkPlace, SessionKey},
+    vault::Vault,
+};
 
 /// Steps that belong together. A stage starts when the one before has ended on every node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,12 +91,24 @@ pub enum Action {
         /// Which.
         statement: Statement,
     },
+    /// Gives a role what the server checks its password with.
+    SetPassword {
+        /// The role.
+        role: String,
+        /// The vault's name of a SCRAM secret, or of what the server stored before; no password if
+        /// none.
+        secret: Option<String>,
+    },
     /// Has the server read its configuration again, and looks whether it took it.
     Reload(Expectation),
     /// Gives a link another connection string.
     SwitchLink {
         /// The node that the link leads to.
         to: String,
+        /// What the link is called where it is kept.
+        name: String,
+        /// Where it is kept: a name is unique in its place only.
+        place: LinkPlace,
         /// How its session there is found.
         session: SessionKey,
         /// The statements that do it, each with its database; the administrator's own if none.
@@ -101,12 +118,32 @@ pub enum Action {
         /// Whether to wait until it works by the new connection string.
         wait: bool,
     },
-    /// Ends the roles' sessions from the network that began before the secured way in was open: they
-    /// were let in by other rules.
+    /// Ends the roles' sessions from the network that were let in by other rules than those of the
+    /// secured way: all that began before it was open, and of the later ones those that cannot have
+    /// come by it.
     EndOldSessions {
         /// The roles.
         roles: Vec<String>,
+        /// The networks that the secured way is open to.
+        networks: Vec<IpNet>,
+        /// Whether it is open to sessions with TLS only.
+        tls: bool,
     },
+}
+
+impl Action {
+    /// The vault's names of the secrets that it needs.
+    pub(crate) fn secrets(&self) -> Vec<&str> {
+        match self {
+            Self::WriteFile { content: Content::Secret(name), .. }
+            | Self::SetPassword { secret: Some(name), .. } => vec![name],
+            Self::Execute { statement, .. } => statement.secret().into_iter().collect(),
+            Self::SwitchLink { statements, .. } => {
+                statements.iter().filter_map(|(_, statement)| statement.secret()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// In words, without secrets.
@@ -127,6 +164,9 @@ impl fmt::Display for Action {
                 write!(f, "in database {database}: {statement}")
             }
             Self::Execute { database: None, statement } => statement.fmt(f),
+            Self::SetPassword { role, secret } => {
+                statement::set_password(role, secret.as_deref()).fmt(f)
+            }
             Self::Reload(_) => f.write_str("reload the configuration, and look that it was taken"),
             Self::SwitchLink { statements, reload, wait, .. } => {
                 for (index, (database, statement)) in statements.iter().enumerate() {
@@ -140,7 +180,7 @@ impl fmt::Display for Action {
                 f.write_str(if *reload { "; reload" } else { "" })?;
                 f.write_str(if *wait { "; wait until it works" } else { "" })
             }
-            Self::EndOldSessions { roles } => {
+            Self::EndOldSessions { roles, .. } => {
                 write!(f, "end the sessions of {} that began before", roles.join(", "))
             }
         }

@@ -41,7 +41,8 @@ pub struct Link {
 }
 
 /// Where a link's connection string is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LinkPlace {
     /// A subscription, in this database of `from`.
