@@ -74,6 +74,12 @@ pub enum Error {
         /// What the server still does, and what it says.
         reason: String,
     },
+    /// A link does not work.
+    #[error("{reason}")]
+    LinkFails {
+        /// What the server that connects says.
+        reason: String,
+    },
     /// Applying failed, and what had been done was taken back.
     #[error("{cause}\n{}", taken_back_message(.kept, .left))]
     TakenBack {
@@ -139,6 +145,14 @@ impl Error {
 
     pub(crate) fn run(reason: impl Into<String>) -> Self {
         Self::Run { reason: reason.into() }
+    }
+
+    /// Whether it is a link that does not work, and not a node that cannot be asked.
+    pub(crate) fn is_failing_link(&self) -> bool {
+        match self {
+            Self::Node { source, .. } => source.is_failing_link(),
+            other => matches!(other, Self::LinkFails { .. }),
+        }
     }
 
     pub(crate) fn plan(reason: impl Into<String>) -> Self {

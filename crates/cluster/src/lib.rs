@@ -58,6 +58,7 @@ mod hba;
 pub mod inspect;
 pub mod plan;
 pub mod prepare;
+pub mod rotate;
 pub mod run;
 mod sessions;
 pub mod spec;

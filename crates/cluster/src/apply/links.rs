@@ -1,6 +1,6 @@
 //! The links' connection strings as they are now.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
@@ -12,9 +12,12 @@ use crate::{
     topology::{self, Link, LinkPlace},
 };
 
-/// The links of the nodes that can be asked.
+/// The links of the nodes that can be asked, by node, name and place; with what has become of them
+/// since.
 #[derive(Debug)]
-pub(super) struct LinksNow(Result<Vec<Link>, String>);
+pub(super) struct LinksNow(Result<Mutex<Vec<(Key, String)>>, String>);
+
+type Key = (String, String, LinkPlace);
 
 /// What there is to know of a link.
 #[derive(Debug)]
@@ -30,7 +33,8 @@ pub(super) enum LinkNow {
 impl LinksNow {
     /// Asks every node of the cluster; one that does not answer has no links here.
     pub(super) async fn look(work: &Arc<Work>) -> Self {
-        let mut waiting = work.nodes.values().cloned().collect::<Vec<_>>().into_iter();
+        let servers = work.nodes.values().filter(|node| node.spec.name != inspect::THIS_MACHINE);
+        let mut waiting = servers.cloned().collect::<Vec<_>>().into_iter();
         let mut asking = JoinSet::new();
         let mut states = Vec::new();
         loop {
@@ -51,18 +55,32 @@ impl LinksNow {
         }
         states.sort_by(|a, b| a.name.cmp(&b.name));
         let links = topology::of(work.spec.topology).links(&work.spec, &states);
+        let now = |link: Link| ((link.from, link.name, link.place), link.conninfo.to_masked_text());
+        let links = links.map(|links| Mutex::new(links.into_iter().map(now).collect()));
         Self(links.map_err(|error: Error| error.to_string()))
     }
 
     pub(super) fn find(&self, from: &str, name: &str, place: &LinkPlace) -> LinkNow {
         let links = match &self.0 {
-            Ok(links) => links,
+            Ok(links) => links.lock().unwrap_or_else(PoisonError::into_inner),
             Err(reason) => return LinkNow::Unknown(reason.clone()),
         };
-        let same = |link: &&Link| link.from == from && link.name == name && link.place == *place;
-        match links.iter().find(same) {
-            Some(link) => LinkNow::Conninfo(link.conninfo.to_masked_text()),
+        match links.iter().find(|(key, _)| is(key, from, name, place)) {
+            Some((_, now)) => LinkNow::Conninfo(now.clone()),
             None => LinkNow::Gone,
         }
     }
+
+    /// A link has got another connection string.
+    pub(super) fn set(&self, from: &str, name: &str, place: &LinkPlace, now: &str) {
+        let Ok(links) = &self.0 else { return };
+        let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, there) in links.iter_mut().filter(|(key, _)| is(key, from, name, place)) {
+            now.clone_into(there);
+        }
+    }
+}
+
+fn is(key: &Key, from: &str, name: &str, place: &LinkPlace) -> bool {
+    (key.0.as_str(), key.1.as_str(), &key.2) == (from, name, place)
 }

@@ -12,6 +12,7 @@ use super::Work;
 use crate::{
     deadline::{Deadline, within},
     error::Error,
+    inspect::THIS_MACHINE,
     plan::Action,
     run::journal::{At, Found},
     sessions,
@@ -78,7 +79,7 @@ async fn replicating(
             (None, Some(client)) => {
                 let find = async { sessions::find(client, &key).await };
                 let session = within(work.limits.answer, "the link's session", find).await;
-                session.is_ok_and(|session| session.is_some_and(|s| s.replicates()))
+                session.is_ok_and(|session| session.is_some_and(|s| s.works))
             }
             (None, None) => false,
         };
@@ -98,7 +99,7 @@ pub(super) async fn as_found(
     let steps = work.plan.stages.iter().flat_map(|stage| &stage.steps);
     let nodes: BTreeSet<String> =
         steps.map(|step| step.node.clone()).chain(before.0.keys().cloned()).collect();
-    let mut waiting = nodes.difference(stuck).cloned();
+    let mut waiting = nodes.difference(stuck).filter(|name| *name != THIS_MACHINE).cloned();
     let mut proving = JoinSet::new();
     let mut left = Vec::new();
     loop {
@@ -120,7 +121,7 @@ async fn prove(work: &Work, name: &str, links: Vec<(String, SessionKey)>) -> Res
     for (link, key) in links {
         let back = async {
             let deadline = Deadline::new("a link to replicate again", patience);
-            while !sessions::find(&client, &key).await?.is_some_and(|s| s.replicates()) {
+            while !sessions::find(&client, &key).await?.is_some_and(|s| s.works) {
                 deadline.pause().await?;
             }
             Ok(())

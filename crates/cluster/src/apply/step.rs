@@ -14,7 +14,7 @@ use crate::{
     deadline::within,
     error::Error,
     inspect::Node,
-    plan::{self, Action, Expectation, Statement},
+    plan::{Action, Expectation, Statement},
     run::journal::{At, Effect, Found, Seen},
     sessions::{self, SecuredWay, SessionId},
     topology::SessionKey,
@@ -52,7 +52,7 @@ pub(super) async fn look(work: &Arc<Work>, node: &Node, action: &Action) -> Resu
             let access = work.on_files(node, path, |files, path| files.access(path)).await?;
             Found::Folder { there: access.is_some() }
         }
-        Action::SwitchLink { to, session, wait: true, .. } => {
+        Action::SwitchLink { to, session, wait: true, .. } | Action::Reconnect { to, session } => {
             Found::Session { session: session_now(work, to, session).await? }
         }
         _ => Found::Nothing,
@@ -114,8 +114,8 @@ pub(super) async fn run(
                 if there { Ok(()) } else { Err(failure) }
             })?;
         }
-        Action::SetPassword { role, secret } => {
-            execute(work, node, None, &plan::set_password(role, secret.as_deref())).await?;
+        Action::SetPassword { statement, .. } => {
+            execute(work, node, None, statement).await?;
         }
         Action::Reload(expectation) => {
             return reload::reload(work, node, expectation).await.map(Seen::Loaded);
@@ -126,6 +126,10 @@ pub(super) async fn run(
                 let Found::Session { session: before } = found else { return Err(missing()) };
                 until_anew(work, to, session, *before).await?;
             }
+        }
+        Action::Reconnect { to, session } => {
+            let Found::Session { session: before } = found else { return Err(missing()) };
+            reconnect(work, to, session, *before).await?;
         }
         Action::EndOldSessions { roles, networks, tls } => {
             let way = SecuredWay {
@@ -160,7 +164,22 @@ pub(super) async fn switch(
     Ok(())
 }
 
-/// Waits until a link replicates by another session than this.
+/// Ends the session that a link has, and waits until it works by another.
+pub(super) async fn reconnect(
+    work: &Work,
+    to: &str,
+    key: &SessionKey,
+    before: Option<SessionId>,
+) -> Result<(), Error> {
+    if let Some(before) = before {
+        let client = work.connect(work.node(to)?, None).await?;
+        let end = sessions::end(&client, before);
+        within(work.limits.answer, "the link's session to end", end).await?;
+    }
+    until_anew(work, to, key, before).await
+}
+
+/// Waits until a link works by another session than this.
 pub(super) async fn until_anew(
     work: &Work,
     to: &str,

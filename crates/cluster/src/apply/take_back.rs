@@ -17,11 +17,14 @@ use super::{
     Work, by_node,
     links::LinksNow,
     prove::{self, LinksBefore},
-    reload, undo,
+    reload,
+    step::{reconnect, session_now},
+    undo,
 };
 use crate::{
     deadline::within,
     error::{Error, NodeContext as _},
+    inspect::THIS_MACHINE,
     plan::{Action, Expectation},
     run::journal::{At, Record, State},
     sessions,
@@ -48,7 +51,7 @@ pub(crate) async fn take_back(work: &Arc<Work>) -> Ended {
     let mut stuck: BTreeSet<String> = BTreeSet::new();
     for (index, stage) in work.plan.stages.iter().enumerate().rev() {
         let mut waiting = by_node(index, stage).into_iter().filter_map(|(node, mut steps)| {
-            steps.retain(|at| work.journal.state(*at).is_to_undo());
+            steps.retain(|at| work.journal.state(*at).is_to_undo() && !is_last(work, *at));
             steps.reverse();
             (!steps.is_empty()).then_some((node, steps))
         });
@@ -76,8 +79,70 @@ pub(crate) async fn take_back(work: &Arc<Work>) -> Ended {
         }
         stuck.extend(stuck_here);
     }
+    ended.left.extend(finish(work, &stuck).await);
     ended.left.extend(prove::as_found(work, &before, &stuck).await);
     ended
+}
+
+/// Whether a step is taken back when all others have been.
+fn is_last(work: &Work, at: At) -> bool {
+    matches!(work.step(at).map(|step| &step.action), Some(Action::Reconnect { .. }))
+}
+
+/// What comes when all files are as they were: servers take their old certificates, and links that
+/// connected by new ones connect by theirs. Returns what could not be done.
+async fn finish(work: &Arc<Work>, stuck: &BTreeSet<String>) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut nodes: BTreeMap<&str, (bool, Vec<At>)> = BTreeMap::new();
+    for (index, stage) in work.plan.stages.iter().enumerate() {
+        for (step, planned) in stage.steps.iter().enumerate() {
+            let at = At { stage: index, step };
+            let (reload, last) = nodes.entry(&planned.node).or_default();
+            *reload |= is_read_later(work, at);
+            if is_last(work, at) && work.journal.state(at).is_to_undo() {
+                last.push(at);
+            }
+        }
+    }
+    let mut run = async |reloads: bool| {
+        let mut waiting = nodes.iter().filter(|(node, (reload, last))| {
+            let (named, wanted) =
+                (node.to_string(), if reloads { *reload } else { !last.is_empty() });
+            wanted && !stuck.contains(&named)
+        });
+        let mut finishing = JoinSet::new();
+        loop {
+            while finishing.len() < work.limits.nodes.max(1) {
+                let Some((node, (_, last))) = waiting.next() else { break };
+                let last = if reloads { Vec::new() } else { last.clone() };
+                let undoing = Undoing::new(work.clone(), (*node).to_owned(), stuck.clone());
+                finishing.spawn(undoing.finish(last));
+            }
+            let Some(finished) = finishing.join_next().await else { break };
+            left.extend(finished.unwrap_or_else(|_| vec![Error::Cancelled.to_string()]));
+        }
+    };
+    run(true).await;
+    run(false).await;
+    left
+}
+
+/// Whether a step gave other bytes to a file that the server reads at a reload of a later stage: its
+/// own stage has none for the node, so the old bytes have not been read again yet.
+fn is_read_later(work: &Work, at: At) -> bool {
+    let Some(step) = work.step(at) else { return false };
+    let replaced = matches!(
+        (&step.action, &step.undo),
+        (Action::WriteFile { .. }, Some(Action::WriteFile { .. }))
+    );
+    let reloads = |stage: &crate::plan::Stage| {
+        let mut steps = stage.steps.iter();
+        steps.any(|other| other.node == step.node && matches!(other.action, Action::Reload(_)))
+    };
+    replaced
+        && work.journal.state(at).begun.is_some()
+        && !reloads(&work.plan.stages[at.stage])
+        && work.plan.stages[at.stage..].iter().any(reloads)
 }
 
 /// Taking back one node's steps of a stage.
@@ -127,7 +192,7 @@ impl Undoing {
     /// Why a step must stay as it is: what stands on it could not be taken back.
     fn keeper(&self, at: At) -> Option<String> {
         let other = match self.work.step(at).map(|step| &step.action) {
-            Some(Action::SwitchLink { to, .. }) => Some(to),
+            Some(Action::SwitchLink { to, .. } | Action::Reconnect { to, .. }) => Some(to),
             _ => None,
         };
         let keeper = std::iter::once(&self.node).chain(other).find(|n| self.stuck.contains(*n))?;
@@ -138,7 +203,7 @@ impl Undoing {
         let node = self.work.node(&self.node)?.clone();
         let undo = undo::look(&self.work, &node, at, links).await?;
         let _ = self.work.record(Record::Undo { at, file: undo.file }).await;
-        let also_kept = undo::run(&self.work, &node, at, undo.act).await?;
+        let also_kept = undo::run(&self.work, &node, at, undo.act, links).await?;
         let kept = undo.kept.or(also_kept);
         self.kept.extend(kept.as_ref().map(|kept| format!("{}: {kept}", self.node)));
         self.undone(at, kept).await;
@@ -155,6 +220,43 @@ impl Undoing {
     }
 
     /// That the journal cannot be written is no reason to take less back.
+    /// Reloads, or lets links connect anew; returns what could not be done.
+    async fn finish(mut self, reconnect: Vec<At>) -> Vec<String> {
+        if reconnect.is_empty() {
+            let reloaded = async {
+                let node = self.work.node(&self.node)?;
+                let expectation = Expectation { certificate: None };
+                let reloaded = reload::reload(&self.work, node, &expectation).await;
+                reloaded.map(drop).map_err(|failure| failure.error)
+            };
+            let failed = reloaded.await.err();
+            self.left.extend(failed.map(|error| format!("{}: reload: {error}", self.node)));
+        }
+        for at in reconnect {
+            let reconnected = match self.keeper(at) {
+                Some(reason) => Err(Error::NotTaken { reason }),
+                None => self.reconnect(at).await,
+            };
+            if let Err(error) = reconnected {
+                self.leave(at, &error).await;
+            }
+        }
+        self.left
+    }
+
+    async fn reconnect(&mut self, at: At) -> Result<(), Error> {
+        let Some(Action::Reconnect { to, session }) =
+            self.work.step(at).map(|step| step.action.clone())
+        else {
+            return Ok(());
+        };
+        let _ = self.work.record(Record::Undo { at, file: None }).await;
+        let now = session_now(&self.work, &to, &session).await?;
+        reconnect(&self.work, &to, &session, now).await?;
+        self.undone(at, None).await;
+        Ok(())
+    }
+
     async fn undone(&self, at: At, kept: Option<String>) {
         let _ = self.work.record(Record::Undone { at, kept }).await;
     }
@@ -219,7 +321,9 @@ async fn tidy_node(
     use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
     let node = work.node(name)?;
-    if let Ok(client) = work.connect(node, None).await {
+    if name != THIS_MACHINE
+        && let Ok(client) = work.connect(node, None).await
+    {
         let (names, patience) = (&work.application, work.limits.answer);
         let end = sessions::end_left(&client, &names.run, &names.own, patience);
         within(patience, "the sessions of an earlier process to end", end).await?;

@@ -17,7 +17,7 @@ use crate::{
     deadline::within,
     error::Error,
     inspect::Node,
-    plan::{self, Action, Content, Expected, Statement, Step, hex},
+    plan::{Action, Content, Expected, Statement, Step, hex},
     run::journal::{At, Found},
     sessions::SessionId,
     topology::SessionKey,
@@ -88,9 +88,10 @@ pub(super) async fn look(
             let written = Version { bytes: content.resolve(&work.vault)?, access: *access };
             file(work, undo, now, &written, state.undo_file.as_deref())
         }
-        (Action::SetPassword { role, secret }, Some(Action::SetPassword { secret: found, .. })) => {
-            password(work, node, role, secret.as_deref(), found.as_deref()).await
-        }
+        (
+            Action::SetPassword { role, statement: written },
+            Some(Action::SetPassword { statement: found, .. }),
+        ) => password(work, node, role, written, found).await,
         (_, Some(Action::Execute { database, statement })) => {
             Ok(Act::Execute { database: database.clone(), statement: statement.clone() }.into())
         }
@@ -105,6 +106,7 @@ pub(super) async fn run(
     node: &Node,
     at: At,
     act: Act,
+    links: &LinksNow,
 ) -> Result<Option<String>, Error> {
     match act {
         Act::Nothing => {}
@@ -137,6 +139,11 @@ pub(super) async fn run(
         Act::Switch(back) => {
             let SwitchBack { statements, reload, to, key, wait } = *back;
             switch(work, node, &statements, reload).await?;
+            if let Some(Action::SwitchLink { name, place, before, .. }) =
+                work.step(at).map(|step| &step.action)
+            {
+                links.set(&node.spec.name, name, place, before);
+            }
             if let Some(before) = wait {
                 until_anew(work, &to, &key, before).await?;
             }
@@ -232,8 +239,8 @@ async fn password(
     work: &Arc<Work>,
     node: &Node,
     role: &str,
-    written: Option<&str>,
-    found: Option<&str>,
+    written: &Statement,
+    found: &Statement,
 ) -> Result<Undo, Error> {
     let client = work.connect(node, None).await?;
     let query = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1";
@@ -242,8 +249,8 @@ async fn password(
         return Ok(Undo::kept(format!("the role {role} is gone")));
     };
     let now = row.get::<_, Option<String>>(0).map(Zeroizing::new);
-    let is = |name: Option<&str>| {
-        let secret = name.and_then(|name| work.vault.get(name));
+    let is = |statement: &Statement| {
+        let secret = statement.secret().and_then(|name| work.vault.get(name));
         now.as_ref().map(|now| now.as_bytes()) == secret
     };
     if is(found) {
@@ -252,7 +259,7 @@ async fn password(
     if !is(written) {
         return Ok(Undo::kept(format!("the role {role} has another password by now")));
     }
-    Ok(Act::Execute { database: None, statement: plan::set_password(role, found) }.into())
+    Ok(Act::Execute { database: None, statement: found.clone() }.into())
 }
 
 async fn link(
@@ -262,16 +269,12 @@ async fn link(
     links: &LinksNow,
 ) -> Result<Undo, Error> {
     let (
-        Action::SwitchLink { to, name, place, session, .. },
+        Action::SwitchLink { to, name, place, session, before, after, .. },
         Some(Action::SwitchLink { statements, reload, .. }),
     ) = (&step.action, &step.undo)
     else {
         return Ok(Act::Nothing.into());
     };
-    let change =
-        work.plan.links.iter().find(|change| {
-            change.from == step.node && change.name == *name && change.place == *place
-        });
     let now = match links.find(&step.node, name, place) {
         LinkNow::Conninfo(now) => now,
         LinkNow::Gone => return Ok(Undo::kept(format!("the link {name} is gone"))),
@@ -281,11 +284,10 @@ async fn link(
             });
         }
     };
-    let is = |text: Option<&String>| text.is_some_and(|text| *text == now);
-    if is(change.map(|change| &change.before)) {
+    if now == *before {
         return Ok(Act::Nothing.into());
     }
-    if !is(change.map(|change| &change.after)) {
+    if now != *after {
         return Err(Error::NotTaken {
             reason: format!("the link {name} was given another connection string by hand: {now}"),
         });

@@ -4,6 +4,8 @@
 //! same input makes the same plan. It holds no secret, only the names that the
 //! [vault](crate::vault::Vault) has for them.
 
+pub(crate) mod files;
+pub(crate) mod links;
 mod make;
 mod statement;
 mod step;
@@ -13,9 +15,9 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use make::{as_found, link_as_found, make, password_as_found};
+pub(crate) use files::as_found;
+pub(crate) use make::{make, password_as_found, stage};
 pub use statement::Statement;
-pub(crate) use statement::set_password;
 pub(crate) use step::hex;
 pub use step::{Action, Content, Expectation, Expected, Pace, Stage, Step};
 

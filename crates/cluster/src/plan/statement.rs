@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use postgres_protocol::escape::{escape_identifier, escape_literal};
+use postgres_protocol::escape::escape_literal;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -80,15 +80,6 @@ impl Statement {
         let secret = std::str::from_utf8(secret).map_err(|_| missing(name))?;
         let literal = Zeroizing::new(escape_literal(secret));
         Ok(Zeroizing::new([&self.text, " ", literal.trim_start(), &self.rest].concat()))
-    }
-}
-
-/// The statement that gives a role the secret of this name, or takes its password away.
-pub(crate) fn set_password(role: &str, secret: Option<&str>) -> Statement {
-    let alter = format!("ALTER ROLE {} PASSWORD", escape_identifier(role));
-    match secret {
-        Some(name) => Statement::with_secret(alter, name),
-        None => Statement::new(alter + " NULL"),
     }
 }
 

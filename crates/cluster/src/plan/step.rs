@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use textfile::fs::Access;
 
 use super::{
-    statement::{self, Statement},
+    statement::Statement,
     stored::{access_text, bytes_text, digest_text},
 };
 use crate::{
@@ -95,9 +95,9 @@ pub enum Action {
     SetPassword {
         /// The role.
         role: String,
-        /// The vault's name of a SCRAM secret, or of what the server stored before; no password if
-        /// none.
-        secret: Option<String>,
+        /// The statement that does it: with a SCRAM secret, with what the server stored before, or
+        /// with none for no password.
+        statement: Statement,
     },
     /// Has the server read its configuration again, and looks whether it took it.
     Reload(Expectation),
@@ -111,12 +111,23 @@ pub enum Action {
         place: LinkPlace,
         /// How its session there is found.
         session: SessionKey,
+        /// Its connection string before, secrets masked.
+        before: String,
+        /// Its connection string then, secrets masked.
+        after: String,
         /// The statements that do it, each with its database; the administrator's own if none.
         statements: Vec<(Option<String>, Statement)>,
         /// Whether the server must read its configuration afterwards.
         reload: bool,
         /// Whether to wait until it works by the new connection string.
         wait: bool,
+    },
+    /// Ends a link's session, and waits until it works by a new one.
+    Reconnect {
+        /// The node that the link leads to.
+        to: String,
+        /// How its session there is found.
+        session: SessionKey,
     },
     /// Ends the roles' sessions from the network that were let in by other rules than those of the
     /// secured way: all that began before it was open, and of the later ones those that cannot have
@@ -135,9 +146,10 @@ impl Action {
     /// The vault's names of the secrets that it needs.
     pub(crate) fn secrets(&self) -> Vec<&str> {
         match self {
-            Self::WriteFile { content: Content::Secret(name), .. }
-            | Self::SetPassword { secret: Some(name), .. } => vec![name],
-            Self::Execute { statement, .. } => statement.secret().into_iter().collect(),
+            Self::WriteFile { content: Content::Secret(name), .. } => vec![name],
+            Self::Execute { statement, .. } | Self::SetPassword { statement, .. } => {
+                statement.secret().into_iter().collect()
+            }
             Self::SwitchLink { statements, .. } => {
                 statements.iter().filter_map(|(_, statement)| statement.secret()).collect()
             }
@@ -164,9 +176,7 @@ impl fmt::Display for Action {
                 write!(f, "in database {database}: {statement}")
             }
             Self::Execute { database: None, statement } => statement.fmt(f),
-            Self::SetPassword { role, secret } => {
-                statement::set_password(role, secret.as_deref()).fmt(f)
-            }
+            Self::SetPassword { statement, .. } => statement.fmt(f),
             Self::Reload(_) => f.write_str("reload the configuration, and look that it was taken"),
             Self::SwitchLink { statements, reload, wait, .. } => {
                 for (index, (database, statement)) in statements.iter().enumerate() {
@@ -180,6 +190,7 @@ impl fmt::Display for Action {
                 f.write_str(if *reload { "; reload" } else { "" })?;
                 f.write_str(if *wait { "; wait until it works" } else { "" })
             }
+            Self::Reconnect { to, .. } => write!(f, "let the link to {to} connect anew"),
             Self::EndOldSessions { roles, .. } => {
                 write!(f, "end the sessions of {} that began before", roles.join(", "))
             }

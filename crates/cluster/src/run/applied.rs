@@ -110,13 +110,13 @@ impl Applied {
                 Action::RemoveFile { path } => {
                     node.files.remove(path);
                 }
-                Action::SetPassword { role, secret: Some(name) } => {
-                    let secret = vault.get(name).unwrap_or_default();
-                    node.passwords.insert(role.clone(), hex(&Sha256::digest(secret)));
-                }
-                Action::SetPassword { role, secret: None } => {
-                    node.passwords.remove(role);
-                }
+                Action::SetPassword { role, statement } => match statement.secret() {
+                    Some(name) => {
+                        let secret = vault.get(name).unwrap_or_default();
+                        node.passwords.insert(role.clone(), hex(&Sha256::digest(secret)));
+                    }
+                    None => drop(node.passwords.remove(role)),
+                },
                 _ => {}
             }
         }

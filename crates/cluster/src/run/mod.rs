@@ -64,7 +64,7 @@ use self::{
 use crate::{
     apply::{self, Application, Ended, Limits, Observer, Work},
     error::Error,
-    inspect::Node,
+    inspect::{Node, THIS_MACHINE},
     plan::{Plan, hex},
     prepare::Prepared,
     spec::{ClusterSpec, Mode},
@@ -229,11 +229,12 @@ impl Runner {
         let mut random = [0; 4];
         getrandom::fill(&mut random)
             .map_err(|error| Error::run(format!("the system has no random bytes: {error}")))?;
+        let nodes = self.nodes.iter().cloned().chain([Node::this_machine()]);
         let all = format!("pgward {} ", run.id);
         let own = all.clone() + &hex(&random);
         Ok(Arc::new(Work {
             spec: self.spec.clone(),
-            nodes: self.nodes.iter().map(|node| (node.spec.name.clone(), node.clone())).collect(),
+            nodes: nodes.map(|node| (node.spec.name.clone(), node)).collect(),
             plan: run.plan()?,
             vault: run.vault()?,
             journal: run.journal()?,
@@ -246,7 +247,9 @@ impl Runner {
     }
 
     fn knows_nodes_of(&self, plan: &Plan) -> Result<(), Error> {
-        let known = |name: &str| self.nodes.iter().any(|node| node.spec.name == name);
+        let known = |name: &str| {
+            name == THIS_MACHINE || self.nodes.iter().any(|node| node.spec.name == name)
+        };
         let mut steps = plan.stages.iter().flat_map(|stage| &stage.steps);
         match steps.find(|step| !known(&step.node)) {
             None => Ok(()),

@@ -136,7 +136,10 @@ async fn killed_after_every_record(mode: Mode) -> Tested {
                 assert!(bench.prepare().await?.plan.is_empty(), "{when}");
             }
         }
-        let taken_back = bench.rollback().await.inspect_err(|e| { eprintln!("{when} {e}"); bench.dump() })?;
+        let taken_back = bench.rollback().await.inspect_err(|e| {
+            eprintln!("{when} {e}");
+            bench.dump()
+        })?;
         assert_eq!(taken_back, Outcome::TakenBack { kept: Vec::new() }, "{when}");
         bench.is_as_found(&found, &when).await?;
         let newest = &run::status(bench.spec())?.runs[0];

@@ -100,17 +100,17 @@ impl Bench {
     /// roles with what their passwords are checked by, and the links.
     pub(crate) fn state(&self) -> Tested<BTreeMap<String, String>> {
         let mut state = BTreeMap::new();
+        for kept in ["ca.crt", "ca.key", "applied.json"] {
+            let there = self.spec().secrets.join(kept).exists();
+            state.insert(format!("secrets {kept}"), there.to_string());
+        }
         for node in self.names() {
             let data = self.data(&node)?;
             for path in tree(&data)? {
                 let name = path.strip_prefix(&data)?.display().to_string();
                 let metadata = fs::symlink_metadata(&path)?;
-                let mut what = format!(
-                    "{:o} {}:{}",
-                    metadata.mode(),
-                    metadata.uid(),
-                    metadata.gid()
-                );
+                let mut what =
+                    format!("{:o} {}:{}", metadata.mode(), metadata.uid(), metadata.gid());
                 if metadata.is_file() && is_ours(&name) {
                     what += &format!(" {}", String::from_utf8_lossy(&fs::read(&path)?));
                 }
