@@ -332,7 +332,8 @@ pub async fn inspect(spec: &ClusterSpec, node: &Node) -> Result<NodeState, Error
     inspect_with(&client, spec, node).await.on_node(name)
 }
 
-async fn inspect_with(
+/// [`inspect`] by a session that is open already.
+pub(crate) async fn inspect_with(
     client: &Client,
     spec: &ClusterSpec,
     node: &Node,
@@ -372,7 +373,11 @@ async fn inspect_with(
         configuration: on_disk.configuration,
         hba_included: on_disk.hba_included,
         admin: queries::admin_session(client).await?,
-        hba_errors: queries::hba_errors(client).await?,
+        hba_errors: match on_disk.hba_crash {
+            // Even a look into the view would be the end of the session, or of the server.
+            Some(crash) => vec![crash],
+            None => queries::hba_errors(client).await?,
+        },
         configuration_errors: queries::configuration_errors(client).await?,
         changed_since_reload: queries::changed_since_reload(client).await?,
         roles: queries::roles(client, &link_roles).await?,

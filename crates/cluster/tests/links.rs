@@ -10,9 +10,9 @@ use std::{
 };
 
 use cluster::{
-    apply,
     inspect::{self, Node, NodeState},
     prepare::{self, Prepared},
+    run::{self, Runner},
     spec::{CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TopologyKind},
     transport::LocalFiles,
     verify::{self, Verification},
@@ -63,9 +63,14 @@ async fn plan(spec: &ClusterSpec) -> Outcome<Prepared> {
 }
 
 async fn secure(spec: &ClusterSpec) -> Outcome {
-    let prepared = plan(spec).await?;
-    let nobody: apply::Observer = Arc::new(|_| ());
-    apply::apply(&nodes(spec), &prepared.plan, &Arc::new(prepared.vault), &nobody).await?;
+    Runner::new(spec, &nodes(spec)).apply(plan(spec).await?).await?;
+    Ok(())
+}
+
+/// Takes back what was applied; nothing must have been in the way.
+async fn taken_back(spec: &ClusterSpec) -> Outcome {
+    let outcome = Runner::new(spec, &nodes(spec)).rollback().await?;
+    assert_eq!(outcome, run::Outcome::TakenBack { kept: Vec::new() });
     Ok(())
 }
 
@@ -113,14 +118,13 @@ fn standby(
         .into_iter()
         .map(|name| Ok((name, fs::read(data.join(name))?)))
         .collect::<Outcome<_>>()?;
-    let conninfo = format!(
-        "host={} port={} user=replicator {conninfo}",
-        primary.addr(),
-        primary.port()
-    );
+    let conninfo =
+        format!("host={} port={} user=replicator {conninfo}", primary.addr(), primary.port());
     primary.stop(Shutdown::Fast)?;
     fs::remove_dir_all(&data)?;
-    Run::new("cp").args(["-a".as_ref(), primary.data_dir().as_os_str(), data.as_os_str()]).check()?;
+    Run::new("cp")
+        .args(["-a".as_ref(), primary.data_dir().as_os_str(), data.as_os_str()])
+        .check()?;
     for (name, bytes) in own {
         fs::write(data.join(name), bytes)?;
     }
@@ -163,11 +167,9 @@ fn files(servers: &[&Server]) -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
 /// A standby with a slot, and one that follows that one without a slot.
 #[tokio::test(flavor = "multi_thread")]
 async fn standbys() -> Outcome {
-    for (version, mode) in [
-        (PgVersion::V15, Mode::Scram),
-        (PgVersion::V18, Mode::Cert),
-        (PgVersion::V13, Mode::Cert),
-    ] {
+    for (version, mode) in
+        [(PgVersion::V15, Mode::Scram), (PgVersion::V18, Mode::Cert), (PgVersion::V13, Mode::Cert)]
+    {
         let installation = pgtest::find(version)?;
         let folder = tempfile::tempdir()?;
         let mut first = server(&installation, 5)?;
@@ -199,11 +201,9 @@ async fn standbys() -> Outcome {
 /// Two nodes that read each other's tables, as a superuser, as another role, and as whoever it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_servers() -> Outcome {
-    for (version, mode) in [
-        (PgVersion::V15, Mode::Cert),
-        (PgVersion::V18, Mode::Scram),
-        (PgVersion::V18, Mode::Cert),
-    ] {
+    for (version, mode) in
+        [(PgVersion::V15, Mode::Cert), (PgVersion::V18, Mode::Scram), (PgVersion::V18, Mode::Cert)]
+    {
         let installation = pgtest::find(version)?;
         let folder = tempfile::tempdir()?;
         let (one, two) = (server(&installation, 8)?, server(&installation, 9)?);
@@ -223,7 +223,8 @@ async fn foreign_servers() -> Outcome {
                 ),
                 "GRANT USAGE ON FOREIGN SERVER other TO writer".to_owned(),
                 "CREATE USER MAPPING FOR postgres SERVER other OPTIONS (user 'reader')".to_owned(),
-                "CREATE USER MAPPING FOR writer SERVER other OPTIONS (password 'w')".to_owned(),
+                "CREATE USER MAPPING FOR writer SERVER other OPTIONS (user 'writer', password 'w')"
+                    .to_owned(),
                 "CREATE FOREIGN TABLE theirs (i int) SERVER other OPTIONS (table_name 'numbers')"
                     .to_owned(),
                 "GRANT SELECT ON theirs TO writer".to_owned(),
@@ -253,7 +254,7 @@ async fn foreign_servers() -> Outcome {
         taken_back(&spec).await?;
         assert_eq!(files(&[&one, &two])?, found, "{version}");
         assert_eq!(one.query(options)?.value().map(str::to_owned), options_found);
-        assert_eq!(two.connect().user("writer").open()?.query(sum)?.value(), Some("42"));
+        assert_eq!(two.query(sum)?.value(), Some("42"));
     }
     Ok(())
 }

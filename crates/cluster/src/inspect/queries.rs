@@ -215,9 +215,7 @@ pub(super) async fn in_recovery(client: &Client) -> Result<bool, Error> {
 }
 
 /// `primary_conninfo`, which may hold a password and so is none of the settings that are shown.
-pub(super) async fn primary_conninfo(
-    client: &Client,
-) -> Result<Option<ConnInfo>, Error> {
+pub(super) async fn primary_conninfo(client: &Client) -> Result<Option<ConnInfo>, Error> {
     let row =
         client.query_one("SELECT pg_catalog.current_setting('primary_conninfo')", &[]).await?;
     let text = Zeroizing::new(row.get::<_, String>(0));

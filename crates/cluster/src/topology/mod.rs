@@ -53,7 +53,8 @@ impl SessionKey {
 }
 
 /// Where a link's connection string is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LinkPlace {
     /// A subscription, in this database of `from`.
@@ -74,8 +75,9 @@ pub enum LinkPlace {
     AccessNode,
 }
 
-/// A user mapping of `postgres_fdw`, and its server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A user mapping of `postgres_fdw`, and its server. It is the same place with other options, too.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ForeignPlace {
     /// The database on `from`.
     pub database: String,
@@ -92,6 +94,15 @@ pub struct ForeignPlace {
     /// Whether certificates belong to the server's options.
     pub by_server: bool,
 }
+
+impl PartialEq for ForeignPlace {
+    fn eq(&self, other: &Self) -> bool {
+        let place = |of: &Self| (of.database.clone(), of.server.clone(), of.local.clone());
+        place(self) == place(other)
+    }
+}
+
+impl Eq for ForeignPlace {}
 
 /// How a link's session is found on the node that it leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

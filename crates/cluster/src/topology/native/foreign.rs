@@ -40,24 +40,30 @@ pub(super) fn links(spec: &ClusterSpec, node: &NodeState) -> Result<Vec<Link>, E
             for (name, value) in options.iter() {
                 conninfo.set(name, value);
             }
-            let remote = options.get("user").or(local.as_deref()).unwrap_or_default().to_owned();
+            let whose = local.as_deref().unwrap_or("PUBLIC");
+            let Some(remote) = options.get("user") else {
+                return Err(Error::plan(format!(
+                    "the user mapping for {whose} on server {} of node {} names no user, so it logs in \
+                     as the operating system's user of the server: ALTER USER MAPPING … OPTIONS (ADD \
+                     user '…')",
+                    server.name, node.name
+                )));
+            };
+            let remote = remote.to_owned();
             if !spec.link_roles().any(|role| role == remote) {
                 return Err(Error::plan(format!(
-                    "the user mapping for {} on server {} of node {} logs in as \"{remote}\", which is \
-                     no role of the description: add it to roles, or drop the mapping",
-                    local.as_deref().unwrap_or("PUBLIC"),
-                    server.name,
-                    node.name
+                    "the user mapping for {whose} on server {} of node {} logs in as \"{remote}\", \
+                     which is no role of the description: add it to roles, or drop the mapping",
+                    server.name, node.name
                 )));
             }
-            conninfo.set("user", remote);
-            let superuser = local.as_deref().is_some_and(|local| {
-                node.role(local).is_some_and(|role| role.superuser)
-            });
+            let superuser = local
+                .as_deref()
+                .is_some_and(|local| node.role(local).is_some_and(|role| role.superuser));
             links.push(Link {
                 from: node.name.clone(),
                 to: to.name.clone(),
-                name: format!("{} for {}", server.name, local.as_deref().unwrap_or("PUBLIC")),
+                name: format!("{} for {whose}", server.name),
                 place: LinkPlace::ForeignServer(ForeignPlace {
                     database: server.database.clone(),
                     server: server.name.clone(),
@@ -104,7 +110,19 @@ pub(super) fn secured(place: &ForeignPlace, mut conninfo: ConnInfo) -> ConnInfo 
     if place.without_password {
         conninfo.set("password_required", "false");
     }
-    conninfo
+    // As it will be read back: the server's options, then the mapping's.
+    let mut ordered = ConnInfo::default();
+    for mine in [false, true] {
+        for (name, value) in conninfo.iter().filter(|(name, _)| of_mapping(place, name) == mine) {
+            ordered.set(name, value);
+        }
+    }
+    ordered
+}
+
+/// Whether an option is the mapping's, not the server's.
+fn of_mapping(place: &ForeignPlace, name: &str) -> bool {
+    OF_MAPPING.contains(&name) && !(place.by_server && name.starts_with("ssl"))
 }
 
 /// Both statements. Done twice, they change nothing the second time: each looks first.
@@ -118,15 +136,12 @@ pub(super) fn switch(link: &Link, place: &ForeignPlace, dsn: Dsn<'_>) -> Switch 
         // What goes back to what was found: the secret itself comes last.
         Dsn::Secret(_) => link.conninfo.clone(),
     };
-    let of_mapping = |name: &str| OF_MAPPING.contains(&name) && !(place.by_server && name.starts_with("ssl"));
     let is_secret = |name: &str| ["password", "sslpassword"].contains(&name);
     let mut statements = Vec::new();
     let part = |mine: bool| -> Vec<(String, String)> {
         wanted
             .iter()
-            .filter(|(name, _)| of_mapping(name) == mine && !is_secret(name))
-            // Without it the mapping's own role is meant.
-            .filter(|(name, _)| *name != "user" || place.mapping_options.iter().any(|o| o == "user"))
+            .filter(|(name, _)| of_mapping(place, name) == mine && !is_secret(name))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
     };
@@ -170,25 +185,30 @@ fn literal(text: &str) -> String {
 /// A statement that makes a server's or mapping's options these, whatever they are: each is added,
 /// set or dropped as it must be.
 fn alter_options(alter: &str, catalog: &str, wanted: &[(String, String)]) -> Statement {
-    let pairs: Vec<String> =
-        wanted.iter().map(|(n, v)| format!("({}, {})", literal(n), literal(v))).collect();
+    // In their order, so that what is read back is what was written.
+    let pair = |(place, (n, v)): (usize, &(String, String))| {
+        format!("({place}, {}, {})", literal(n), literal(v))
+    };
+    let pairs: Vec<String> = wanted.iter().enumerate().map(pair).collect();
     let pairs = if pairs.is_empty() {
-        "SELECT NULL::text AS n, NULL::text AS v WHERE false".to_owned()
+        "SELECT 0 AS p, NULL::text AS n, NULL::text AS v WHERE false".to_owned()
     } else {
-        format!("SELECT * FROM (VALUES {}) w(n, v)", pairs.join(", "))
+        format!("SELECT * FROM (VALUES {}) w(p, n, v)", pairs.join(", "))
     };
     let body = format!(
         "DECLARE changes text; BEGIN \
          WITH w AS ({pairs}), \
          o AS (SELECT split_part(x, '=', 1) AS n, substr(x, strpos(x, '=') + 1) AS v \
                FROM unnest(({catalog})) x) \
-         SELECT string_agg(c, ', ') INTO changes FROM ( \
-           SELECT CASE WHEN w.n IS NULL THEN format('DROP %I', o.n) \
+         SELECT string_agg(c, ', ' ORDER BY p) INTO changes FROM ( \
+           SELECT w.p, CASE WHEN w.n IS NULL THEN format('DROP %I', o.n) \
                        WHEN o.n IS NULL THEN format('ADD %I %L', w.n, w.v) \
                        WHEN w.v <> o.v THEN format('SET %I %L', w.n, w.v) END AS c \
            FROM w FULL JOIN o USING (n)) d WHERE c IS NOT NULL; \
          IF changes IS NOT NULL THEN EXECUTE {} || ' OPTIONS (' || changes || ')'; END IF; END",
         literal(alter)
     );
-    Statement::new(format!("DO {}", literal(&body)))
+    let options: Vec<String> = wanted.iter().map(|(n, v)| format!("{n} {}", literal(v))).collect();
+    let shown = format!("{alter} so that its options are ({})", options.join(", "));
+    Statement::new(format!("DO {}", literal(&body))).shown_as(shown)
 }

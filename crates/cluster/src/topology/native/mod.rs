@@ -60,7 +60,9 @@ impl Topology for Native {
         let from = || cluster.links_from(&state.name);
         let clients = spec
             .link_roles()
-            .filter(|role| spec.mode == Mode::Cert && from().any(|link| logs_in_as(spec, link) == *role))
+            .filter(|role| {
+                spec.mode == Mode::Cert && from().any(|link| logs_in_as(spec, link) == *role)
+            })
             .map(|role| ClientPlace { role: role.to_owned(), pair: client_pair(spec, role) });
         let mut notes = Vec::new();
         if from().any(|link| link.place == LinkPlace::PrimaryConninfo) {
@@ -71,7 +73,8 @@ impl Topology for Native {
             server: Some(PairPlace::new(SERVER_CERTIFICATE, SERVER_KEY)),
             server_signs: false,
             clients: clients.collect(),
-            passfile: (spec.mode == Mode::Scram && from().next().is_some()).then(|| PASSFILE.into()),
+            passfile: (spec.mode == Mode::Scram && from().next().is_some())
+                .then(|| PASSFILE.into()),
             settings: credentials::tls_settings(ROOT, SERVER_CERTIFICATE, SERVER_KEY),
             ways_in: ways_in.collect(),
             roles: roles(cluster, state),
@@ -130,11 +133,8 @@ fn client_pair(spec: &ClusterSpec, role: &str) -> PairPlace {
         return PairPlace::new("pgward/client.crt", "pgward/client.key");
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let name = if role.chars().all(plain) {
-        role.to_owned()
-    } else {
-        crate::plan::hex(role.as_bytes())
-    };
+    let name =
+        if role.chars().all(plain) { role.to_owned() } else { crate::plan::hex(role.as_bytes()) };
     PairPlace::new(format!("pgward/client-{name}.crt"), format!("pgward/client-{name}.key"))
 }
 
@@ -166,7 +166,9 @@ fn roles(cluster: &Cluster<'_>, state: &NodeState) -> Vec<RoleDemand> {
     let spec = cluster.spec;
     // Links to its standbys need them, too.
     let leads_here = |link: &Link| {
-        cluster.state(&link.to).is_some_and(|to| standby::primary_of(cluster, to).name == state.name)
+        cluster
+            .state(&link.to)
+            .is_some_and(|to| standby::primary_of(cluster, to).name == state.name)
     };
     let demand = |role: &str| {
         let as_role = |link: &&Link| logs_in_as(spec, link) == role;
