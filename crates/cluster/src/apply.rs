@@ -3,7 +3,7 @@
 //! Stage by stage. A step that fails ends the work: what was done is taken back, in the opposite
 //! order, on every node, and the error says so.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use pki::Certificate;
 use textfile::fs::FsError;
@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::{
+    deadline::Deadline,
     error::{Error, NodeContext as _},
     inspect::Node,
-    plan::{Action, Expectation, Pace, Plan, Stage, Step},
-    sql, tls,
+    plan::{Action, Expectation, Pace, Plan, Stage, Statement, Step},
+    sessions, sql, tls,
     transport::NodeFiles,
     vault::Vault,
     verify::probe::{self, Shown},
@@ -27,7 +28,7 @@ pub enum Event {
     /// A stage begins.
     Stage {
         /// Its title.
-        title: &'static str,
+        title: String,
     },
     /// A step has been done.
     Done {
@@ -58,7 +59,7 @@ pub async fn apply(
         Arc::new(nodes.iter().map(|node| (node.spec.name.clone(), node.clone())).collect());
     let mut done: Vec<Vec<Step>> = Vec::new();
     for stage in &plan.stages {
-        observer(Event::Stage { title: stage.title });
+        observer(Event::Stage { title: stage.title.clone() });
         let mut steps = Vec::new();
         let ended = run_stage(&nodes, stage, vault, observer, &mut steps).await;
         done.push(steps);
@@ -154,26 +155,43 @@ async fn run(nodes: &Nodes, node: &Node, action: &Action, vault: &Vault) -> Resu
             on_files(node, path, |files, path| files.remove_folder(path)).await
         }
         Action::Execute { database, statement } => {
-            let client = sql::connect(&node.spec, database.as_deref()).await?;
-            if statement.has_secret() {
-                client.batch_execute(KEEP_OUT_OF_THE_LOG).await?;
-            }
-            client.batch_execute(&statement.resolve(vault)?).await.map_err(Into::into)
+            execute(node, database.as_deref(), statement, vault).await
         }
         Action::Reload(expectation) => reload(node, expectation).await,
-        Action::SwitchLink { to, database, slot, statement } => {
-            let publisher = sql::connect(&find(nodes, to)?.spec, None).await?;
-            let before = session_of(&publisher, slot.as_deref()).await?;
-            let client = sql::connect(&node.spec, Some(database)).await?;
-            client.batch_execute(&statement.resolve(vault)?).await?;
-            wait_for_session(&publisher, slot.as_deref(), before).await
+        Action::SwitchLink { to, session, statements, reload, wait } => {
+            let to = find(nodes, to)?;
+            let before =
+                if *wait { Some(sessions::Watch::begin(&to.spec, session).await?) } else { None };
+            for (database, statement) in statements {
+                execute(node, database.as_deref(), statement, vault).await?;
+            }
+            if *reload {
+                self::reload(node, &Expectation { certificate: None }).await?;
+            }
+            match before {
+                Some(watch) => watch.until_anew().await,
+                None => Ok(()),
+            }
         }
-        Action::EndPlainSessions { role } => {
+        Action::EndOldSessions { roles } => {
             let client = sql::connect(&node.spec, None).await?;
-            client.execute(END_PLAIN_SESSIONS, &[role]).await?;
+            client.execute(END_PLAIN_SESSIONS, &[roles]).await?;
             Ok(())
         }
     }
+}
+
+async fn execute(
+    node: &Node,
+    database: Option<&str>,
+    statement: &Statement,
+    vault: &Vault,
+) -> Result<(), Error> {
+    let client = sql::connect(&node.spec, database).await?;
+    if statement.has_secret() {
+        client.batch_execute(KEEP_OUT_OF_THE_LOG).await?;
+    }
+    client.batch_execute(&statement.resolve(vault)?).await.map_err(Into::into)
 }
 
 /// What a server stores of a password is no password, but nobody needs it in a log either.
@@ -182,7 +200,7 @@ const KEEP_OUT_OF_THE_LOG: &str = "SET log_statement = 'none'; \
 
 const END_PLAIN_SESSIONS: &str = "SELECT pg_catalog.pg_terminate_backend(a.pid) \
      FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_stat_ssl s USING (pid) \
-     WHERE a.usename = $1 AND NOT s.ssl AND a.client_addr IS NOT NULL";
+     WHERE a.usename = ANY ($1::text[]) AND NOT s.ssl AND a.client_addr IS NOT NULL";
 
 fn find<'a>(nodes: &'a Nodes, name: &str) -> Result<&'a Node, Error> {
     nodes
@@ -255,57 +273,6 @@ async fn wait_for_certificate(node: &Node, expected: &str) -> Result<(), Error> 
 
 async fn load_time(client: &Client) -> Result<std::time::SystemTime, Error> {
     Ok(client.query_one("SELECT pg_catalog.pg_conf_load_time()", &[]).await?.get(0))
-}
-
-/// The process on the publisher that serves a slot.
-async fn session_of(publisher: &Client, slot: Option<&str>) -> Result<Option<i32>, Error> {
-    const QUERY: &str =
-        "SELECT active_pid FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
-    let row = publisher.query_opt(QUERY, &[&slot]).await?;
-    Ok(row.and_then(|row| row.get(0)))
-}
-
-async fn wait_for_session(
-    publisher: &Client,
-    slot: Option<&str>,
-    before: Option<i32>,
-) -> Result<(), Error> {
-    const QUERY: &str = "SELECT count(*) FROM pg_catalog.pg_stat_replication r \
-         JOIN pg_catalog.pg_stat_ssl s USING (pid) \
-         WHERE r.pid = $1 AND r.state IN ('catchup', 'streaming')";
-    let deadline = Deadline::new("the link to replicate by its new connection string");
-    loop {
-        let session = session_of(publisher, slot).await?.filter(|pid| Some(*pid) != before);
-        if let Some(pid) = session {
-            let count: i64 = publisher.query_one(QUERY, &[&pid]).await?.get(0);
-            if count == 1 {
-                return Ok(());
-            }
-        }
-        deadline.pause().await?;
-    }
-}
-
-/// Something is waited for, and not for ever.
-struct Deadline {
-    what: &'static str,
-    end: tokio::time::Instant,
-}
-
-impl Deadline {
-    fn new(what: &'static str) -> Self {
-        Self { what, end: tokio::time::Instant::now() + sql::PATIENCE }
-    }
-
-    /// A moment before the next look, or the end of all patience.
-    async fn pause(&self) -> Result<(), Error> {
-        if tokio::time::Instant::now() > self.end {
-            let seconds = sql::PATIENCE.as_secs();
-            return Err(Error::TimedOut { what: self.what.to_owned(), seconds });
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        Ok(())
-    }
 }
 
 /// Undoes steps, the last stage first, each stage with its reloads: a link that goes back to its old

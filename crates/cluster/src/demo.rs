@@ -12,7 +12,7 @@ use std::{
 use crate::{
     conninfo::ConnInfo,
     inspect::Node,
-    spec::{CertificatePolicy, ClusterSpec, Mode, NodeSpec, TopologyKind},
+    spec::{CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TopologyKind},
     sql::PATIENCE,
     transport::LocalFiles,
 };
@@ -173,8 +173,11 @@ impl Servers {
                 topology: TopologyKind::Native,
                 mode,
                 link_role: ROLE.to_owned(),
+                roles: Vec::new(),
                 secrets,
                 certificates: CertificatePolicy::default(),
+                i_know: IKnow::default(),
+                timescale: None,
                 nodes: nodes.collect(),
             },
         })
@@ -319,7 +322,7 @@ fn link_conninfo(server: &Server, number: u8, peer_data: &Path, mode: Mode) -> S
             conninfo.set("sslcert", own("client.crt"));
             conninfo.set("sslkey", own("client.key"));
         }
-        Mode::Scram => {
+        Mode::Scram | Mode::Trust => {
             conninfo.set("passfile", own("passfile"));
             conninfo.set("channel_binding", "require");
         }

@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -25,10 +25,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     conninfo::ConnInfo,
-    credentials,
     error::{Error, NodeContext as _},
-    spec::NodeSpec,
-    sql,
+    spec::{ClusterSpec, NodeSpec},
+    sql, topology,
     transport::{NodeFile, NodeFiles},
 };
 
@@ -56,6 +55,8 @@ pub struct NodeState {
     pub owner: Access,
     /// The files that a plan may change or depend on; `None` for one that is not there.
     pub files: BTreeMap<PathBuf, Option<NodeFile>>,
+    /// The folders for credentials that are there.
+    pub folders: BTreeSet<PathBuf>,
     /// `postgresql.conf` with all that it includes, and `postgresql.auto.conf`.
     pub configuration: Configuration,
     /// The files that `pg_hba.conf` includes.
@@ -220,12 +221,12 @@ impl NodeState {
 ///
 /// # Errors
 /// As [`inspect`], for the first node that fails.
-pub async fn inspect_all(nodes: &[Node], link_role: &str) -> Result<Vec<NodeState>, Error> {
+pub async fn inspect_all(spec: &ClusterSpec, nodes: &[Node]) -> Result<Vec<NodeState>, Error> {
+    let spec = Arc::new(spec.clone());
     let mut inspecting = JoinSet::new();
     for (index, node) in nodes.iter().enumerate() {
-        let (node, link_role) = (node.clone(), link_role.to_owned());
-        inspecting
-            .spawn(async move { inspect(&node, &link_role).await.map(|state| (index, state)) });
+        let (spec, node) = (spec.clone(), node.clone());
+        inspecting.spawn(async move { inspect(&spec, &node).await.map(|state| (index, state)) });
     }
     let mut states = Vec::new();
     while let Some(inspected) = inspecting.join_next().await {
@@ -239,23 +240,39 @@ pub async fn inspect_all(nodes: &[Node], link_role: &str) -> Result<Vec<NodeStat
 ///
 /// # Errors
 /// [`Error`] with the node's name if it cannot be reached, or lets this user not read what it must.
-pub async fn inspect(node: &Node, link_role: &str) -> Result<NodeState, Error> {
+pub async fn inspect(spec: &ClusterSpec, node: &Node) -> Result<NodeState, Error> {
     let name = &node.spec.name;
     let client = sql::connect(&node.spec, None).await?;
-    inspect_with(&client, node, link_role).await.on_node(name)
+    inspect_with(&client, spec, node).await.on_node(name)
 }
 
-async fn inspect_with(client: &Client, node: &Node, link_role: &str) -> Result<NodeState, Error> {
+async fn inspect_with(
+    client: &Client,
+    spec: &ClusterSpec,
+    node: &Node,
+) -> Result<NodeState, Error> {
     let settings = settings(client).await?;
     let value = |name: &str| settings.get(name).map_or("", |s: &Setting| s.value.as_str());
     let version = value("server_version_num").parse().unwrap_or(0);
     let version = PgVersion::from_server_version_num(version).map_err(Error::version)?;
+    let data_directory = PathBuf::from(value("data_directory"));
+    let credentials = topology::of(spec.topology).credential_paths(
+        spec,
+        &topology::Places {
+            node: &node.spec.name,
+            version,
+            data_directory: &data_directory,
+            settings: &settings,
+        },
+    );
     let places = Places {
-        data_directory: value("data_directory").into(),
+        credentials: credentials.iter().map(|path| data_directory.join(path)).collect(),
+        data_directory,
         config_file: value("config_file").into(),
         hba_file: value("hba_file").into(),
     };
     let on_disk = read_files(node.files.clone(), places, version).await?;
+    let link_roles: Vec<&str> = spec.link_roles().collect();
 
     Ok(NodeState {
         name: node.spec.name.clone(),
@@ -263,11 +280,12 @@ async fn inspect_with(client: &Client, node: &Node, link_role: &str) -> Result<N
         server_version: value("server_version").to_owned(),
         owner: on_disk.owner,
         files: on_disk.files,
+        folders: on_disk.folders,
         configuration: on_disk.configuration,
         hba_included: on_disk.hba_included,
         admin: admin_session(client).await?,
         hba_errors: hba_errors(client).await?,
-        roles: roles(client, link_role).await?,
+        roles: roles(client, &link_roles).await?,
         subscriptions: subscriptions(client).await?,
         settings,
     })
@@ -291,12 +309,15 @@ struct Places {
     data_directory: PathBuf,
     config_file: PathBuf,
     hba_file: PathBuf,
+    /// What may hold credentials, or may be made to.
+    credentials: Vec<PathBuf>,
 }
 
 /// What is on the node's disk.
 struct OnDisk {
     owner: Access,
     files: BTreeMap<PathBuf, Option<NodeFile>>,
+    folders: BTreeSet<PathBuf>,
     configuration: Configuration,
     hba_included: MemoryFiles,
 }
@@ -307,7 +328,7 @@ async fn read_files(
     version: PgVersion,
 ) -> Result<OnDisk, Error> {
     let read = move || -> Result<OnDisk, Error> {
-        let Places { data_directory, config_file, hba_file } = places;
+        let Places { data_directory, config_file, hba_file, credentials } = places;
         let owner = files
             .access(&data_directory)?
             .ok_or_else(|| Error::NoDataDirectory { path: data_directory.clone() })?;
@@ -318,15 +339,24 @@ async fn read_files(
             version,
         );
         let hba_included = hba_included(files.as_ref(), &hba_file, version)?;
+        let mut folders = BTreeSet::new();
+        for folder in credentials.iter().flat_map(|path| path.ancestors().skip(1)) {
+            if folder.starts_with(&data_directory)
+                && !folders.contains(folder)
+                && files.access(folder)?.is_some()
+            {
+                folders.insert(folder.to_owned());
+            }
+        }
         let mut paths = vec![hba_file];
-        paths.extend(credentials::paths().iter().map(|path| data_directory.join(path)));
+        paths.extend(credentials);
         paths.extend(configuration.files().map(|(path, _)| path_of(path).to_owned()));
         let mut found = BTreeMap::new();
         for path in paths {
             let file = files.find(&path)?;
             found.insert(path, file);
         }
-        Ok(OnDisk { owner, files: found, configuration, hba_included })
+        Ok(OnDisk { owner, files: found, folders, configuration, hba_included })
     };
     tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
 }
@@ -389,15 +419,15 @@ async fn hba_errors(client: &Client) -> Result<Vec<HbaError>, Error> {
     Ok(rows.iter().map(|row| HbaError { line: row.get(0), message: row.get(1) }).collect())
 }
 
-async fn roles(client: &Client, link_role: &str) -> Result<Vec<Role>, Error> {
+async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Role>, Error> {
     const QUERY: &str = "SELECT r.rolname::text, r.rolcanlogin, r.rolreplication, r.rolsuper, \
              ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_auth_members m \
                    JOIN pg_catalog.pg_roles g ON g.oid = m.roleid \
                    WHERE m.member = r.oid ORDER BY 1), \
-             CASE WHEN r.rolname = $1 THEN \
+             CASE WHEN r.rolname = ANY ($1::text[]) THEN \
                   (SELECT a.rolpassword FROM pg_catalog.pg_authid a WHERE a.oid = r.oid) END \
          FROM pg_catalog.pg_roles r ORDER BY 1";
-    let rows = client.query(QUERY, &[&link_role]).await?;
+    let rows = client.query(QUERY, &[&link_roles]).await?;
     Ok(rows
         .iter()
         .map(|row| Role {

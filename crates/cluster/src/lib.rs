@@ -15,7 +15,7 @@
 //! let nodes: Vec<_> = spec.nodes.iter().map(node).collect();
 //!
 //! // What is there, and what shall be done about it: nothing is touched yet.
-//! let states = inspect::inspect_all(&nodes, &spec.link_role).await?;
+//! let states = inspect::inspect_all(&spec, &nodes).await?;
 //! let prepared = prepare::prepare(&spec, &states, now)?;
 //! for stage in &prepared.plan.stages {
 //!     for step in &stage.steps {
@@ -46,6 +46,8 @@ pub mod authority;
 mod conf;
 pub mod conninfo;
 mod credentials;
+mod deadline;
+pub mod demand;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod error;
@@ -53,6 +55,7 @@ mod hba;
 pub mod inspect;
 pub mod plan;
 pub mod prepare;
+mod sessions;
 pub mod spec;
 mod sql;
 mod tls;

@@ -9,7 +9,7 @@ use crate::{
     inspect::NodeState,
     plan::{self, Plan},
     spec::ClusterSpec,
-    topology,
+    topology::{self, Cluster},
     vault::Vault,
 };
 
@@ -33,27 +33,45 @@ pub fn prepare(
     now: OffsetDateTime,
 ) -> Result<Prepared, Error> {
     spec.check()?;
+    let topology = topology::of(spec.topology);
+    let links = topology.links(spec, states)?;
+    if links.is_empty() {
+        return Err(Error::plan(
+            "no node has a link to another: create the links first, for what they connect to is what \
+             the rules must say",
+        ));
+    }
+    let cluster = Cluster { spec, states, links: &links };
+    let demands = topology::demands(topology, &cluster)?;
     let authority = authority::open_or_create(&spec.secrets, spec.certificates, now)?;
-    let links = topology::of(spec.topology).links(spec, states)?;
+    let mut vault = as_found(&cluster, &demands);
+    let credentials = credentials::make(topology, &cluster, &demands, &authority, now, &mut vault)?;
+    let plan = plan::make(topology, &cluster, &demands, &credentials)?;
+    Ok(Prepared { plan, vault })
+}
+
+/// The secrets that the nodes have now, so that they can be put back.
+fn as_found(cluster: &Cluster<'_>, demands: &topology::Demands) -> Vault {
     let mut vault = Vault::default();
-    for state in states {
-        for path in credentials::paths().iter().filter(|path| credentials::is_secret(path)) {
+    for state in cluster.states {
+        let Some(demand) = demands.get(&state.name) else { continue };
+        let keys = demand.pairs().map(|pair| &pair.key);
+        for path in keys.chain(&demand.passfile) {
             let path = state.in_data_directory(path);
             if let Some(file) = state.file(&path) {
                 vault.insert(plan::as_found(&state.name, &path), file.bytes.clone());
             }
         }
-        let stored = state.role(&spec.link_role).and_then(|role| role.stored_password.as_ref());
-        if let Some(stored) = stored {
-            let stored = Zeroizing::new(stored.as_bytes().to_vec());
-            vault.insert(plan::password_as_found(&state.name), stored);
+        for role in &state.roles {
+            if let Some(stored) = &role.stored_password {
+                let stored = Zeroizing::new(stored.as_bytes().to_vec());
+                vault.insert(plan::password_as_found(&state.name, &role.name), stored);
+            }
         }
     }
-    for link in links.iter().filter(|link| link.conninfo.has_secret()) {
+    for link in cluster.links.iter().filter(|link| link.conninfo.has_secret()) {
         let text = Zeroizing::new(link.conninfo.to_text().as_bytes().to_vec());
         vault.insert(plan::link_as_found(link), text);
     }
-    let credentials = credentials::make(spec, states, &links, &authority, now, &mut vault)?;
-    let plan = plan::make(spec, states, &links, &credentials)?;
-    Ok(Prepared { plan, vault })
+    vault
 }

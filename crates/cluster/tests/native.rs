@@ -33,7 +33,7 @@ async fn open_cluster(version: PgVersion, mode: Mode) -> Outcome<(Servers, DemoC
 }
 
 async fn prepare_now(cluster: &DemoCluster) -> Result<prepare::Prepared, Error> {
-    let states = inspect::inspect_all(&cluster.nodes(), &cluster.spec.link_role).await?;
+    let states = inspect::inspect_all(&cluster.spec, &cluster.nodes()).await?;
     prepare::prepare(&cluster.spec, &states, OffsetDateTime::now_utc())
 }
 
@@ -154,7 +154,7 @@ async fn a_failure_is_taken_back_on_every_node() -> Outcome {
         let (seen, sabotaged): (_, PathBuf) = (reached.clone(), last[last.len() - 1].clone());
         let blocker = sabotaged.with_file_name("pgward");
         let observer: Observer = Arc::new(move |event| {
-            if event == (Event::Stage { title: stage }) {
+            if event == (Event::Stage { title: stage.to_owned() }) {
                 *seen.lock().unwrap_or_else(PoisonError::into_inner) = true;
                 if stage == "put certificates and keys in place" {
                     let _ = fs::write(&blocker, "in the way");

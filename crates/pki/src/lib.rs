@@ -50,6 +50,7 @@ mod check;
 mod der;
 mod error;
 mod files;
+mod frame;
 #[cfg(feature = "fs")]
 pub mod fs;
 mod host;

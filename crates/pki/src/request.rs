@@ -7,6 +7,7 @@ use crate::authority::{Authority, NameSubtree, unmade};
 use crate::certificate::{Certificate, Extensions, GeneralName, KeyUsage, Name, Validity, words};
 use crate::check::{holds_dns, holds_ip};
 use crate::error::Error;
+use crate::frame;
 use crate::key::PrivateKey;
 use crate::oid;
 use crate::pem::{self, Kind};
@@ -68,11 +69,9 @@ impl Request {
     /// [`Error::Request`]
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
         let unusable = |reason: String| Error::Request(reason);
-        let (rest, parsed) =
+        frame::judge_request(der).map_err(unusable)?;
+        let (_, parsed) =
             X509CertificationRequest::from_der(der).map_err(|error| unusable(words(&error)))?;
-        if !rest.is_empty() {
-            return Err(unusable(format!("{} octets follow it", rest.len())));
-        }
         let info = &parsed.certification_request_info;
         let public_key = PublicKey::from_parsed(&info.subject_pki);
         let algorithm = SignatureAlgorithm::from_parsed(&parsed.signature_algorithm);

@@ -12,6 +12,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 use crate::authority::{Authority, replace, sign_again, unmade};
 use crate::certificate::{Certificate, Extensions, Name, Validity, range_in, words};
 use crate::error::Error;
+use crate::frame;
 use crate::oid::{self, Oid};
 use crate::pem::{self, Kind};
 use crate::signature::{PublicKey, SignatureAlgorithm};
@@ -58,6 +59,7 @@ struct Inner {
     unknown_in_entry: Option<Oid>,
     extensions: Extensions,
     signature_algorithm: SignatureAlgorithm,
+    algorithms_agree: bool,
     signature: Vec<u8>,
 }
 
@@ -68,11 +70,9 @@ impl Crl {
     /// [`Error::Crl`] if the bytes are none.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
         let damaged = |reason: String| Error::Crl(reason);
-        let (rest, parsed) =
+        frame::judge_crl(der).map_err(damaged)?;
+        let (_, parsed) =
             CertificateRevocationList::from_der(der).map_err(|error| damaged(words(&error)))?;
-        if !rest.is_empty() {
-            return Err(damaged(format!("{} octets follow it", rest.len())));
-        }
         let tbs = &parsed.tbs_cert_list;
         let mut revoked: Vec<_> =
             parsed.iter_revoked_certificates().map(|entry| entry.raw_serial().to_vec()).collect();
@@ -92,6 +92,7 @@ impl Crl {
             unknown_in_entry,
             extensions: Extensions::from_parsed(parsed.extensions()),
             signature_algorithm: SignatureAlgorithm::from_parsed(&parsed.signature_algorithm),
+            algorithms_agree: parsed.signature_algorithm == tbs.signature,
             signature: parsed.signature_value.data.to_vec(),
             der: der.to_vec(),
         })))
@@ -174,7 +175,8 @@ impl Crl {
     #[must_use]
     pub fn is_signed_by(&self, key: &PublicKey) -> bool {
         let tbs = &self.0.der[self.0.tbs.clone()];
-        key.verify(&self.0.signature_algorithm, tbs, &self.0.signature).is_ok()
+        self.0.algorithms_agree
+            && key.verify(&self.0.signature_algorithm, tbs, &self.0.signature).is_ok()
     }
 }
 

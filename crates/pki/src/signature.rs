@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::signature::{self as math, UnparsedPublicKey, VerificationAlgorithm};
+use x509_parser::asn1_rs::{Any, Class, Tag};
 use x509_parser::prelude::FromDer;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
@@ -92,6 +93,11 @@ impl SignatureAlgorithm {
     pub(crate) fn from_parsed(algorithm: &AlgorithmIdentifier<'_>) -> Self {
         let bytes = algorithm.algorithm.as_bytes();
         let other = || Self::Other(Oid::from_der_contents(bytes));
+        // Only RSA-PSS has parameters. The others have none, or NULL (RFC 4055 section 5, RFC 5758).
+        let plain = |any: &Any<'_>| is(any, Tag::Null);
+        if bytes != oid::RSA_PSS && !algorithm.parameters.as_ref().is_none_or(plain) {
+            return other();
+        }
         match bytes {
             oid::MD5_WITH_RSA => Self::Rsa(Hash::Md5),
             oid::SHA1_WITH_RSA => Self::Rsa(Hash::Sha1),
@@ -136,6 +142,11 @@ impl SignatureAlgorithm {
             Self::Other(_) => false,
         }
     }
+}
+
+/// Whether an element is of a universal type. x509-parser compares numbers of tags only.
+fn is(any: &Any<'_>, tag: Tag) -> bool {
+    any.class() == Class::Universal && any.tag() == tag
 }
 
 fn pss(algorithm: &AlgorithmIdentifier<'_>) -> Option<SignatureAlgorithm> {
@@ -369,7 +380,7 @@ fn kind(info: &SubjectPublicKeyInfo<'_>) -> KeyKind {
         oid::RSA_ENCRYPTION => KeyKind::Rsa { bits: modulus_bits(&info.subject_public_key.data) },
         oid::RSA_PSS => KeyKind::RsaPss { bits: modulus_bits(&info.subject_public_key.data) },
         oid::EC_PUBLIC_KEY => KeyKind::Ec(match parameters {
-            Some(any) if any.tag().0 == u32::from(der::tag::OID) => match any.data {
+            Some(any) if is(any, Tag::Oid) => match any.data {
                 oid::P192 => Curve::P192,
                 oid::P224 => Curve::P224,
                 oid::P256 => Curve::P256,

@@ -3,11 +3,9 @@
 
 mod common;
 
-use common::{NOW, root, year};
+use common::{root, year};
 use pg_version::PgVersion;
-use pki::{
-    Certificate, Check, HostNames, HostRules, KeyAlgorithm, Profile, Purpose, Verifier, pem,
-};
+use pki::{Certificate, HostNames, HostRules, KeyAlgorithm, Profile, pem};
 use proptest::prelude::*;
 
 fn host() -> impl Strategy<Value = String> {
@@ -19,7 +17,7 @@ fn host() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The set of names is portable: every libpq and rustls match every host of it.
     #[test]
@@ -32,24 +30,6 @@ proptest! {
                 prop_assert_eq!(issued.certificate.matches_host(Some(host), rules), Ok(()));
             }
             prop_assert_eq!(issued.certificate.matches_host(Some(host), HostRules::Rustls), Ok(()));
-        }
-    }
-
-    /// A changed octet is either seen, or is not signed: nobody accepts a forged certificate.
-    #[test]
-    fn no_verifier_accepts_a_changed_certificate(position in any::<prop::sample::Index>(), bit in 0..8) {
-        let root = root("root");
-        let issued =
-            root.issue(KeyAlgorithm::EcdsaP256, &Profile::client("alice"), year()).unwrap();
-        let mut der = issued.certificate.as_der().to_vec();
-        der[position.index(issued.certificate.as_der().len())] ^= 1_u8 << bit;
-        let trust = [root.certificate().clone()];
-        if let Ok(forged) = Certificate::from_der(&der) {
-            for verifier in [Verifier::OPENSSL_1_1_1, Verifier::OPENSSL_3_0, Verifier::WebPki, Verifier::Rfc5280] {
-                let chain = [forged.clone()];
-                let verdict = Check::new(&chain, &trust, Purpose::Client, NOW).verifier(verifier).run();
-                prop_assert!(verdict.is_err(), "{:?}", verifier);
-            }
         }
     }
 

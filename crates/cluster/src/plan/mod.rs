@@ -5,19 +5,23 @@
 //! [vault](crate::vault::Vault) has for them.
 
 mod make;
+mod statement;
 mod step;
+mod stored;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use make::{as_found, link_as_found, make, password_as_found};
-pub use step::*;
+pub use statement::Statement;
+pub(crate) use step::hex;
+pub use step::{Action, Content, Expectation, Expected, Pace, Stage, Step};
 
 use crate::spec::Mode;
 
 /// What shall be done to a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// How the links will authenticate.
     pub mode: Mode,
@@ -40,7 +44,7 @@ impl Plan {
 }
 
 /// What becomes of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileChange {
     /// On which node.
     pub node: String,
@@ -53,7 +57,7 @@ pub struct FileChange {
 }
 
 /// What becomes of a link.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkChange {
     /// The node that connects.
     pub from: String,
@@ -68,7 +72,7 @@ pub struct LinkChange {
 }
 
 /// Something that the reader should know before saying yes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// On which node.
     pub node: String,

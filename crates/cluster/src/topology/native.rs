@@ -5,16 +5,30 @@
 //! it; the apply worker notices, ends, and is started again with the new one (`worker.c`,
 //! `maybe_reread_subscription`).
 
-use postgres_protocol::escape::{escape_identifier, escape_literal};
+use std::path::PathBuf;
 
-use super::{Link, Topology};
+use postgres_protocol::escape::escape_identifier;
+
+use super::{Cluster, Dsn, Link, LinkPlace, Places, SessionKey, Switch, Topology};
 use crate::{
-    conninfo::ConnInfo, error::Error, inspect::NodeState, plan::Statement, spec::ClusterSpec,
+    credentials,
+    demand::{ClientPlace, Databases, Demand, PairPlace, RoleDemand, WayIn},
+    error::Error,
+    inspect::NodeState,
+    spec::{ClusterSpec, Mode},
 };
 
 /// Subscriptions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Native;
+
+/// The authority's certificate.
+const ROOT: &str = "pgward/root.crt";
+const SERVER_CERTIFICATE: &str = "pgward/server.crt";
+const SERVER_KEY: &str = "pgward/server.key";
+const CLIENT_CERTIFICATE: &str = "pgward/client.crt";
+const CLIENT_KEY: &str = "pgward/client.key";
+const PASSFILE: &str = "pgward/passfile";
 
 impl Topology for Native {
     fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error> {
@@ -39,9 +53,9 @@ impl Topology for Native {
                     from: node.name.clone(),
                     to: to.name.clone(),
                     name: subscription.name.clone(),
-                    kept_in: subscription.database.clone(),
+                    place: LinkPlace::Subscription { database: subscription.database.clone() },
                     conninfo: conninfo.clone(),
-                    slot: subscription.slot.clone(),
+                    session: subscription.slot.clone().map_or(SessionKey::None, SessionKey::Slot),
                     enabled: subscription.enabled,
                 });
             }
@@ -49,19 +63,55 @@ impl Topology for Native {
         Ok(links)
     }
 
-    fn switch(&self, link: &Link, conninfo: &ConnInfo) -> Statement {
-        Statement::new(format!(
-            "{} {}",
-            alter(link),
-            escape_literal(&conninfo.to_text()).trim_start()
-        ))
+    fn demand(&self, cluster: &Cluster<'_>, state: &NodeState) -> Result<Demand, Error> {
+        let Cluster { spec, links, .. } = *cluster;
+        let node = cluster.node(&state.name)?;
+        let connects = cluster.links_from(&state.name).next().is_some();
+        // Every node has the same rules: the roles of publisher and subscriber may change.
+        let mut databases: Vec<String> =
+            links.iter().filter_map(|link| link.database().map(str::to_owned)).collect();
+        databases.sort();
+        databases.dedup();
+        let client = ClientPlace {
+            role: spec.link_role.clone(),
+            pair: PairPlace::new(CLIENT_CERTIFICATE, CLIENT_KEY),
+        };
+        Ok(Demand {
+            root: Some(ROOT.into()),
+            server: Some(PairPlace::new(SERVER_CERTIFICATE, SERVER_KEY)),
+            clients: if spec.mode == Mode::Cert && connects { vec![client] } else { Vec::new() },
+            passfile: (spec.mode == Mode::Scram && connects).then(|| PASSFILE.into()),
+            settings: credentials::tls_settings(ROOT, SERVER_CERTIFICATE, SERVER_KEY),
+            ways_in: vec![WayIn {
+                role: spec.link_role.clone(),
+                databases: vec![Databases::Names(databases)],
+                networks: node.peers_from.clone(),
+                method: credentials::hba_method(spec.mode),
+                tls: true,
+                links_only: true,
+            }],
+            roles: vec![RoleDemand {
+                name: spec.link_role.clone(),
+                create: None,
+                replication: true,
+                member_of: Vec::new(),
+                password: spec.mode == Mode::Scram
+                    && cluster.links_to(&state.name).next().is_some(),
+            }],
+            statements: Vec::new(),
+        })
     }
 
-    fn switch_to_secret(&self, link: &Link, secret: String) -> Statement {
-        Statement::with_secret(alter(link), secret)
+    fn switch(&self, link: &Link, dsn: Dsn<'_>) -> Option<Switch> {
+        let LinkPlace::Subscription { database } = &link.place;
+        let alter = format!("ALTER SUBSCRIPTION {} CONNECTION", escape_identifier(&link.name));
+        let statements = vec![(Some(database.clone()), dsn.after(alter))];
+        Some(Switch { statements, reload: false })
     }
-}
 
-fn alter(link: &Link) -> String {
-    format!("ALTER SUBSCRIPTION {} CONNECTION", escape_identifier(&link.name))
+    fn credential_paths(&self, _spec: &ClusterSpec, _places: &Places<'_>) -> Vec<PathBuf> {
+        [ROOT, SERVER_CERTIFICATE, SERVER_KEY, CLIENT_CERTIFICATE, CLIENT_KEY, PASSFILE]
+            .map(PathBuf::from)
+            .into()
+    }
 }

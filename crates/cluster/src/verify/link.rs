@@ -6,9 +6,10 @@ use tokio_postgres::Client;
 
 use super::log;
 use crate::{
-    credentials,
+    conninfo::ConnInfo,
     error::{Error, NodeContext as _},
     inspect::{Node, NodeState},
+    sessions::{self, Session},
     spec::{ClusterSpec, Mode},
     sql,
     topology::Link,
@@ -64,31 +65,20 @@ pub enum MethodSource {
     Unknown,
 }
 
-/// The session of a link, as the server that it leads to has it.
-struct Session {
-    pid: i32,
-    user: String,
-    address: Option<std::net::IpAddr>,
-    tls: Option<String>,
-    cipher: Option<String>,
-    certificate: Option<String>,
-    state: String,
-}
-
 /// Proves the links that lead to one node.
 pub(crate) async fn prove(
     spec: &ClusterSpec,
     to: &Node,
     state: &NodeState,
-    links: &[Link],
+    links: &[(Link, ConnInfo)],
 ) -> Result<Vec<LinkProof>, Error> {
     let prove = async {
         let client = sql::connect(&to.spec, None).await?;
         let log = read_log(&client).await?;
         let mut proofs = Vec::new();
-        for link in links.iter().filter(|link| link.to == to.spec.name) {
-            let session = session(&client, link.slot.as_deref()).await?;
-            proofs.push(judge(spec, state, link, session, log.as_deref()));
+        for (link, wanted) in links {
+            let session = sessions::find(&client, &link.session).await?;
+            proofs.push(judge(spec, state, link, wanted, session, log.as_deref()));
         }
         Ok::<_, Error>(proofs)
     };
@@ -99,6 +89,7 @@ fn judge(
     spec: &ClusterSpec,
     state: &NodeState,
     link: &Link,
+    wanted: &ConnInfo,
     session: Option<Session>,
     log: Option<&str>,
 ) -> LinkProof {
@@ -138,19 +129,21 @@ fn judge(
             tls: session.tls.is_some(),
             user: &session.user,
             database: link.database().unwrap_or_default(),
+            physical: false,
         },
     ) {
         proof.method = Some(rule.method.to_owned());
         proof.hba_line = Some(rule.line);
         proof.method_from = MethodSource::Rules;
     }
+    proof.replicating = session.replicates();
     proof.user = session.user;
     proof.tls = session.tls;
     proof.cipher = session.cipher;
     proof.certificate = session.certificate;
-    proof.replicating = session.state == "streaming" || session.state == "catchup";
 
-    let wanted = spec.mode.hba_method();
+    let method_wanted = spec.mode.hba_method();
+    let role_wanted = wanted.get("user").unwrap_or(&spec.link_role);
     let mut missing = |so: bool, what: String| {
         if !so {
             proof.missing.push(what);
@@ -158,50 +151,34 @@ fn judge(
     };
     missing(proof.tls.is_some(), "the session has no TLS".to_owned());
     missing(
-        proof.user == spec.link_role,
-        format!("the session's role is {}, not {}", proof.user, spec.link_role),
+        proof.user == role_wanted,
+        format!("the session's role is {}, not {role_wanted}", proof.user),
     );
     match &proof.method {
-        Some(method) => {
-            missing(method == wanted, format!("authenticated by {method}, not by {wanted}"));
-        }
+        Some(method) => missing(
+            method == method_wanted,
+            format!("authenticated by {method}, not by {method_wanted}"),
+        ),
         None => missing(false, "nothing tells by which method it was authenticated".to_owned()),
     }
     // What the server sees says nothing of whether the link would take another server for this one.
+    let now = |keyword| link.conninfo.get(keyword).unwrap_or_default();
     let sslmode = link.conninfo.get("sslmode").unwrap_or("prefer");
+    let sslmode_wanted = wanted.get("sslmode").unwrap_or("prefer");
     missing(
-        sslmode == "verify-full",
-        format!("it does not verify the server: sslmode is {sslmode}, not verify-full"),
+        sslmode == sslmode_wanted,
+        format!("it does not verify the server: sslmode is {sslmode}, not {sslmode_wanted}"),
     );
-    let roots = link.conninfo.get("sslrootcert").unwrap_or_default();
+    let (roots, roots_wanted) = (now("sslrootcert"), wanted.get("sslrootcert").unwrap_or_default());
     missing(
-        roots == credentials::ROOT,
-        format!("it verifies the server by \"{roots}\", not by {}", credentials::ROOT),
+        roots == roots_wanted,
+        format!("it verifies the server by \"{roots}\", not by {roots_wanted}"),
     );
     if spec.mode == Mode::Cert {
         missing(proof.certificate.is_some(), "no client certificate was presented".to_owned());
     }
     missing(proof.replicating, format!("it does not replicate (state {})", session.state));
     proof
-}
-
-/// The session that serves a slot. A walsender that is still starting up has none.
-async fn session(client: &Client, slot: Option<&str>) -> Result<Option<Session>, Error> {
-    const QUERY: &str = "SELECT r.pid, r.usename::text, r.client_addr, s.version, s.cipher, \
-                                s.client_dn, r.state \
-         FROM pg_catalog.pg_replication_slots l \
-         JOIN pg_catalog.pg_stat_replication r ON r.pid = l.active_pid \
-         JOIN pg_catalog.pg_stat_ssl s ON s.pid = r.pid WHERE l.slot_name = $1";
-    let row = client.query_opt(QUERY, &[&slot]).await?;
-    Ok(row.map(|row| Session {
-        pid: row.get(0),
-        user: row.get(1),
-        address: row.get(2),
-        tls: row.get(3),
-        cipher: row.get(4),
-        certificate: row.get(5),
-        state: row.get::<_, Option<String>>(6).unwrap_or_default(),
-    }))
 }
 
 /// The end of the server's log, if the server may show it: `logging_collector` is on, and the format

@@ -9,6 +9,8 @@ pub(crate) mod probe;
 mod refusal;
 mod server;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -18,10 +20,11 @@ pub use refusal::{Refusal, Trial};
 pub use server::ServerProof;
 
 use crate::{
+    conninfo::ConnInfo,
     error::Error,
     inspect::{self, Node},
     spec::ClusterSpec,
-    topology,
+    topology::{self, Cluster, Link},
 };
 
 /// What was proved of a cluster, and what not.
@@ -57,16 +60,26 @@ pub async fn verify(
     nodes: &[Node],
     now: OffsetDateTime,
 ) -> Result<Verification, Error> {
-    let states = inspect::inspect_all(nodes, &spec.link_role).await?;
-    let links = topology::of(spec.topology).links(spec, &states)?;
+    let states = inspect::inspect_all(spec, nodes).await?;
+    let topology = topology::of(spec.topology);
+    let links = topology.links(spec, &states)?;
+    let wanted = {
+        let cluster = Cluster { spec, states: &states, links: &links };
+        let demands = topology::demands(topology, &cluster)?;
+        let wanted = |link| topology::wanted(topology, &cluster, &demands, link);
+        links.iter().map(wanted).collect::<Result<Vec<_>, _>>()?
+    };
+    let links: Arc<[(Link, ConnInfo)]> = links.into_iter().zip(wanted).collect();
     let mut proving = JoinSet::new();
     for (index, (node, state)) in nodes.iter().zip(states).enumerate() {
         let (spec, node, links) = (spec.clone(), node.clone(), links.clone());
         proving.spawn(async move {
+            let to_it: Vec<_> =
+                links.iter().filter(|(link, _)| link.to == node.spec.name).cloned().collect();
             let (proofs, server, refusals) = tokio::try_join!(
-                link::prove(&spec, &node, &state, &links),
-                server::prove(&spec, &node, &links, now),
-                refusal::prove(&spec, &node, &links, now)
+                link::prove(&spec, &node, &state, &to_it),
+                server::prove(&spec, &node, &to_it, now),
+                refusal::prove(&spec, &node, &to_it, now)
             )?;
             Ok::<_, Error>((index, proofs, server, refusals))
         });

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use super::probe::{self, Asked, Attempt, Outcome};
 use crate::{
     authority::{self, BACKDATE},
+    conninfo::ConnInfo,
     error::{Error, NodeContext as _},
     inspect::Node,
     spec::{ClusterSpec, Mode},
@@ -72,10 +73,10 @@ impl Trial {
 pub(super) async fn prove(
     spec: &ClusterSpec,
     node: &Node,
-    links: &[Link],
+    links: &[(Link, ConnInfo)],
     now: OffsetDateTime,
 ) -> Result<Vec<Refusal>, Error> {
-    let database = links.iter().find(|link| link.to == node.spec.name).and_then(Link::database);
+    let database = links.first().and_then(|(link, _)| link.database());
     let Some(database) = database else { return Ok(Vec::new()) };
     try_all(spec, node, database, now).await.on_node(&node.spec.name)
 }
@@ -108,7 +109,7 @@ async fn try_all(
                 authority.issue(KeyAlgorithm::EcdsaP256, &others, authority.within(validity))?;
             trials.push((Trial::OthersCertificate, Some(tls::any_server(Some(&others))?), None));
         }
-        Mode::Scram => {
+        Mode::Scram | Mode::Trust => {
             trials.push((Trial::NoPassword, Some(tls::any_server(None)?), None));
             trials.push((Trial::WrongPassword, Some(tls::any_server(None)?), Some(&wrong)));
         }

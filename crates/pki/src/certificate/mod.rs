@@ -20,6 +20,7 @@ pub use self::extension::{
 pub use self::name::{Attribute, Name};
 use crate::der;
 use crate::error::Error;
+use crate::frame;
 use crate::oid;
 use crate::pem;
 use crate::signature::{PublicKey, SignatureAlgorithm};
@@ -100,13 +101,11 @@ impl Certificate {
     /// [`Error::Certificate`] if the bytes are not one X.509 certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
         let damaged = |reason: String| Error::Certificate(reason);
-        let (rest, parsed) = X509CertificateParser::new()
+        frame::judge_certificate(der).map_err(damaged)?;
+        let (_, parsed) = X509CertificateParser::new()
             .with_deep_parse_extensions(false)
             .parse(der)
             .map_err(|error| damaged(words(&error)))?;
-        if !rest.is_empty() {
-            return Err(damaged(format!("{} octets follow it", rest.len())));
-        }
         let tbs = &parsed.tbs_certificate;
         let outer = &parsed.signature_algorithm;
         let tbs_range = range_in(der, tbs.as_ref()).ok_or_else(|| damaged("no contents".into()))?;

@@ -258,9 +258,9 @@ async fn show(arguments: &Arguments, servers: &Servers) -> Result<Report, Failur
 
     let since = Instant::now();
     let nodes: Vec<Node> = cluster.nodes();
-    let role = cluster.spec.link_role.clone();
-    let states =
-        progress.phase("inspect", async { Ok(inspect::inspect_all(&nodes, &role).await?) }).await?;
+    let states = progress
+        .phase("inspect", async { Ok(inspect::inspect_all(&cluster.spec, &nodes).await?) })
+        .await?;
     let now = time::OffsetDateTime::now_utc();
     let prepared = progress
         .phase("plan", async { Ok(prepare::prepare(&cluster.spec, &states, now)?) })
