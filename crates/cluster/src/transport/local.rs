@@ -49,7 +49,7 @@ impl NodeFiles for LocalFiles {
                 uid: metadata.uid(),
                 gid: metadata.gid(),
             })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_absence(&error) => Ok(None),
             Err(source) => Err(FsError::Io { action: "examine", path: path.to_owned(), source }),
         }
     }
@@ -102,7 +102,7 @@ impl NodeFiles for LocalFiles {
 
     fn remove_file(&self, path: &Path) -> Result<(), FsError> {
         match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error) if !is_absence(&error) => {
                 Err(FsError::Io { action: "remove", path: path.to_owned(), source: error })
             }
             _ => Ok(()),
@@ -110,13 +110,16 @@ impl NodeFiles for LocalFiles {
     }
 
     fn remove_folder(&self, path: &Path) -> Result<(), FsError> {
-        use io::ErrorKind::{DirectoryNotEmpty, NotFound};
-
         match std::fs::remove_dir(path) {
-            Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty) => {
-                Err(FsError::Io { action: "remove", path: path.to_owned(), source: error })
-            }
-            _ => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            Err(error) if is_absence(&error) && path.symlink_metadata().is_err() => Ok(()),
+            Err(source) => Err(FsError::Io { action: "remove", path: path.to_owned(), source }),
+            Ok(()) => Ok(()),
         }
     }
+}
+
+/// Nothing is there: not the last name of the path, or none of its folders.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

@@ -48,7 +48,7 @@ pub(super) fn connect(spec: &SshSpec, control: &Path) -> Command {
     for option in ALWAYS {
         command.args(["-o", option]);
     }
-    command.arg("-o").arg(format!("ConnectTimeout={}", spec.connect_timeout));
+    command.arg("-o").arg(format!("ConnectTimeout={}", u32::from(spec.connect_timeout) + 1));
     if let Some(config) = &spec.config {
         command.arg("-F").arg(config);
     }

@@ -52,7 +52,7 @@ impl SshNode {
         };
         let verdict = async move {
             let Some(said) = refusal(child).await? else { return Ok(()) };
-            let more = link.said_since(start);
+            let more = link.said_since(start).await;
             let error = SshError::NotForwarded {
                 place: link.place.clone(),
                 target: address.to_string(),

@@ -153,7 +153,10 @@ pub enum SshError {
         cause: Box<SshError>,
     },
     /// What was asked for is not reached through the node.
-    #[error("{place}: cannot reach {target} from there: {said}")]
+    #[error(
+        "{place}: cannot reach {target} from there: nobody listens, or its sshd does not forward \
+         (AllowTcpForwarding, AllowStreamLocalForwarding): {said}"
+    )]
     NotForwarded {
         /// Who and where.
         place: String,

@@ -163,10 +163,9 @@ impl Inner {
             return Err(not_forwarded(command::gist(&String::from_utf8_lossy(&output.stderr))));
         }
         // `ssh` listens here whether or not somebody does there.
-        greet(&socket).await.map_err(|error| {
-            let said = link.said_since(start);
-            not_forwarded(format!("{error}; {said}"))
-        })
+        let Err(error) = greet(&socket).await else { return Ok(()) };
+        let said = link.said_since(start).await;
+        Err(not_forwarded(format!("{error}; {said}")))
     }
 }
 

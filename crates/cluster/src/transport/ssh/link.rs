@@ -11,7 +11,7 @@ use russh_sftp::client::{Config, RawSftpSession};
 use tokio::{
     io::AsyncReadExt as _,
     process::{Child, ChildStderr},
-    sync::{oneshot, watch},
+    sync::{Notify, oneshot, watch},
 };
 
 use super::{SshError, command};
@@ -72,11 +72,8 @@ impl Link {
         let (end, ended) = watch::channel(false);
         tokio::spawn(look_after(child, errors, talk.clone(), stopped, end, control.clone()));
 
-        let config = Config {
-            // Ours ends before.
-            request_timeout_secs: u64::from(spec.timeout) * 2,
-            ..Config::default()
-        };
+        // Its patience is not ours: who asks has a limit of their own.
+        let config = Config { request_timeout_secs: 3600, ..Config::default() };
         let sftp = RawSftpSession::new_with_config(tokio::io::join(output, input), config);
         let mut waiting = ended.clone();
         let version = tokio::select! {
@@ -130,8 +127,10 @@ impl Link {
         SshError::Lost { place: self.place.clone(), said }
     }
 
-    /// What `ssh` has said since `start`, for errors that it tells on the way.
-    pub(super) fn said_since(&self, start: usize) -> String {
+    /// What `ssh` has said since `start`, of a failure that it is about to tell: its words come by
+    /// another way than the failure.
+    pub(super) async fn said_since(&self, start: usize) -> String {
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.talk.more_than(start)).await;
         command::gist(&self.talk.since(start))
     }
 
@@ -150,23 +149,27 @@ async fn look_after(
     end: watch::Sender<bool>,
     control: PathBuf,
 ) {
-    let listening = tokio::spawn(talk.listen(errors));
+    let listening = tokio::spawn(talk.clone().listen(errors));
     tokio::select! {
-        _ = child.wait() => {}
+        status = child.wait() => {
+            // All has been said, unless somebody else holds its standard error: a proxy of the user's.
+            let _ = tokio::time::timeout(Duration::from_secs(2), listening).await;
+            if let Ok(status) = status {
+                talk.hear(format!("ssh has ended: {status}\n").as_bytes());
+            }
+        }
         _ = stopped => {
             // Without this it would wait for whoever still uses a forwarding.
             let _ = child.kill().await;
         }
     }
-    // All has been said, unless somebody else holds its standard error: a proxy of the user's.
-    let _ = tokio::time::timeout(Duration::from_millis(500), listening).await;
     let _ = std::fs::remove_file(control);
     end.send_replace(true);
 }
 
 /// The last of what `ssh` said.
 #[derive(Clone, Default)]
-struct Talk(Arc<Mutex<Said>>);
+struct Talk(Arc<(Mutex<Said>, Notify)>);
 
 #[derive(Default)]
 struct Said {
@@ -180,7 +183,7 @@ impl Talk {
     const KEPT: usize = 8192;
 
     fn lock(&self) -> MutexGuard<'_, Said> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn text(&self) -> String {
@@ -197,11 +200,26 @@ impl Talk {
     async fn listen(self, mut errors: ChildStderr) {
         let mut buffer = [0; 1024];
         while let Ok(read @ 1..) = errors.read(&mut buffer).await {
-            let mut said = self.lock();
-            said.kept.extend_from_slice(&buffer[..read]);
-            said.total += read;
-            let too_much = said.kept.len().saturating_sub(Self::KEPT);
-            said.kept.drain(..too_much);
+            self.hear(&buffer[..read]);
+        }
+    }
+
+    fn hear(&self, words: &[u8]) {
+        let mut said = self.lock();
+        said.kept.extend_from_slice(words);
+        said.total += words.len();
+        let too_much = said.kept.len().saturating_sub(Self::KEPT);
+        said.kept.drain(..too_much);
+        self.0.1.notify_waiters();
+    }
+
+    async fn more_than(&self, start: usize) {
+        loop {
+            let more = self.0.1.notified();
+            if self.lock().total > start {
+                return;
+            }
+            more.await;
         }
     }
 }

@@ -267,16 +267,17 @@ impl Link {
     /// Removes a folder if it is empty; one that is not stays.
     pub(super) async fn remove_folder_if_empty(&self, path: &Path) -> Result<(), FsError> {
         let Err(error) = self.remove_folder(path).await else { return Ok(()) };
-        match error.kind() {
-            ErrorKind::NotFound => Ok(()),
-            // "Failure" is what there is to hear of a folder that is not empty.
-            ErrorKind::Other
-                if !error.is_loss()
-                    && self.list(path).await.is_ok_and(|names| !names.is_empty()) =>
-            {
+        if error.is_loss() {
+            return Err(error.with("remove", path));
+        }
+        // "No such file" is said of what is no folder, too, and "Failure" of one that is not empty.
+        let there = self.lstat(path).await.map_err(|error| error.with("examine", path))?;
+        match there.map(|there| there.kind) {
+            None => Ok(()),
+            Some(Kind::Folder) if self.list(path).await.is_ok_and(|names| !names.is_empty()) => {
                 Ok(())
             }
-            _ => Err(error.with("remove", path)),
+            Some(_) => Err(error.with("remove", path)),
         }
     }
 }
