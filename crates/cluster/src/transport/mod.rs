@@ -4,11 +4,13 @@
 //! |---|---|---|---|
 //! | [`local`](LocalFiles) | this machine's | as the description says | from this machine |
 //! | [`ssh`](SshNode) | SFTP by the system's `ssh` | through the node's `ssh` | from the node |
+//! | [`bundle`](BundleNode) | read over SQL; what shall be written is packed for somebody to carry there | as the description says | from this machine |
 //!
 //! The calls of [`NodeFiles`] block; the library makes them on threads of their own. Each writes
 //! atomically and only over what the plan saw: see [`NodeFiles::write`].
 
 mod blocking;
+pub mod bundle;
 mod local;
 mod spec;
 pub mod ssh;
@@ -26,6 +28,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 pub use self::{
+    bundle::BundleNode,
     local::LocalFiles,
     spec::{BundleSpec, FilesSpec, FilesSpecError, SshSpec},
     ssh::{SshError, SshNode},
@@ -113,6 +116,8 @@ pub enum Transport {
     Local,
     /// The node is another machine, reached by `ssh`.
     Ssh(SshNode),
+    /// The node's files are out of reach.
+    Bundle(BundleNode),
 }
 
 impl Transport {
@@ -122,6 +127,7 @@ impl Transport {
         match self {
             Self::Local => Arc::new(LocalFiles),
             Self::Ssh(node) => Arc::new(node.clone()),
+            Self::Bundle(node) => Arc::new(node.clone()),
         }
     }
 
@@ -132,7 +138,7 @@ impl Transport {
     /// Those of [`SshNode::sql`].
     pub async fn sql(&self, conninfo: &ConnInfo) -> Result<ConnInfo, SshError> {
         match self {
-            Self::Local => Ok(conninfo.clone()),
+            Self::Local | Self::Bundle(_) => Ok(conninfo.clone()),
             Self::Ssh(node) => node.sql(conninfo).await,
         }
     }
@@ -144,7 +150,7 @@ impl Transport {
     /// What the system says, or [`io::ErrorKind::TimedOut`] where nobody answers within `limit`.
     pub async fn open_tcp(&self, address: SocketAddr, limit: Duration) -> io::Result<BoxedStream> {
         match self {
-            Self::Local => {
+            Self::Local | Self::Bundle(_) => {
                 let stream = tokio::time::timeout(limit, TcpStream::connect(address)).await;
                 let stream = stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                 stream.set_nodelay(true)?;
