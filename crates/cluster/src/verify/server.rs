@@ -4,9 +4,14 @@ use pki::Certificate;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::probe::{self, Shown};
+use super::{
+    Code, Finding,
+    probe::{self, Shown},
+};
 use crate::{
+    authority,
     conninfo::ConnInfo,
+    demand::Demand,
     error::{Error, NodeContext as _},
     inspect::Node,
     spec::ClusterSpec,
@@ -35,20 +40,26 @@ impl ServerProof {
     pub fn proved(&self) -> bool {
         self.missing.is_empty()
     }
+
+    /// What is wrong, as a finding.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let wrong = !self.missing.is_empty();
+        wrong.then(|| Finding::error(Code::ServerUnproved, &self.node, self.missing.join("; ")))
+    }
 }
 
 /// Verifies the server of a node that links lead to, by its name and by its address.
 pub(super) async fn prove(
     spec: &ClusterSpec,
     node: &Node,
+    demand: &Demand,
     links: &[(Link, ConnInfo)],
     now: OffsetDateTime,
 ) -> Result<Option<ServerProof>, Error> {
-    if links.is_empty() {
+    if links.is_empty() || demand.server.is_none() {
         return Ok(None);
     }
     let prove = async {
-        let client = tls::verify_full(&spec.secrets)?;
         let mut proof = ServerProof {
             node: node.spec.name.clone(),
             verified_as: Vec::new(),
@@ -56,6 +67,14 @@ pub(super) async fn prove(
             days_left: None,
             missing: Vec::new(),
         };
+        if !spec.secrets.join(authority::CERTIFICATE).exists() {
+            proof.missing.push(format!(
+                "there is no authority in {} yet to verify it by",
+                spec.secrets.display()
+            ));
+            return Ok(proof);
+        }
+        let client = tls::verify_full(&spec.secrets)?;
         for host in [node.spec.host().to_owned(), node.spec.address.to_string()] {
             match probe::certificate_shown(&node.spec, &client, &host).await? {
                 Shown::Certificate(der) => {

@@ -56,25 +56,15 @@ pub enum ToldBy {
     Description,
 }
 
-/// A part of the work that all nodes do before any begins with the next.
+/// A part of the work that all nodes do before any begins with the next, by its number in the work of
+/// the whole cluster: 1, 2 … A node may have nothing to do in some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Opens the secured way in, beside the old one.
-    Open,
-    /// Switches the links over.
-    Switch,
-    /// Closes the old way in.
-    Close,
-}
+#[serde(transparent)]
+pub struct Phase(pub u16);
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open => "open",
-            Self::Switch => "switch",
-            Self::Close => "close",
-        })
+        self.0.fmt(f)
     }
 }
 

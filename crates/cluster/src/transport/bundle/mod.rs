@@ -240,7 +240,7 @@ impl Inner {
 
 impl Work {
     fn add(&mut self, deed: Deed) {
-        let (phase, stage) = self.now.clone().unwrap_or((Phase::Open, String::new()));
+        let (phase, stage) = self.now.clone().unwrap_or((Phase(1), String::new()));
         self.done.push(Recorded { phase, stage, deed });
     }
 }

@@ -138,12 +138,7 @@ impl Packer<'_> {
     fn part(&self, phase: Phase, number: usize, deeds: &[Recorded]) -> Result<Part, BundleError> {
         let mut stages: Vec<String> = deeds.iter().map(|deed| deed.stage.clone()).collect();
         stages.dedup();
-        let folder = match phase {
-            Phase::Open => "1-open",
-            Phase::Switch => "2-switch",
-            Phase::Close => "3-close",
-        };
-        let name = format!("{folder}/{number}");
+        let name = format!("phase-{phase}/{number}");
         match &deeds[0].deed {
             Deed::Execute { database, .. } => self.sql(stages, &name, database.as_deref(), deeds),
             Deed::Reload => Ok(Part::Reload { stages }),

@@ -11,25 +11,25 @@ pub(super) fn text(manifest: &Manifest, now: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
     let made = now.to_utc().format(&format).unwrap_or_default();
     let title = format!("Changes for the PostgreSQL server of node {}", manifest.node);
-    let phases: Vec<String> =
-        manifest.phases.iter().map(|work| format!("\"{}\"", work.phase)).collect();
+    let numbers: Vec<String> = manifest.phases.iter().map(|work| work.phase.to_string()).collect();
+    let phases = match numbers.as_slice() {
+        [only] => format!("phase {only}"),
+        numbers => format!("phases {}", numbers.join(", ")),
+    };
     let mut text = format!(
         "{title}\n{}\n\n\
          Made by pgward on {made}. manifest.json says the same for programs.\n\n\
          This folder may hold private keys and what servers store of passwords. Carry it on an\n\
          encrypted medium, show it to nobody, and destroy every copy when the work is done.\n\n\
          The order\n---------\n\
-         This folder has the phases {}.\n\
-         Every node of the cluster that pgward cannot reach has a folder like it. \"open\" opens the\n\
-         secured way in beside the old one, \"switch\" switches the links over, \"close\" closes the\n\
-         old way in. Finish a phase on EVERY node of the cluster before you begin the next on ANY:\n\
-         in between all links work.\n\n\
+         The work is cut into phases, with the same numbers on every node of the cluster; this node\n\
+         has its part in {phases}. Finish a phase on EVERY node before you begin the next on\n\
+         ANY: in between all links work. Every node that pgward cannot reach has a folder like this.\n\n\
          Copy the folder to the node, become root there and go into it: all commands are for there.\n\
          Where psql is called it is for you to add how a superuser connects to the server:\n\
          \"runuser -u postgres -- psql\" on many systems.\n\
          Stop at the first thing that is not as it is said to be.\n",
         "=".repeat(title.chars().count()),
-        phases.join(", "),
     );
     for work in &manifest.phases {
         phase(&mut text, work);
@@ -38,10 +38,10 @@ pub(super) fn text(manifest: &Manifest, now: OffsetDateTime) -> String {
         text,
         "\nTo go back\n----------\n\
          Undo the phases in the opposite order, each on every node. For every file with a copy\n\
-         PATH.before-PHASE: mv PATH.before-PHASE PATH. Remove the files that must not have existed.\n\
+         PATH.before-phase-N: mv PATH.before-phase-N PATH. Remove the files that must not have existed.\n\
          Then: psql -X -c \"SELECT pg_reload_conf()\". Statements are not undone by this.\n\n\
          When all is done\n----------------\n\
-         Remove the copies PATH.before-PHASE and every copy of this folder.\n\n\
+         Remove the copies PATH.before-phase-N and every copy of this folder.\n\n\
          To know\n-------\n"
     );
     for note in &manifest.notes {
@@ -51,7 +51,7 @@ pub(super) fn text(manifest: &Manifest, now: OffsetDateTime) -> String {
 }
 
 fn phase(text: &mut String, work: &PhaseWork) {
-    let title = format!("Phase \"{}\"", work.phase);
+    let title = format!("Phase {}", work.phase);
     let _ = write!(text, "\n{title}\n{}\n", "-".repeat(title.len()));
     for (index, part) in work.parts.iter().enumerate() {
         let number = index + 1;
@@ -112,7 +112,7 @@ fn place(text: &mut String, phase: Phase, folder: &str, archive: Option<&str>, e
             _ => None,
         })
         .collect();
-    let copy = |path: &Path| word(&format!("{}.before-{phase}", path.display()));
+    let copy = |path: &Path| word(&format!("{}.before-phase-{phase}", path.display()));
     let copies = there
         .iter()
         .map(|path| format!("cp -p {} {}", word(&path.display().to_string()), copy(path)));

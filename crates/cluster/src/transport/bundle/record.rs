@@ -8,29 +8,40 @@ use zeroize::Zeroizing;
 use super::{BundleError, BundleNode, Phase};
 use crate::{
     plan::{Action, Plan, Statement},
+    topology::SessionKey,
     transport::NodeFiles as _,
     vault::Vault,
 };
 
+/// Cuts the plan's stages into phases, alike for every node of the cluster, and records what is this
+/// node's.
 pub(super) fn record(node: &BundleNode, plan: &Plan, vault: &Vault) -> Result<(), BundleError> {
-    let switches = |stage: &crate::plan::Stage| {
-        stage.steps.iter().any(|step| matches!(step.action, Action::SwitchLink { .. }))
-    };
-    // What comes before any link is switched over opens, what comes after closes. A plan that
-    // switches none leaves nothing between.
-    let first = plan.stages.iter().position(switches).unwrap_or(plan.stages.len());
-    let last = plan.stages.iter().rposition(switches).unwrap_or(plan.stages.len());
-    for (index, stage) in plan.stages.iter().enumerate() {
-        let phase = match index {
-            _ if index < first => Phase::Open,
-            _ if index <= last => Phase::Switch,
-            _ => Phase::Close,
-        };
-        let steps = stage.steps.iter().filter(|step| step.node == node.0.node);
-        for step in steps {
+    let mut phase = Phase(1);
+    let mut begun = false;
+    for stage in plan.stages.iter().filter(|stage| !stage.steps.is_empty()) {
+        let has = |is: fn(&Action) -> bool| stage.steps.iter().any(|step| is(&step.action));
+        let connects = has(|it| matches!(it, Action::SwitchLink { .. } | Action::Reconnect { .. }));
+        // A link that connects anew needs what was done before, on the other node, too.
+        if connects && begun {
+            phase.0 += 1;
+        }
+        for step in &stage.steps {
+            // A session is ended where the link leads to.
+            let at = match &step.action {
+                Action::Reconnect { to, .. } => to,
+                _ => &step.node,
+            };
+            if *at != node.0.node {
+                continue;
+            }
             node.begin(phase, stage.title.as_str())?;
             record_action(node, &step.action, vault)?;
         }
+        // With a reload a server begins to ask for, or to show, what the others must know by then;
+        // what comes before one is only put there.
+        let ends = connects || has(|it| matches!(it, Action::Reload(_)));
+        phase.0 += u16::from(ends);
+        begun = !ends;
     }
     Ok(())
 }
@@ -53,6 +64,11 @@ fn record_action(node: &BundleNode, action: &Action, vault: &Vault) -> Result<()
             }
             if *reload {
                 node.reload();
+            }
+        }
+        Action::Reconnect { session, .. } => {
+            if let Some(statement) = end_session(session) {
+                node.statement(None, statement.clone(), Zeroizing::new(statement));
             }
         }
         Action::EndOldSessions { roles } => {
@@ -84,10 +100,33 @@ fn record_statement(
     Ok(())
 }
 
+/// Ends a link's session, so that it connects anew; none for a link that has none while it is not
+/// used.
+fn end_session(session: &SessionKey) -> Option<String> {
+    let slot = match session {
+        SessionKey::Slot(slot) => format!("slot_name = {}", literal(slot)),
+        SessionKey::SlotEnding(ending) => {
+            format!(
+                "pg_catalog.right(slot_name::text, {}) = {}",
+                ending.chars().count(),
+                literal(ending)
+            )
+        }
+        SessionKey::OnDemand { .. } | SessionKey::None => return None,
+    };
+    Some(format!(
+        "SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots \
+         WHERE active_pid IS NOT NULL AND {slot}"
+    ))
+}
+
+fn literal(text: &str) -> String {
+    escape_literal(text).trim_start().to_owned()
+}
+
 /// Ends the sessions from the network that were let in by the rules before the last reload.
 fn end_old_sessions(roles: &[String]) -> String {
-    let roles: Vec<String> =
-        roles.iter().map(|role| escape_literal(role).trim_start().to_owned()).collect();
+    let roles: Vec<String> = roles.iter().map(|role| literal(role)).collect();
     format!(
         "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
          WHERE usename IN ({}) AND client_addr IS NOT NULL \
