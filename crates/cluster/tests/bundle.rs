@@ -52,7 +52,11 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let installation = pgtest::find(PgVersion::V16).unwrap();
+        Self::of(PgVersion::V16)
+    }
+
+    fn of(version: PgVersion) -> Self {
+        let installation = pgtest::find(version).unwrap();
         Self {
             server: pgtest::Server::builder(&installation).start().unwrap(),
             runtime: tokio::runtime::Runtime::new().unwrap(),
@@ -115,7 +119,12 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, (u32, Option<Vec<u8>>)> {
 
 #[test]
 fn what_is_read_is_what_the_server_reads() {
-    let fixture = Fixture::new();
+    for version in [PgVersion::V12, PgVersion::V15, PgVersion::V18] {
+        read_everything(&Fixture::of(version));
+    }
+}
+
+fn read_everything(fixture: &Fixture) {
     let node = fixture.open(fixture.spec());
     let account = fixture.server.account();
     let owner = node.owner();
