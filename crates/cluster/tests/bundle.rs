@@ -39,6 +39,8 @@ use time::{OffsetDateTime, macros::datetime};
 use tokio_postgres::{Client, NoTls};
 use zeroize::Zeroizing;
 
+mod administrator;
+
 const NOW: OffsetDateTime = datetime!(2026-11-26 18:00 UTC);
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -268,42 +270,16 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
     (plan, vault)
 }
 
-/// Does what the README says for a phase, to the letter; `psql` is what the test has for it.
+/// Does what the README says for a phase, to the letter.
 fn follow(fixture: &Fixture, bundle: &Path, phase: Phase) {
-    let readme = fs::read_to_string(bundle.join("README.txt")).unwrap();
-    let start = readme.find(&format!("Phase {phase}\n")).unwrap();
-    let end = readme[start + 1..].find("\nPhase ").or(readme[start + 1..].find("\nTo go back"));
-    let section = &readme[start..start + 1 + end.unwrap()];
-    for line in section.lines().filter_map(|line| line.strip_prefix("     ")) {
-        let program = line.split(' ').next().unwrap();
-        match program {
-            "psql" => psql(fixture, bundle, line),
-            "sha256sum" | "cp" | "tar" | "chown" | "rm" | "rmdir" => {
-                let output =
-                    Command::new("sh").args(["-ec", line]).current_dir(bundle).output().unwrap();
-                let errors = String::from_utf8_lossy(&output.stderr);
-                assert!(output.status.success(), "{line}: {errors}");
-            }
-            // Modes and owners, and what must not exist.
-            _ => assert!(line.starts_with('0') || line.starts_with('/'), "{line}"),
-        }
-    }
-}
-
-fn psql(fixture: &Fixture, bundle: &Path, line: &str) {
-    let connect = fixture.server.connect();
-    let connect = match line.split_once(" -d ") {
-        Some((_, rest)) => connect.database(rest.split(' ').next().unwrap()),
-        None => connect,
-    };
-    let sql = match line.split_once(" -c ") {
-        Some((_, sql)) => sql.trim_matches('"').to_owned(),
-        None => fs::read_to_string(bundle.join(line.split_once(" < ").unwrap().1)).unwrap(),
-    };
-    let rows = connect.open().unwrap().query(&sql).unwrap();
-    if sql.contains("pg_hba_file_rules") {
-        assert!(rows.rows.is_empty(), "{rows:?}");
-    }
+    administrator::follow(bundle, phase, &mut |database, script| {
+        let connect = fixture.server.connect();
+        let connect = match database {
+            Some(database) => connect.database(database),
+            None => connect,
+        };
+        !connect.open().unwrap().query(script).unwrap().rows.is_empty()
+    });
 }
 
 /// Waits until the server has read what it was told to read.

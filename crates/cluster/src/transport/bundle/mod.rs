@@ -218,18 +218,32 @@ impl BundleNode {
         })
     }
 
-    /// What a file or folder that is there has: nobody tells.
-    fn assumed(&self, path: &Path, mode: u32) -> Access {
-        match self.0.work().pending.get(path) {
+    /// What something that is there has: nobody tells, but of what was recorded.
+    fn assumed(&self, path: &Path, item: &Item) -> Option<Access> {
+        let Modes { file, folder } = self.0.modes;
+        let mode = match item {
+            Item::Nothing => return None,
+            Item::Folder => folder,
+            // As they are placed here, and nearly everywhere.
+            Item::File(bytes) if is_public(bytes) => 0o644,
+            Item::File(_) => file,
+        };
+        let Owner { uid, gid, .. } = &self.0.owner;
+        Some(match self.0.work().pending.get(path) {
             Some(Pending::File(file)) => file.access,
             Some(Pending::Folder(access)) => *access,
-            _ => Access {
-                mode,
-                uid: self.0.owner.uid.unwrap_or(UNKNOWN),
-                gid: self.0.owner.gid.unwrap_or(UNKNOWN),
-            },
-        }
+            _ => Access { mode, uid: uid.unwrap_or(UNKNOWN), gid: gid.unwrap_or(UNKNOWN) },
+        })
     }
+}
+
+/// Whether a file holds certificates or revocation lists, and no key: anybody may read it.
+fn is_public(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let mut labels =
+        text.lines().filter_map(|line| line.trim_end().strip_prefix("-----BEGIN ")).peekable();
+    labels.peek().is_some()
+        && labels.all(|label| matches!(label, "CERTIFICATE-----" | "X509 CRL-----"))
 }
 
 impl Inner {
@@ -308,19 +322,18 @@ impl Files for BundleNode {
 
 impl NodeFiles for BundleNode {
     fn find(&self, path: &Path) -> Result<Option<NodeFile>, FsError> {
-        match self.look(path).map_err(with("read", path))? {
-            Item::File(bytes) => {
-                Ok(Some(NodeFile { bytes, access: self.assumed(path, self.0.modes.file) }))
-            }
+        let item = self.look(path).map_err(with("read", path))?;
+        let access = self.assumed(path, &item);
+        match item {
+            Item::File(bytes) => Ok(access.map(|access| NodeFile { bytes, access })),
             Item::Folder => Err(FsError::NotAFile { path: path.to_owned() }),
             Item::Nothing => Ok(None),
         }
     }
 
     fn access(&self, path: &Path) -> Result<Option<Access>, FsError> {
-        let Modes { file, folder } = self.0.modes;
-        let mode = |is_folder| if is_folder { folder } else { file };
-        Ok(self.is_folder(path)?.map(|is_folder| self.assumed(path, mode(is_folder))))
+        let item = self.look(path).map_err(with("examine", path))?;
+        Ok(self.assumed(path, &item))
     }
 
     fn write(
@@ -331,20 +344,18 @@ impl NodeFiles for BundleNode {
         expected: Expected,
     ) -> Result<(), FsError> {
         placeable(path)?;
-        let there = match self.look(path).map_err(with("read", path))? {
+        let item = self.look(path).map_err(with("read", path))?;
+        let there = match &item {
             Item::Folder if expected == Expected::Absent => {
                 return Err(FsError::Exists { path: path.to_owned() });
             }
             Item::Folder => return Err(FsError::NotAFile { path: path.to_owned() }),
-            Item::File(there) => Some(there),
+            Item::File(there) => Some(there.as_slice()),
             Item::Nothing => None,
         };
-        if there.as_ref().is_some_and(|there| **there == bytes)
-            && self.assumed(path, self.0.modes.file) == access
-        {
+        if there == Some(bytes) && self.assumed(path, &item) == Some(access) {
             return Ok(());
         }
-        let there = there.as_ref().map(|there| there.as_slice());
         match (expected, there) {
             (Expected::Absent, Some(_)) => return Err(FsError::Exists { path: path.to_owned() }),
             (Expected::Bytes(_), _) if Expected::of(there) != expected => {
