@@ -28,6 +28,8 @@ use crate::{
     transport::{LocalFiles, NodeFile, NodeFiles},
 };
 
+pub(crate) use queries::hba_errors;
+
 /// A node that can be reached: its description and the way to its files.
 #[derive(Clone, Debug)]
 pub struct Node {
