@@ -23,10 +23,10 @@ use cluster::{
 use pg_version::PgVersion;
 use serde::Serialize;
 
-use super::render;
+use super::{frame::console::Console, render};
 
 /// `pgward demo`
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// How the links shall authenticate
     #[arg(long, value_enum, default_value_t = ModeArgument::Cert)]
@@ -40,25 +40,14 @@ pub(crate) struct Arguments {
     /// Leave the servers running afterwards, and say how to reach and to stop them
     #[arg(long)]
     keep: bool,
-    /// What is printed on standard output
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ModeArgument {
     /// By client certificates
     Cert,
     /// By SCRAM-SHA-256 passwords, bound to the TLS channel
     Scram,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs: one object
-    Json,
 }
 
 /// How long a phase took.
@@ -87,7 +76,7 @@ pub(crate) struct Report {
 }
 
 /// Exit code 0: every link is proved; 1: not every; 2: it could not be shown.
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -100,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         tokio::select! {
             biased;
             signal = interrupted() => Err(Failure::Interrupted(signal)),
-            outcome = show(arguments, &servers) => outcome,
+            outcome = show(arguments, console, &servers) => outcome,
         }
     });
     if matches!(outcome, Err(Failure::Interrupted(_))) {
@@ -121,10 +110,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
                 }
             }
             clean_up(&servers);
-            let text = match arguments.format {
-                Format::Text => render::conclusion(&report),
+            let text = if console.is_json() {
                 // A report is plain data: there is nothing in it that JSON has no form for.
-                Format::Json => serde_json::to_string_pretty(&report).unwrap_or_default() + "\n",
+                serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+            } else {
+                render::conclusion(&report)
             };
             if let Err(failure) = print(&text) {
                 tell(format_args!("error: {failure}\n"));
@@ -237,8 +227,12 @@ impl Progress {
     }
 }
 
-async fn show(arguments: &Arguments, servers: &Servers) -> Result<Report, Failure> {
-    let mut progress = Progress { phases: Vec::new(), text: arguments.format == Format::Text };
+async fn show(
+    arguments: &Arguments,
+    console: &Console,
+    servers: &Servers,
+) -> Result<Report, Failure> {
+    let mut progress = Progress { phases: Vec::new(), text: !console.is_json() };
     let mode = match arguments.mode {
         ModeArgument::Cert => Mode::Cert,
         ModeArgument::Scram => Mode::Scram,

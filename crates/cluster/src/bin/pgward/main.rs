@@ -1,34 +1,87 @@
 //! `pgward`: secures the connections between PostgreSQL nodes and proves it.
 //!
 //! The program only parses arguments, calls the library and renders.
+
+mod conf;
 #[cfg(feature = "demo")]
 mod demo;
+mod frame;
+mod hba;
+mod passfile;
+mod pki;
 #[cfg(feature = "demo")]
 mod render;
+mod scram;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, error::ErrorKind};
+use frame::{
+    answer::deliver,
+    console::{self, Console},
+    failure::Exit,
+};
 
 /// Secures the connections between PostgreSQL nodes and proves it.
-#[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[derive(Debug, Parser)]
+#[command(
+    name = "pgward",
+    version,
+    arg_required_else_help = true,
+    propagate_version = true,
+    after_help = "\
+Exit codes: 0 all is as it should be; 1 something was found, or the input cannot be worked with;
+2 the work could not be done."
+)]
 struct Arguments {
+    #[command(flatten)]
+    console: console::Arguments,
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
     /// Show it on throw-away servers of this machine: an open cluster becomes an authenticated,
     /// encrypted one
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
+    /// Read, check and change pg_hba.conf and pg_ident.conf
+    Hba(hba::Arguments),
+    /// Read, check and change postgresql.conf
+    Conf(conf::Arguments),
+    /// Read, check and change password files
+    Passfile(passfile::Arguments),
+    /// Make, check and read certificates
+    Pki(pki::Arguments),
+    /// Make, check and read what servers store of passwords
+    Scram(scram::Arguments),
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return wrong_arguments(&error),
+    };
+    let console = Console::new(&arguments.console);
+    let (command, outcome) = match &arguments.command {
         #[cfg(feature = "demo")]
-        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Demo(arguments) => return demo::run(arguments, &console),
+        Command::Hba(arguments) => hba::run(arguments, &console),
+        Command::Conf(arguments) => conf::run(arguments, &console),
+        Command::Passfile(arguments) => passfile::run(arguments, &console),
+        Command::Pki(arguments) => pki::run(arguments, &console),
+        Command::Scram(arguments) => scram::run(arguments, &console),
+    };
+    deliver(&console, command, outcome)
+}
+
+/// Help is an answer; what cannot be understood is the user's error: exit code 1, not clap's 2.
+fn wrong_arguments(error: &clap::Error) -> ExitCode {
+    // Where nobody listens, nobody is told.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Fine.into(),
+        _ => Exit::Findings.into(),
     }
 }
