@@ -28,14 +28,13 @@ use frame::{
     name = "pgward",
     version,
     arg_required_else_help = true,
-    propagate_version = true,
     after_help = "\
 Exit codes: 0 all is as it should be; 1 something was found, or the input cannot be worked with;
 2 the work could not be done."
 )]
 struct Arguments {
     #[command(flatten)]
-    console: console::Arguments,
+    console: console::ConsoleArguments,
     #[command(subcommand)]
     command: Command,
 }
@@ -59,6 +58,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A panic is our fault. It is told as such, without a backtrace that helps no user.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        console::tell(&format!("error: pgward has a fault ({place}): please report it\n"));
+    }));
+    std::panic::catch_unwind(run).unwrap_or_else(|_| Exit::Failed.into())
+}
+
+fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return wrong_arguments(&error),
@@ -83,5 +91,15 @@ fn wrong_arguments(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Fine.into(),
         _ => Exit::Findings.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_go_together() {
+        super::Arguments::command().debug_assert();
     }
 }

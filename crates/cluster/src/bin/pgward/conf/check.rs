@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     file: FileArguments,
     #[command(flatten)]
-    pg: version::Arguments,
+    pg: version::VersionArguments,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {

@@ -57,9 +57,9 @@ pub(super) struct SetArguments {
     #[arg(long = "in", value_name = "FILE")]
     in_file: Option<PathBuf>,
     #[command(flatten)]
-    pg: version::Arguments,
+    pg: version::VersionArguments,
     #[command(flatten)]
-    edit: edit::Arguments,
+    edit: edit::EditArguments,
 }
 
 /// `pgward conf unset`
@@ -76,9 +76,9 @@ pub(super) struct UnsetArguments {
     #[arg(long)]
     remove: bool,
     #[command(flatten)]
-    pg: version::Arguments,
+    pg: version::VersionArguments,
     #[command(flatten)]
-    edit: edit::Arguments,
+    edit: edit::EditArguments,
 }
 
 pub(super) fn set(arguments: &SetArguments, console: &Console) -> Result<Answer, Failure> {
@@ -132,8 +132,8 @@ pub(super) fn unset(arguments: &UnsetArguments, console: &Console) -> Result<Ans
 fn change(
     console: &Console,
     file: &FileArguments,
-    pg: version::Arguments,
-    arguments: edit::Arguments,
+    pg: version::VersionArguments,
+    arguments: edit::EditArguments,
     name: &str,
     edit: impl FnOnce(&mut Configuration) -> Result<Outcome, EditError>,
 ) -> Result<Answer, Failure> {

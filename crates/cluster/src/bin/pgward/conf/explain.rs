@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     auto: AutoArguments,
     #[command(flatten)]
-    pg: version::Arguments,
+    pg: version::VersionArguments,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// The setting
     name: String,
     #[command(flatten)]
-    pg: version::Arguments,
+    pg: version::VersionArguments,
     /// Print passwords in connection strings, too
     #[arg(long)]
     reveal: bool,

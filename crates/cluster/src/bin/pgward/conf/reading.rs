@@ -85,7 +85,7 @@ impl FileArguments {
     pub(super) fn read(
         &self,
         console: &Console,
-        pg: version::Arguments,
+        pg: version::VersionArguments,
     ) -> Result<Reading, Failure> {
         read(&self.path, &self.auto, console, pg.version(console))
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     console::Console,
@@ -109,12 +109,17 @@ fn print_answer(console: &Console, command: &str, answer: &Answer) -> Result<(),
         return console.print_bytes(envelope.as_bytes());
     }
     let mut out = String::new();
-    for finding in &answer.findings {
+    for (index, finding) in answer.findings.iter().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
         out.push_str(&finding.render());
-        out.push('\n');
     }
     match &answer.text {
         Text::Styled(text) => {
+            if !out.is_empty() && !text.is_empty() {
+                out.push('\n');
+            }
             out.push_str(text);
             console.print(&out)
         }
@@ -128,6 +133,20 @@ fn print_answer(console: &Console, command: &str, answer: &Answer) -> Result<(),
 }
 
 /// The object that every command prints: see `schemas/envelope.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Envelope<'a> {
+    /// The program's version.
+    pgward: &'static str,
+    /// Which schema `result` has: the command's name.
+    schema: String,
+    schema_version: u32,
+    outcome: &'static str,
+    error: Option<&'a Diagnostic>,
+    findings: &'a [Diagnostic],
+    result: Value,
+}
+
 fn envelope(
     command: &str,
     exit: Exit,
@@ -140,15 +159,15 @@ fn envelope(
         Exit::Findings => "findings",
         Exit::Failed => "failed",
     };
-    let envelope = json!({
-        "pgward": env!("CARGO_PKG_VERSION"),
-        "schema": command.replace(' ', "-"),
-        "schema-version": SCHEMA_VERSION,
-        "outcome": if error.is_some() && exit == Exit::Findings { "error" } else { outcome },
-        "findings": findings,
-        "error": error,
-        "result": result,
-    });
+    let envelope = Envelope {
+        pgward: env!("CARGO_PKG_VERSION"),
+        schema: command.replace(' ', "-"),
+        schema_version: SCHEMA_VERSION,
+        outcome: if error.is_some() && exit == Exit::Findings { "error" } else { outcome },
+        error,
+        findings,
+        result,
+    };
     serde_json::to_string_pretty(&envelope).unwrap_or_default() + "\n"
 }
 

@@ -49,18 +49,39 @@ pub(crate) enum Color {
 /// The options that every command has.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Options of all commands")]
-pub(crate) struct Arguments {
-    /// What is printed on standard output
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+pub(crate) struct ConsoleArguments {
+    /// What is printed on standard output: text for people, json for programs (one object)
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "text|json",
+        hide_possible_values = true,
+        default_value_t = Format::Text
+    )]
     pub(crate) format: Format,
-    /// Say more about what is done (on standard error); twice: still more
+    /// Say more about what is done, on standard error
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// How that is said on standard error
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    /// What is said on standard error: text for people, json for programs (an object on each line)
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "text|json",
+        hide_possible_values = true,
+        default_value_t = LogFormat::Text
+    )]
     pub(crate) log_format: LogFormat,
-    /// When output has colours
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    /// When output has colours: auto is on a terminal, unless NO_COLOR is set
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "auto|always|never",
+        hide_possible_values = true,
+        default_value_t = Color::Auto
+    )]
     pub(crate) color: Color,
 }
 
@@ -73,7 +94,7 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    pub(crate) fn new(arguments: &Arguments) -> Self {
+    pub(crate) fn new(arguments: &ConsoleArguments) -> Self {
         let choice = match arguments.color {
             Color::Auto => anstream::ColorChoice::Auto,
             Color::Always => anstream::ColorChoice::AlwaysAnsi,

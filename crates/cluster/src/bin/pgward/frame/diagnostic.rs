@@ -98,6 +98,9 @@ impl Diagnostic {
             title = title.id(code.as_str());
         }
         let mut group = Group::with_title(title);
+        if self.place.is_none() {
+            return self.render_without_place(group);
+        }
         if let Some(place) = &self.place {
             let beside = self.related.as_ref().filter(|(other, _)| other.is_beside(place));
             group = place.add_to(group, AnnotationKind::Primary, None, beside);
@@ -113,6 +116,19 @@ impl Diagnostic {
         }
         let mut text = Renderer::styled().render(&[group]);
         text.push('\n');
+        text
+    }
+
+    /// Where there is no line to show, there is no margin for its number either.
+    fn render_without_place(&self, title: Group<'_>) -> String {
+        let mut text = Renderer::styled().render(&[title]);
+        text.push('\n');
+        let whys = self.why.iter().map(|why| ("note", why));
+        for (what, more) in whys.chain(self.fix.iter().map(|fix| ("help", fix))) {
+            let what = super::text::styled(super::text::STRONG, what);
+            let more = super::text::plain_lines(more).replace('\n', "\n    ");
+            text.push_str(&format!("  = {what}: {more}\n"));
+        }
         text
     }
 }

@@ -12,7 +12,7 @@ use super::{
 
 /// How a change is shown and made.
 #[derive(Clone, Copy, Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct EditArguments {
     /// Change nothing; show what would be changed
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
@@ -38,7 +38,7 @@ pub(crate) struct Edited {
     pub(crate) text: Option<String>,
 }
 
-impl Arguments {
+impl EditArguments {
     /// Writes a file anew, with its owner, mode and link kept; of standard input, hands the new bytes
     /// back. `shown` is the file before and after as they may be shown.
     pub(crate) fn write(

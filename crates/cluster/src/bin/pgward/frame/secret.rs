@@ -14,7 +14,7 @@ use super::{console::Console, failure::Failure, text::plain};
 
 /// Where a password comes from.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct PasswordArguments {
     /// Read the password from this file (its first line; - is standard input) instead of asking
     #[arg(long, value_name = "FILE", conflicts_with = "password_fd")]
     password_file: Option<PathBuf>,
@@ -32,7 +32,7 @@ pub(crate) enum Ask {
     Twice,
 }
 
-impl Arguments {
+impl PasswordArguments {
     /// The password, as bytes.
     pub(crate) fn read(
         &self,
@@ -117,9 +117,8 @@ fn ask_for(what: &str, ask: Ask, instead: &str) -> Result<Zeroizing<Vec<u8>>, Fa
     let what = plain(what);
     let once = |prompt: String| {
         rpassword::prompt_password(prompt).map(String::into_bytes).map(Zeroizing::new).map_err(
-            |error| {
-                Failure::user(format!("there is no terminal to ask for the {what} at ({error})"))
-                    .fix(instead)
+            |_| {
+                Failure::user(format!("there is no terminal to ask for the {what} at")).fix(instead)
             },
         )
     };

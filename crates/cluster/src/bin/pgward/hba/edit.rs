@@ -47,7 +47,7 @@ pub(super) struct AddArguments {
     #[command(flatten)]
     server: ServerArguments,
     #[command(flatten)]
-    edit: edit::Arguments,
+    edit: edit::EditArguments,
 }
 
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -88,7 +88,7 @@ pub(super) struct RemoveArguments {
     #[command(flatten)]
     server: ServerArguments,
     #[command(flatten)]
-    edit: edit::Arguments,
+    edit: edit::EditArguments,
 }
 
 pub(super) fn add(arguments: &AddArguments, console: &Console) -> Result<Answer, Failure> {
@@ -195,7 +195,7 @@ pub(super) fn remove(arguments: &RemoveArguments, console: &Console) -> Result<A
 }
 
 fn finish(
-    arguments: edit::Arguments,
+    arguments: edit::EditArguments,
     console: &Console,
     input: &Input,
     edited: &HbaDocument,

@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
     let input = arguments.file.input()?;
     let formatted = hba(&input)?.format(&server);
     let new = formatted.to_bytes();
-    let write = edit::Arguments { dry_run: !arguments.write, diff: arguments.diff };
+    let write = edit::EditArguments { dry_run: !arguments.write, diff: arguments.diff };
     let (before, after) = (secrets::masked(input.bytes()), secrets::masked(&new));
     let edited: Edited = write.write(&input, &new, (&before, &after))?;
     let words = match (edited.changed, edited.written) {

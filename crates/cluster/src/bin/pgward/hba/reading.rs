@@ -25,7 +25,7 @@ use crate::frame::{
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ServerArguments {
     #[command(flatten)]
-    pg: version::Arguments,
+    pg: version::VersionArguments,
     #[command(flatten)]
     more: More,
 }

@@ -65,16 +65,17 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
 
 /// What is wrong, and what to do: the library says both in one sentence.
 fn words(lint: &Lint, name: &str) -> (String, Option<String>) {
-    if let Lint::Permissions(_) = lint {
-        return (lint.to_string(), Some(format!("chmod 600 {name}")));
-    }
     let text = lint.to_string();
-    for separator in [": ", "; "] {
-        if let Some((what, fix)) = text.rsplit_once(separator) {
-            return (what.to_owned(), Some(fix.to_owned()));
-        }
+    match lint {
+        Lint::Permissions(_) => return (text, Some(format!("chmod 600 {name}"))),
+        // What follows from it, and nothing to do.
+        Lint::EmptyPassword => return (text, None),
+        _ => {}
     }
-    (text, None)
+    match text.rsplit_once("; ").or_else(|| text.rsplit_once(": ")) {
+        Some((what, fix)) => (what.to_owned(), Some(fix.to_owned())),
+        None => (text, None),
+    }
 }
 
 /// What `pgward explain` knows a finding by.

@@ -48,7 +48,7 @@ pub(super) struct AddArguments {
     #[command(flatten)]
     fields: FieldArguments,
     #[command(flatten)]
-    password: secret::Arguments,
+    password: secret::PasswordArguments,
     /// Change nothing; say what would be done
     #[arg(long, short = 'n')]
     dry_run: bool,

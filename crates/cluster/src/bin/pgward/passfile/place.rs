@@ -14,7 +14,7 @@ pub(super) struct PlaceArguments {
     #[arg(value_name = "FILE")]
     path: Option<PathBuf>,
     #[command(flatten)]
-    pg: version::Arguments,
+    pg: version::VersionArguments,
     /// libpq's default folder for Unix sockets, which it calls localhost: /tmp as PostgreSQL comes,
     /// /var/run/postgresql on Debian, Red Hat and their like
     #[arg(long, value_name = "FOLDER", default_value = "/var/run/postgresql")]

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     inspect::summary_json,
     material::{PassPhraseArgument, in_file},
-    names::{KeyArguments, ReplaceArgument, now, validity},
+    names::{KeyArguments, ReplaceArgument, in_folder, now, validity},
 };
 use crate::frame::{answer::Answer, console::Console, failure::Failure, text::plain};
 
@@ -78,8 +78,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
         _ => Authority::create_with(key_type, &subject, life, &options)?,
     };
     let existing = arguments.replace.existing();
-    let certificate_path = arguments.out.join(format!("{}.crt", arguments.file));
-    let key_path = arguments.out.join(format!("{}.key", arguments.file));
+    let certificate_path = in_folder(&arguments.out, &format!("{}.crt", arguments.file));
+    let key_path = in_folder(&arguments.out, &format!("{}.key", arguments.file));
     if existing == pki::fs::Existing::Keep && certificate_path.symlink_metadata().is_ok() {
         return Err(Failure::user(format!("{} exists already", certificate_path.display()))
             .fix("name another with --file, or give --replace: what it signed is worthless then"));

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use pg_version::PgVersion;
 use pki::{
-    Check, Deployment, Finding, HostRules, KeyReader, Purpose, Rejection, Verifier, judge_key_file,
+    Check, Deployment, Finding, HostRules, KeyReader, Purpose, Reason, Rejection, Verifier,
+    judge_key_file,
 };
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -167,7 +168,11 @@ impl Findings {
     fn refused(&mut self, who: &str, rejection: &Rejection) {
         let message = rejection.to_string();
         let by = format!("refused by {who}");
-        let same = self.found.iter_mut().find(|finding| finding.message == message);
+        // A verifier with words of its own says the same, where another has said it better.
+        let own_words = matches!(rejection.reason(), Reason::Other(_));
+        let same = self.found.iter_mut().find(|finding| {
+            finding.message == message || (own_words && finding.code.as_deref() == Some("PKI001"))
+        });
         match same.and_then(|finding| finding.why.first_mut()) {
             Some(why) => {
                 why.push_str(", ");
@@ -192,10 +197,15 @@ impl Findings {
         }
         let Some((_, words)) = refused.first() else { return };
         let who: Vec<String> = refused.iter().map(|(major, _)| major.to_string()).collect();
+        let who = if who.len() == PgVersion::ALL.len() {
+            format!("{} to {}", PgVersion::OLDEST, PgVersion::NEWEST)
+        } else {
+            who.join(", ")
+        };
         self.found.push(
             Diagnostic::error(format!("the certificate is not for the host {host}"))
                 .code("PKI009")
-                .why(format!("libpq {} says: {words}", who.join(", ")))
+                .why(format!("libpq {who}: {words}"))
                 .fix(format!("issue it anew with --host {host}")),
         );
     }

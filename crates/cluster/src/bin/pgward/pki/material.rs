@@ -88,11 +88,3 @@ impl AuthorityArguments {
         Authority::new(own, key, &above).map_err(in_file(&self.ca_cert.display().to_string()))
     }
 }
-
-/// The folder in which a file lies.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}

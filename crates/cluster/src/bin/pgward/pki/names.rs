@@ -1,6 +1,6 @@
 //! Who a certificate is for, and for how long.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pki::{Authority, KeyAlgorithm, Profile, Validity};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -100,6 +100,11 @@ pub(super) struct OutArguments {
     pub(super) name: Option<String>,
     #[command(flatten)]
     pub(super) replace: ReplaceArgument,
+}
+
+/// A file in a folder; in the working folder it is called by its name alone.
+pub(super) fn in_folder(folder: &Path, name: &str) -> PathBuf {
+    if folder == Path::new(".") { PathBuf::from(name) } else { folder.join(name) }
 }
 
 /// A moment, as RFC 3339 has it or as a day.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     material::{PassPhraseArgument, key},
-    names::{KeyArguments, NameArguments, OutArguments},
+    names::{KeyArguments, NameArguments, OutArguments, in_folder},
 };
 use crate::frame::{answer::Answer, console::Console, failure::Failure, text::plain};
 
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
     let profile = arguments.names.profile()?;
     let name = arguments.out.name.clone().unwrap_or_else(|| arguments.names.file_name());
     let existing = arguments.out.replace.existing();
-    let request_path = arguments.out.out.join(format!("{name}.csr"));
+    let request_path = in_folder(&arguments.out.out, &format!("{name}.csr"));
     if existing == pki::fs::Existing::Keep && request_path.symlink_metadata().is_ok() {
         return Err(Failure::user(format!("{} exists already", request_path.display()))
             .fix("name another with --name, or give --replace"));
@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
         Some(path) => (key(path, &arguments.pass_phrase, console)?, path.clone(), false),
         None => {
             let key = PrivateKey::generate(arguments.key_type.key_type)?;
-            (key, arguments.out.out.join(format!("{name}.key")), true)
+            (key, in_folder(&arguments.out.out, &format!("{name}.key")), true)
         }
     };
     let request = Request::create(&key, &profile)?;

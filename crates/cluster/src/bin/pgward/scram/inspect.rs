@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     stored: StoredArgument,
     #[command(flatten)]
-    pg: version::Arguments,
+    pg: version::VersionArguments,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {

@@ -22,12 +22,12 @@ What is printed is for ALTER ROLE web PASSWORD 'SCRAM-SHA-256$…'. It is not th
 passwords can be guessed against it: keep it to yourself.")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    password: secret::Arguments,
+    password: secret::PasswordArguments,
     /// How often the password is hashed; the server's own setting is scram_iterations (16 and newer)
     #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_ITERATIONS)]
     iterations: u32,
     #[command(flatten)]
-    pg: version::Arguments,
+    pg: version::VersionArguments,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {

@@ -25,12 +25,12 @@ pub(super) struct Arguments {
     #[command(flatten)]
     stored: StoredArgument,
     #[command(flatten)]
-    password: secret::Arguments,
+    password: secret::PasswordArguments,
     /// The most iterations that are done
     #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
     max_iterations: u32,
     #[command(flatten)]
-    pg: version::Arguments,
+    pg: version::VersionArguments,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
