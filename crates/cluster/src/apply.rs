@@ -55,8 +55,10 @@ pub async fn apply(
     vault: &Arc<Vault>,
     observer: &Observer,
 ) -> Result<(), Error> {
-    let nodes: Arc<BTreeMap<String, Node>> =
-        Arc::new(nodes.iter().map(|node| (node.spec.name.clone(), node.clone())).collect());
+    let own = std::iter::once(Node::this_machine());
+    let nodes: Arc<BTreeMap<String, Node>> = Arc::new(
+        nodes.iter().cloned().chain(own).map(|node| (node.spec.name.clone(), node)).collect(),
+    );
     let mut done: Vec<Vec<Step>> = Vec::new();
     for stage in &plan.stages {
         observer(Event::Stage { title: stage.title.clone() });
@@ -172,6 +174,11 @@ async fn run(nodes: &Nodes, node: &Node, action: &Action, vault: &Vault) -> Resu
                 Some(watch) => watch.until_anew().await,
                 None => Ok(()),
             }
+        }
+        Action::Reconnect { to, session } => {
+            let watch = sessions::Watch::begin(&find(nodes, to)?.spec, session).await?;
+            watch.end().await?;
+            watch.until_anew().await
         }
         Action::EndOldSessions { roles } => {
             let client = sql::connect(&node.spec, None).await?;

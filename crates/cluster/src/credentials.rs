@@ -71,31 +71,51 @@ pub(crate) const fn hba_method(mode: Mode) -> Method {
     }
 }
 
+/// What is made anew although it is good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Renew {
+    /// Certificates and their keys.
+    pub(crate) certificates: bool,
+    /// Passwords.
+    pub(crate) passwords: bool,
+}
+
 /// Decides what each node keeps and makes the rest. Secrets go into the vault.
 pub(crate) fn make(
     topology: &dyn Topology,
     cluster: &Cluster<'_>,
     demands: &Demands,
     authority: &Authority,
+    renew: Renew,
     now: OffsetDateTime,
     vault: &mut Vault,
 ) -> Result<Credentials, Error> {
-    let maker = Maker { spec: cluster.spec, authority, now };
+    let maker = Maker { spec: cluster.spec, renew: renew.certificates, now };
     let mut nodes = BTreeMap::new();
     for state in cluster.states {
         let node = cluster.node(&state.name)?;
         let Some(demand) = demands.get(&state.name) else { continue };
         let mut own = NodeCredentials::default();
+        let mut signing = None;
         if let Some(place) = &demand.server {
-            let profile = Profile::Server(host_names(node)?);
-            let (certificate, new) = maker.pair(state, place, &profile, vault)?;
-            own.server_fingerprint = Some(certificate.fingerprint().to_string());
-            own.new_server = new.is_some();
-            own.pairs.extend(new.map(|new| (place.clone(), new)));
+            let names = host_names(node)?;
+            let profile = if demand.server_signs {
+                Profile::TimescaleIntermediate(names)
+            } else {
+                Profile::Server(names)
+            };
+            let pair = maker.pair(authority, state, place, &profile, vault)?;
+            own.server_fingerprint = Some(pair.certificate.fingerprint().to_string());
+            own.new_server = pair.new.is_some();
+            if demand.server_signs {
+                signing = Some(pair.signer(authority)?);
+            }
+            own.pairs.extend(pair.new.map(|new| (place.clone(), new)));
         }
         for client in &demand.clients {
             let profile = Profile::client(&client.role);
-            let new = maker.pair(state, &client.pair, &profile, vault)?.1;
+            let signer = signing.as_ref().unwrap_or(authority);
+            let new = maker.pair(signer, state, &client.pair, &profile, vault)?.new;
             own.pairs.extend(new.map(|new| (client.pair.clone(), new)));
         }
         nodes.insert(node.name.clone(), own);
@@ -103,7 +123,7 @@ pub(crate) fn make(
     let root = authority.root().to_pem();
     let mut credentials = Credentials { root, nodes };
     if cluster.spec.mode == Mode::Scram {
-        passwords::make(topology, cluster, demands, &mut credentials, vault)?;
+        passwords::make(topology, cluster, demands, renew.passwords, &mut credentials, vault)?;
     }
     Ok(credentials)
 }
@@ -111,54 +131,88 @@ pub(crate) fn make(
 /// The names by which peers verify a node: its host name, its own name and its address, in the forms
 /// that libpq 12 to 18 and rustls all match.
 fn host_names(node: &NodeSpec) -> Result<HostNames, Error> {
-    Ok(HostNames::new([node.host(), node.name.as_str(), node.address.to_string().as_str()])?)
+    let address = node.address.to_string();
+    // A node may be called what no host can be called: then peers do not use that.
+    HostNames::new([node.host(), node.name.as_str(), address.as_str()])
+        .or_else(|_| HostNames::new([node.host(), address.as_str()]))
+        .or_else(|_| HostNames::new([address.as_str()]))
+        .map_err(Into::into)
 }
 
 struct Maker<'a> {
     spec: &'a ClusterSpec,
-    authority: &'a Authority,
+    renew: bool,
     now: OffsetDateTime,
+}
+
+/// A certificate with its key.
+struct Pair {
+    certificate: Certificate,
+    /// The certificate with its chain, and the key.
+    pem: (Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>),
+    /// What is written if it is not there yet.
+    new: Option<NewPair>,
+}
+
+impl Pair {
+    /// The authority that this certificate is, below `above`.
+    fn signer(&self, above: &Authority) -> Result<Authority, Error> {
+        let chain = [self.pem.0.as_slice(), above.root().to_pem().as_bytes()].concat();
+        Ok(Authority::from_pem(&chain, &self.pem.1)?)
+    }
 }
 
 impl Maker<'_> {
     /// The certificate that a node has at these paths if it is good, else a new one with its key.
     fn pair(
         &self,
+        authority: &Authority,
         state: &NodeState,
         place: &PairPlace,
         profile: &Profile,
         vault: &mut Vault,
-    ) -> Result<(Certificate, Option<NewPair>), Error> {
-        if let Some(good) = self.good(state, place, profile) {
-            return Ok((good, None));
+    ) -> Result<Pair, Error> {
+        if let Some(good) = self.good(authority, state, place, profile)
+            && !self.renew
+        {
+            return Ok(good);
         }
         let policy = &self.spec.certificates;
         let validity = Validity::days(self.now - BACKDATE, policy.leaf_days.into());
-        let issued = self.authority.issue(policy.key, profile, self.authority.within(validity))?;
+        let issued = authority.issue(policy.key, profile, authority.within(validity))?;
         let name = format!("{}: {}", state.name, place.key.display());
-        let pem = issued.key.to_pem();
-        vault.insert(&name, Zeroizing::new(pem.as_bytes().to_vec()));
-        let pair = NewPair { certificate: issued.chain_pem(), key: name };
-        Ok((issued.certificate, Some(pair)))
+        let key = Zeroizing::new(issued.key.to_pem().as_bytes().to_vec());
+        vault.insert(&name, key.clone());
+        let chain = issued.chain_pem();
+        let pem = (Zeroizing::new(chain.clone().into_bytes()), key);
+        let new = NewPair { certificate: chain, key: name };
+        Ok(Pair { certificate: issued.certificate, pem, new: Some(new) })
     }
 
-    fn good(&self, state: &NodeState, place: &PairPlace, profile: &Profile) -> Option<Certificate> {
+    fn good(
+        &self,
+        authority: &Authority,
+        state: &NodeState,
+        place: &PairPlace,
+        profile: &Profile,
+    ) -> Option<Pair> {
         let certificate = state.file(&state.in_data_directory(&place.certificate))?;
-        let key = state.file(&state.in_data_directory(&place.key))?;
-        if key.access.mode & 0o077 != 0 || !belongs_to(key, state) {
+        let key_file = state.file(&state.in_data_directory(&place.key))?;
+        if key_file.access.mode & 0o077 != 0 || !belongs_to(key_file, state) {
             return None;
         }
         let found = Certificate::from_pem(&certificate.bytes).ok()?;
-        let key = PrivateKey::from_pem(&key.bytes).ok()?;
+        let key = PrivateKey::from_pem(&key_file.bytes).ok()?;
         let validity = found.validity();
         // Renewed when a third of its time is left: the rest is time for an administrator.
         let renew = validity.not_after - (validity.not_after - validity.not_before) / 3;
         let good = key.matches(&found)
-            && found.is_signed_by(self.authority.certificate().public_key())
+            && found.is_signed_by(authority.certificate().public_key())
             && validity.contains(self.now)
             && self.now < renew
             && serves(&found, profile);
-        good.then_some(found)
+        let pem = (certificate.bytes.clone(), key_file.bytes.clone());
+        good.then(|| Pair { certificate: found, pem, new: None })
     }
 }
 
@@ -197,5 +251,6 @@ fn serves(certificate: &Certificate, profile: &Profile) -> bool {
         }
         None => true,
     };
-    role && hosts && !certificate.is_authority()
+    let signs = matches!(profile, Profile::TimescaleIntermediate(_));
+    role && hosts && certificate.is_authority() == signs
 }

@@ -16,6 +16,9 @@ pub struct Demand {
     pub root: Option<PathBuf>,
     /// The server's certificate and key; `None` for a server that speaks no TLS for the links.
     pub server: Option<PairPlace>,
+    /// Whether the server's certificate signs those of the node's links, in place of the cluster's
+    /// authority.
+    pub server_signs: bool,
     /// The certificates that the node's links log in with.
     pub clients: Vec<ClientPlace>,
     /// The password file that the node's links log in with.
@@ -26,6 +29,8 @@ pub struct Demand {
     pub ways_in: Vec<WayIn>,
     /// The roles that must be there.
     pub roles: Vec<RoleDemand>,
+    /// What the administrator should know, in sentences.
+    pub notes: Vec<String>,
     /// What else must be done in a database, once: after the roles are there, before links are
     /// switched.
     pub statements: Vec<DemandedStatement>,
@@ -105,12 +110,40 @@ pub struct RoleDemand {
     pub name: String,
     /// How it is made where it is missing; `None` where an administrator must.
     pub create: Option<Statement>,
+    /// Whether attributes that it lacks are given to it, or an administrator must.
+    pub alter: bool,
+    /// Whether it needs the attribute LOGIN.
+    pub login: bool,
     /// Whether it needs the attribute REPLICATION (or SUPERUSER).
     pub replication: bool,
     /// The roles that it must be a member of.
     pub member_of: Vec<String>,
     /// Whether the links log in to this node as it with a password.
     pub password: bool,
+    /// What keeps statements on roles on this node, where the cluster would replicate them.
+    pub prelude: Option<&'static str>,
+}
+
+impl RoleDemand {
+    /// A role that an administrator makes, and that may log in.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            create: None,
+            alter: false,
+            login: true,
+            replication: false,
+            member_of: Vec::new(),
+            password: false,
+            prelude: None,
+        }
+    }
+
+    /// A statement on the role that stays on this node.
+    #[must_use]
+    pub fn local(&self, text: &str) -> String {
+        self.prelude.map_or_else(|| text.to_owned(), |prelude| format!("{prelude}; {text}"))
+    }
 }
 
 /// Something that must be done in a database, once.

@@ -74,6 +74,12 @@ pub enum Error {
         /// What the server still does, and what it says.
         reason: String,
     },
+    /// A link does not work.
+    #[error("{reason}")]
+    LinkFails {
+        /// What the server that connects says.
+        reason: String,
+    },
     /// Applying failed, and what had been done was taken back.
     #[error("{cause}\n{}", left_message(.left))]
     TakenBack {
@@ -110,6 +116,14 @@ impl From<pki::tls::TlsError> for Error {
 impl Error {
     pub(crate) fn version(error: pg_version::UnknownVersion) -> Self {
         Self::Version { reason: error.to_string() }
+    }
+
+    /// Whether it is a link that does not work, and not a node that cannot be asked.
+    pub(crate) fn is_failing_link(&self) -> bool {
+        match self {
+            Self::Node { source, .. } => source.is_failing_link(),
+            other => matches!(other, Self::LinkFails { .. }),
+        }
     }
 
     pub(crate) fn plan(reason: impl Into<String>) -> Self {

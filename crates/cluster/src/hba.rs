@@ -97,6 +97,23 @@ pub(crate) fn decide(state: &NodeState, question: &Question<'_>) -> Option<Decid
     Some(DecidingRule { line: rule.line(), method: rule.method().as_str() })
 }
 
+/// The rules that let the network in without a password, in words.
+pub(crate) fn trusted_networks(state: &NodeState) -> Vec<String> {
+    let file = File { state, server: server(state), roles: roles(state), ways: &[] };
+    let document = file.found();
+    let rules = file.interpret(&document);
+    let open = |rule: &Rule<'_>| {
+        rule.method() == Method::Trust && rule.connection() != ConnectionType::Local
+    };
+    rules
+        .iter()
+        .filter(open)
+        .map(|rule| {
+            format!("\"{}\" in {}", words(&document, &rule, state.version), rules.path(rule.file()))
+        })
+        .collect()
+}
+
 /// The server as it will read the file: with TLS, for that is what the plan turns on.
 fn server(state: &NodeState) -> Server {
     Server::new(state.version)
@@ -433,7 +450,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        inspect::{Role, Setting},
+        inspect::{Homes, Role, Setting},
         transport::NodeFile,
     };
 
@@ -453,6 +470,7 @@ mod tests {
             can_login: true,
             replication: true,
             superuser: false,
+            attributes: String::new(),
             member_of: Vec::new(),
             stored_password: None,
         };
@@ -473,8 +491,13 @@ mod tests {
                 tls: false,
             },
             hba_errors: Vec::new(),
+            configuration_errors: Vec::new(),
+            changed_since_reload: None,
             roles: vec![role("postgres"), role("repl")],
             subscriptions: Vec::new(),
+            foreign_servers: Vec::new(),
+            bdr: None,
+            homes: Homes::default(),
         }
     }
 

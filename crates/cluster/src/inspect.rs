@@ -3,22 +3,19 @@
 //! Inspection only reads. What it finds, and the [description](crate::spec), are all that a plan is
 //! made from.
 
+mod disk;
+mod queries;
+
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use hba_parser::{HbaDocument, Server};
 use pg_version::PgVersion;
 use pgconf::Configuration;
-use textfile::{
-    FileError, FileKind, Files, MemoryFiles,
-    fs::{Access, path_of},
-};
+use textfile::{MemoryFiles, fs::Access};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use zeroize::Zeroizing;
@@ -28,7 +25,7 @@ use crate::{
     error::{Error, NodeContext as _},
     spec::{ClusterSpec, NodeSpec},
     sql, topology,
-    transport::{NodeFile, NodeFiles},
+    transport::{LocalFiles, NodeFile, NodeFiles},
 };
 
 /// A node that can be reached: its description and the way to its files.
@@ -38,6 +35,25 @@ pub struct Node {
     pub spec: NodeSpec,
     /// Its files.
     pub files: Arc<dyn NodeFiles>,
+}
+
+/// What the machine that pgward runs on is called in a plan. No node can be called so.
+pub const THIS_MACHINE: &str = "(this machine)";
+
+impl Node {
+    /// The machine that pgward runs on, which has files of a plan, and no server.
+    #[must_use]
+    pub fn this_machine() -> Self {
+        let spec = NodeSpec {
+            name: THIS_MACHINE.to_owned(),
+            host: None,
+            address: std::net::Ipv4Addr::UNSPECIFIED.into(),
+            port: 0,
+            peers_from: Vec::new(),
+            sql: String::new(),
+        };
+        Self { spec, files: Arc::new(LocalFiles) }
+    }
 }
 
 /// What inspection found on a node.
@@ -65,10 +81,21 @@ pub struct NodeState {
     pub admin: AdminSession,
     /// What the server says of each line of `pg_hba.conf` that it would not load.
     pub hba_errors: Vec<HbaError>,
+    /// What the server says of its configuration files that it would not take: the place, and the
+    /// message.
+    pub configuration_errors: Vec<(String, String)>,
+    /// A configuration file that was changed after the server last read it.
+    pub changed_since_reload: Option<String>,
     /// Every role.
     pub roles: Vec<Role>,
     /// Every subscription.
     pub subscriptions: Vec<Subscription>,
+    /// The foreign servers of the administrator's database that lead to PostgreSQL servers.
+    pub foreign_servers: Vec<ForeignServer>,
+    /// What the node knows of its PGD group; `None` where the administrator's database has none.
+    pub bdr: Option<BdrState>,
+    /// Where the server's libpq looks for password files.
+    pub homes: Homes,
 }
 
 /// How the session that inspects came in, as the server sees it.
@@ -113,6 +140,8 @@ pub struct Role {
     pub replication: bool,
     /// SUPERUSER
     pub superuser: bool,
+    /// The other attributes, as `CREATE ROLE` has them: `INHERIT NOCREATEDB …`.
+    pub attributes: String,
     /// The roles that it is a direct member of.
     pub member_of: Vec<String>,
     /// What the server stores to check its password with (`pg_authid.rolpassword`).
@@ -127,10 +156,49 @@ impl std::fmt::Debug for Role {
             .field("can_login", &self.can_login)
             .field("replication", &self.replication)
             .field("superuser", &self.superuser)
+            .field("attributes", &self.attributes)
             .field("member_of", &self.member_of)
             .field("has_password", &self.stored_password.is_some())
             .finish()
     }
+}
+
+/// What an EDB Postgres Distributed node knows of its group, from `bdr.node_summary`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BdrState {
+    /// The database that has the schema `bdr`.
+    pub database: String,
+    /// The node's own name in the group.
+    pub local_node: Option<String>,
+    /// Every node of the group: its name, and how this node connects to it.
+    pub interfaces: Vec<(String, ConnInfo)>,
+}
+
+/// A foreign server: where a wrapper connects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignServer {
+    /// Its name.
+    pub name: String,
+    /// The foreign-data wrapper: `postgres_fdw`, `timescaledb_fdw`.
+    pub wrapper: String,
+    /// The database that it is in.
+    pub database: String,
+    /// Its options, as a connection string: `host`, `port`, `dbname` …
+    pub options: ConnInfo,
+    /// The user mappings: the local role (`None` for PUBLIC) and its options.
+    pub mappings: Vec<(Option<String>, ConnInfo)>,
+    /// The roles of the description that may use it.
+    pub usable_by: Vec<String>,
+}
+
+/// Where the server process' libpq looks for password files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Homes {
+    /// `HOME` of the server process: what libpq 15 and newer take.
+    pub environment: Option<PathBuf>,
+    /// The home folder of the operating system's user: what libpq 14 and older take, and newer ones
+    /// where `HOME` is not set.
+    pub account: Option<PathBuf>,
 }
 
 /// A subscription of the server: a link to another node.
@@ -149,7 +217,7 @@ pub struct Subscription {
 }
 
 /// The settings that inspection reads.
-const SETTINGS: [&str; 21] = [
+const SETTINGS: [&str; 24] = [
     "config_file",
     "data_directory",
     "hba_file",
@@ -170,7 +238,10 @@ const SETTINGS: [&str; 21] = [
     "ssl_key_file",
     "unix_socket_directories",
     "wal_level",
+    "max_prepared_transactions",
     "scram_iterations",
+    "timescaledb.passfile",
+    "timescaledb.ssl_dir",
 ];
 
 impl NodeState {
@@ -251,27 +322,29 @@ async fn inspect_with(
     spec: &ClusterSpec,
     node: &Node,
 ) -> Result<NodeState, Error> {
-    let settings = settings(client).await?;
+    let settings = queries::settings(client).await?;
     let value = |name: &str| settings.get(name).map_or("", |s: &Setting| s.value.as_str());
     let version = value("server_version_num").parse().unwrap_or(0);
     let version = PgVersion::from_server_version_num(version).map_err(Error::version)?;
     let data_directory = PathBuf::from(value("data_directory"));
+    let homes = disk::homes(node.files.clone(), data_directory.clone()).await?;
     let credentials = topology::of(spec.topology).credential_paths(
         spec,
         &topology::Places {
             node: &node.spec.name,
             version,
             data_directory: &data_directory,
+            homes: &homes,
             settings: &settings,
         },
     );
-    let places = Places {
+    let places = disk::Places {
         credentials: credentials.iter().map(|path| data_directory.join(path)).collect(),
         data_directory,
         config_file: value("config_file").into(),
         hba_file: value("hba_file").into(),
     };
-    let on_disk = read_files(node.files.clone(), places, version).await?;
+    let on_disk = disk::read_files(node.files.clone(), places, version).await?;
     let link_roles: Vec<&str> = spec.link_roles().collect();
 
     Ok(NodeState {
@@ -283,184 +356,15 @@ async fn inspect_with(
         folders: on_disk.folders,
         configuration: on_disk.configuration,
         hba_included: on_disk.hba_included,
-        admin: admin_session(client).await?,
-        hba_errors: hba_errors(client).await?,
-        roles: roles(client, &link_roles).await?,
-        subscriptions: subscriptions(client).await?,
+        admin: queries::admin_session(client).await?,
+        hba_errors: queries::hba_errors(client).await?,
+        configuration_errors: queries::configuration_errors(client).await?,
+        changed_since_reload: queries::changed_since_reload(client).await?,
+        roles: queries::roles(client, &link_roles).await?,
+        subscriptions: queries::subscriptions(client).await?,
+        foreign_servers: queries::foreign_servers(client, &link_roles).await?,
+        bdr: queries::bdr(client).await?,
+        homes,
         settings,
     })
-}
-
-async fn settings(client: &Client) -> Result<BTreeMap<String, Setting>, Error> {
-    const QUERY: &str = "SELECT name, setting, source FROM pg_catalog.pg_settings \
-                         WHERE name = ANY ($1::text[])";
-    let rows = client.query(QUERY, &[&&SETTINGS[..]]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let value: Option<String> = row.get(1);
-            (row.get(0), Setting { value: value.unwrap_or_default(), source: row.get(2) })
-        })
-        .collect())
-}
-
-/// Where the server has its files.
-struct Places {
-    data_directory: PathBuf,
-    config_file: PathBuf,
-    hba_file: PathBuf,
-    /// What may hold credentials, or may be made to.
-    credentials: Vec<PathBuf>,
-}
-
-/// What is on the node's disk.
-struct OnDisk {
-    owner: Access,
-    files: BTreeMap<PathBuf, Option<NodeFile>>,
-    folders: BTreeSet<PathBuf>,
-    configuration: Configuration,
-    hba_included: MemoryFiles,
-}
-
-async fn read_files(
-    files: Arc<dyn NodeFiles>,
-    places: Places,
-    version: PgVersion,
-) -> Result<OnDisk, Error> {
-    let read = move || -> Result<OnDisk, Error> {
-        let Places { data_directory, config_file, hba_file, credentials } = places;
-        let owner = files
-            .access(&data_directory)?
-            .ok_or_else(|| Error::NoDataDirectory { path: data_directory.clone() })?;
-        let configuration = Configuration::read(
-            &files.as_ref(),
-            config_file.as_os_str().as_bytes(),
-            Some(data_directory.as_os_str().as_bytes()),
-            version,
-        );
-        let hba_included = hba_included(files.as_ref(), &hba_file, version)?;
-        let mut folders = BTreeSet::new();
-        for folder in credentials.iter().flat_map(|path| path.ancestors().skip(1)) {
-            if folder.starts_with(&data_directory)
-                && !folders.contains(folder)
-                && files.access(folder)?.is_some()
-            {
-                folders.insert(folder.to_owned());
-            }
-        }
-        let mut paths = vec![hba_file];
-        paths.extend(credentials);
-        paths.extend(configuration.files().map(|(path, _)| path_of(path).to_owned()));
-        let mut found = BTreeMap::new();
-        for path in paths {
-            let file = files.find(&path)?;
-            found.insert(path, file);
-        }
-        Ok(OnDisk { owner, files: found, folders, configuration, hba_included })
-    };
-    tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
-}
-
-/// What `pg_hba.conf` includes: reading it asks for the files, and they are kept.
-fn hba_included(
-    files: &dyn NodeFiles,
-    hba_file: &Path,
-    version: PgVersion,
-) -> Result<MemoryFiles, Error> {
-    let Some(main) = files.find(hba_file)? else { return Ok(MemoryFiles::default()) };
-    let recorder = Recorder { files, seen: RefCell::default() };
-    let document = HbaDocument::try_parse(main.bytes.to_vec())
-        .map_err(|error| Error::plan(format!("{}: {error}", hba_file.display())))?;
-    let path = hba_file.as_os_str().as_bytes();
-    let _ = document.interpret_at(path, &Server::new(version), &recorder);
-    Ok(recorder.seen.into_inner())
-}
-
-/// Files that remember what was asked for.
-struct Recorder<'a> {
-    files: &'a dyn NodeFiles,
-    seen: RefCell<MemoryFiles>,
-}
-
-impl Files for Recorder<'_> {
-    fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
-        let bytes = self.files.read(path)?;
-        self.seen.borrow_mut().insert(path, bytes.clone());
-        Ok(bytes)
-    }
-
-    fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
-        let names = self.files.list(path)?;
-        self.seen.borrow_mut().insert_dir(path);
-        Ok(names)
-    }
-}
-
-async fn admin_session(client: &Client) -> Result<AdminSession, Error> {
-    const QUERY: &str = "SELECT session_user::text, pg_catalog.current_database()::text, \
-                                pg_catalog.inet_client_addr(), \
-                                coalesce((SELECT ssl FROM pg_catalog.pg_stat_ssl \
-                                          WHERE pid = pg_catalog.pg_backend_pid()), false)";
-    let row = client.query_one(QUERY, &[]).await?;
-    Ok(AdminSession {
-        user: row.get(0),
-        database: row.get(1),
-        address: row.get(2),
-        tls: row.get(3),
-    })
-}
-
-async fn hba_errors(client: &Client) -> Result<Vec<HbaError>, Error> {
-    // A row without type is a line that the server refuses; where the type is set the error is only
-    // a warning. Some refusals have no text here: only the log tells them.
-    const QUERY: &str = "SELECT line_number, coalesce(error, 'refused; the reason is in the log') \
-                         FROM pg_catalog.pg_hba_file_rules WHERE type IS NULL ORDER BY 1";
-    let rows = client.query(QUERY, &[]).await?;
-    Ok(rows.iter().map(|row| HbaError { line: row.get(0), message: row.get(1) }).collect())
-}
-
-async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Role>, Error> {
-    const QUERY: &str = "SELECT r.rolname::text, r.rolcanlogin, r.rolreplication, r.rolsuper, \
-             ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_auth_members m \
-                   JOIN pg_catalog.pg_roles g ON g.oid = m.roleid \
-                   WHERE m.member = r.oid ORDER BY 1), \
-             CASE WHEN r.rolname = ANY ($1::text[]) THEN \
-                  (SELECT a.rolpassword FROM pg_catalog.pg_authid a WHERE a.oid = r.oid) END \
-         FROM pg_catalog.pg_roles r ORDER BY 1";
-    let rows = client.query(QUERY, &[&link_roles]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| Role {
-            name: row.get(0),
-            can_login: row.get(1),
-            replication: row.get(2),
-            superuser: row.get(3),
-            member_of: row.get(4),
-            stored_password: row.get::<_, Option<String>>(5).map(Zeroizing::new),
-        })
-        .collect())
-}
-
-async fn subscriptions(client: &Client) -> Result<Vec<Subscription>, Error> {
-    const QUERY: &str = "SELECT s.subname::text, d.datname::text, s.subconninfo, \
-                                s.subslotname::text, s.subenabled \
-         FROM pg_catalog.pg_subscription s \
-         JOIN pg_catalog.pg_database d ON d.oid = s.subdbid ORDER BY 2, 1";
-    let rows = client.query(QUERY, &[]).await?;
-    rows.iter()
-        .map(|row| {
-            let text = Zeroizing::new(row.get::<_, String>(2));
-            let conninfo = text.parse().map_err(|source| Error::ConnInfo {
-                what: format!("subscription {}", row.get::<_, &str>(0)),
-                source,
-            })?;
-            Ok(Subscription {
-                name: row.get(0),
-                database: row.get(1),
-                conninfo,
-                slot: row.get(3),
-                enabled: row.get(4),
-            })
-        })
-        .collect()
 }

@@ -55,6 +55,7 @@ mod hba;
 pub mod inspect;
 pub mod plan;
 pub mod prepare;
+pub mod rotate;
 mod sessions;
 pub mod spec;
 mod sql;

@@ -1,15 +1,17 @@
 //! From what inspection found to a plan with its secrets.
 
+use pki::Authority;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::{
-    authority, credentials,
+    authority,
+    credentials::{self, Credentials, Renew},
     error::Error,
     inspect::NodeState,
-    plan::{self, Plan},
+    plan::{self, Pace, Plan},
     spec::ClusterSpec,
-    topology::{self, Cluster},
+    topology::{self, Cluster, Demands, Link, Topology},
     vault::Vault,
 };
 
@@ -22,8 +24,8 @@ pub struct Prepared {
     pub vault: Vault,
 }
 
-/// Makes a plan. The cluster's authority is loaded, or made in the folder for secrets; keys and
-/// passwords that are needed are made in memory; no node is touched.
+/// Makes a plan. The cluster's authority is loaded, or one is made; keys and passwords that are needed
+/// are made, too: all in memory. Nothing is written, on no machine.
 ///
 /// # Errors
 /// [`Error`] where something must be different before: see its message.
@@ -32,46 +34,91 @@ pub fn prepare(
     states: &[NodeState],
     now: OffsetDateTime,
 ) -> Result<Prepared, Error> {
-    spec.check()?;
-    let topology = topology::of(spec.topology);
-    let links = topology.links(spec, states)?;
-    if links.is_empty() {
-        return Err(Error::plan(
-            "no node has a link to another: create the links first, for what they connect to is what \
-             the rules must say",
-        ));
-    }
-    let cluster = Cluster { spec, states, links: &links };
-    let demands = topology::demands(topology, &cluster)?;
-    let authority = authority::open_or_create(&spec.secrets, spec.certificates, now)?;
-    let mut vault = as_found(&cluster, &demands);
-    let credentials = credentials::make(topology, &cluster, &demands, &authority, now, &mut vault)?;
-    let plan = plan::make(topology, &cluster, &demands, &credentials)?;
-    Ok(Prepared { plan, vault })
+    Preparation::new(spec, states)?.plan(Renew::default(), now)
 }
 
-/// The secrets that the nodes have now, so that they can be put back.
-fn as_found(cluster: &Cluster<'_>, demands: &topology::Demands) -> Vault {
-    let mut vault = Vault::default();
-    for state in cluster.states {
-        let Some(demand) = demands.get(&state.name) else { continue };
-        let keys = demand.pairs().map(|pair| &pair.key);
-        for path in keys.chain(&demand.passfile) {
-            let path = state.in_data_directory(path);
-            if let Some(file) = state.file(&path) {
-                vault.insert(plan::as_found(&state.name, &path), file.bytes.clone());
+/// What a plan is made from.
+pub(crate) struct Preparation<'a> {
+    pub(crate) spec: &'a ClusterSpec,
+    pub(crate) states: &'a [NodeState],
+    pub(crate) topology: &'static dyn Topology,
+    pub(crate) links: Vec<Link>,
+    pub(crate) demands: Demands,
+}
+
+impl<'a> Preparation<'a> {
+    pub(crate) fn new(spec: &'a ClusterSpec, states: &'a [NodeState]) -> Result<Self, Error> {
+        spec.check()?;
+        let topology = topology::of(spec.topology);
+        let links = topology.links(spec, states)?;
+        if links.is_empty() {
+            return Err(Error::plan(
+                "no node has a link to another: create the links first, for what they connect to is \
+                 what the rules must say",
+            ));
+        }
+        let demands = topology::demands(topology, &Cluster { spec, states, links: &links })?;
+        Ok(Self { spec, states, topology, links, demands })
+    }
+
+    pub(crate) fn cluster(&self) -> Cluster<'_> {
+        Cluster { spec: self.spec, states: self.states, links: &self.links }
+    }
+
+    pub(crate) fn plan(&self, renew: Renew, now: OffsetDateTime) -> Result<Prepared, Error> {
+        let mut vault = self.as_found();
+        let there = authority::find(&self.spec.secrets, now)?;
+        let (authority, steps) = match there {
+            Some(authority) => (authority, Vec::new()),
+            None => {
+                let authority = authority::create(self.spec.certificates, now)?;
+                let steps = authority::keep(&authority, &self.spec.secrets, None, &mut vault);
+                (authority, steps)
+            }
+        };
+        let credentials = self.credentials(&authority, renew, now, &mut vault)?;
+        let mut plan = plan::make(self.topology, &self.cluster(), &self.demands, &credentials)?;
+        if !steps.is_empty() {
+            plan.stages
+                .insert(0, plan::stage("keep the cluster's authority", Pace::AllAtOnce, steps));
+        }
+        Ok(Prepared { plan, vault })
+    }
+
+    pub(crate) fn credentials(
+        &self,
+        authority: &Authority,
+        renew: Renew,
+        now: OffsetDateTime,
+        vault: &mut Vault,
+    ) -> Result<Credentials, Error> {
+        let cluster = self.cluster();
+        credentials::make(self.topology, &cluster, &self.demands, authority, renew, now, vault)
+    }
+
+    /// The secrets that the nodes have now, so that they can be put back.
+    pub(crate) fn as_found(&self) -> Vault {
+        let mut vault = Vault::default();
+        for state in self.states {
+            let Some(demand) = self.demands.get(&state.name) else { continue };
+            let keys = demand.pairs().map(|pair| &pair.key);
+            for path in keys.chain(&demand.passfile) {
+                let path = state.in_data_directory(path);
+                if let Some(file) = state.file(&path) {
+                    vault.insert(plan::as_found(&state.name, &path), file.bytes.clone());
+                }
+            }
+            for role in &state.roles {
+                if let Some(stored) = &role.stored_password {
+                    let stored = Zeroizing::new(stored.as_bytes().to_vec());
+                    vault.insert(plan::password_as_found(&state.name, &role.name), stored);
+                }
             }
         }
-        for role in &state.roles {
-            if let Some(stored) = &role.stored_password {
-                let stored = Zeroizing::new(stored.as_bytes().to_vec());
-                vault.insert(plan::password_as_found(&state.name, &role.name), stored);
-            }
+        for link in self.links.iter().filter(|link| link.conninfo.has_secret()) {
+            let text = Zeroizing::new(link.conninfo.to_text().as_bytes().to_vec());
+            vault.insert(plan::link_as_found(link), text);
         }
+        vault
     }
-    for link in cluster.links.iter().filter(|link| link.conninfo.has_secret()) {
-        let text = Zeroizing::new(link.conninfo.to_text().as_bytes().to_vec());
-        vault.insert(plan::link_as_found(link), text);
-    }
-    vault
 }

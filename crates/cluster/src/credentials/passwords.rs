@@ -30,6 +30,7 @@ pub(super) fn make(
     topology: &dyn Topology,
     cluster: &Cluster<'_>,
     demands: &Demands,
+    renew: bool,
     credentials: &mut Credentials,
     vault: &mut Vault,
 ) -> Result<(), Error> {
@@ -45,7 +46,8 @@ pub(super) fn make(
         files.insert(state.name.as_str(), (there, file));
     }
     for (realm, used) in password_uses(topology, cluster, demands)? {
-        let (password, missing_on) = match known_password(cluster, &used, &files) {
+        let known = known_password(cluster, &used, &files).filter(|_| !renew);
+        let (password, missing_on) = match known {
             Some(known) => known,
             None => (new_password()?, used.stored_on.clone()),
         };

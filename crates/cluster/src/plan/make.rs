@@ -6,8 +6,8 @@ use postgres_protocol::escape::escape_identifier;
 use textfile::fs::Access;
 
 use super::{
-    Action, Content, Expectation, Expected, FileChange, LinkChange, Pace, Plan, Stage, Statement,
-    Step, Warning,
+    Action, Content, Expectation, FileChange, LinkChange, Pace, Plan, Stage, Statement, Step,
+    Warning, files,
 };
 use crate::{
     conf,
@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     hba,
     inspect::NodeState,
-    topology::{self, Cluster, Demands, Dsn, Link, SessionKey, Switch, Topology},
+    topology::{self, Cluster, Demands, Dsn, Link, Switch, Topology},
 };
 
 /// Makes the plan.
@@ -58,7 +58,7 @@ pub(crate) fn make(
     })
 }
 
-fn stage(title: &str, pace: Pace, steps: Vec<Step>) -> Stage {
+pub(crate) fn stage(title: &str, pace: Pace, steps: Vec<Step>) -> Stage {
     Stage { title: title.to_owned(), pace, steps }
 }
 
@@ -106,8 +106,13 @@ impl<'a> Maker<'a> {
         let missing = || Error::plan("there are no credentials for this node");
         let own = self.credentials.nodes.get(&state.name).ok_or_else(missing)?;
         self.place_files(demand, state, own);
-        for (role, secret) in &own.scram_secrets {
-            self.set_password(state, role, secret);
+        for role in &demand.roles {
+            if let Some(secret) = own.scram_secrets.get(&role.name) {
+                self.set_password(state, role, secret);
+            }
+        }
+        for message in &demand.notes {
+            self.warnings.push(Warning { node: state.name.clone(), message: message.clone() });
         }
         for demanded in &demand.statements {
             let execute = |statement: &Statement| Action::Execute {
@@ -125,6 +130,14 @@ impl<'a> Maker<'a> {
 
     fn make_role(&mut self, state: &NodeState, demand: &RoleDemand) -> Result<(), Error> {
         let name = escape_identifier(&demand.name);
+        let execute = |statement| Action::Execute { database: None, statement };
+        let mut step = |there: Statement, back: String| {
+            self.roles.push(Step {
+                node: state.name.clone(),
+                action: execute(there),
+                undo: Some(execute(Statement::new(demand.local(&back)))),
+            });
+        };
         let Some(found) = state.role(&demand.name) else {
             let replication = if demand.replication { " REPLICATION" } else { "" };
             let missing = || {
@@ -135,40 +148,40 @@ impl<'a> Maker<'a> {
                 ))
             };
             let create = demand.create.clone().ok_or_else(missing)?;
-            self.roles.push(Step {
-                node: state.name.clone(),
-                action: Action::Execute { database: None, statement: create },
-                undo: Some(Action::Execute {
-                    database: None,
-                    statement: Statement::new(format!("DROP ROLE IF EXISTS {name}")),
-                }),
-            });
+            step(create, format!("DROP ROLE IF EXISTS {name}"));
             return Ok(());
         };
-        if !found.can_login {
-            return Err(Error::plan(format!(
-                "the role {} may not log in: ALTER ROLE {name} LOGIN",
-                demand.name
-            )));
-        }
-        if demand.replication && !found.replication && !found.superuser {
-            return Err(Error::plan(format!(
-                "the role {} may not replicate: ALTER ROLE {name} REPLICATION",
-                demand.name
-            )));
+        let lacks = [
+            ("LOGIN", "log in", demand.login && !found.can_login),
+            (
+                "REPLICATION",
+                "replicate",
+                demand.replication && !found.replication && !found.superuser,
+            ),
+        ];
+        for (attribute, words, lacking) in lacks {
+            if lacking && !demand.alter {
+                return Err(Error::plan(format!(
+                    "the role {} may not {words}: ALTER ROLE {name} {attribute}",
+                    demand.name
+                )));
+            }
+            if lacking {
+                step(
+                    Statement::new(demand.local(&format!("ALTER ROLE {name} {attribute}"))),
+                    format!("ALTER ROLE {name} NO{attribute}"),
+                );
+            }
         }
         for group in &demand.member_of {
             if found.superuser || found.member_of.contains(group) {
                 continue;
             }
             let group = escape_identifier(group);
-            let execute =
-                |text: String| Action::Execute { database: None, statement: Statement::new(text) };
-            self.roles.push(Step {
-                node: state.name.clone(),
-                action: execute(format!("GRANT {group} TO {name}")),
-                undo: Some(execute(format!("REVOKE {group} FROM {name}"))),
-            });
+            step(
+                Statement::new(demand.local(&format!("GRANT {group} TO {name}"))),
+                format!("REVOKE {group} FROM {name}"),
+            );
         }
         Ok(())
     }
@@ -197,13 +210,13 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// The folders in the data directory that a file needs, the outermost first: what was made last
+    /// The folders that a file needs and that are not there, the outermost first: what was made last
     /// is taken back first.
     fn make_folders(&mut self, state: &NodeState, file: &Path) {
-        let data = state.data_directory();
-        let inside = file.ancestors().skip(1).take_while(|folder| *folder != data);
-        let mut missing: Vec<PathBuf> = inside
-            .filter(|folder| folder.starts_with(data) && !state.folders.contains(*folder))
+        let mut missing: Vec<PathBuf> = file
+            .ancestors()
+            .skip(1)
+            .filter(|folder| !state.folders.contains(*folder))
             .map(Path::to_owned)
             .collect();
         missing.reverse();
@@ -228,40 +241,14 @@ impl<'a> Maker<'a> {
         access: Access,
         content: Content,
     ) -> Option<Step> {
-        let there = state.file(&path);
-        if let (Some(there), Content::Public(bytes)) = (there, &content)
-            && *there.bytes == *bytes
-            && there.access == access
-        {
-            return None;
-        }
-        let before = there.map(|there| there.bytes.as_slice());
-        self.files.push(FileChange {
-            node: state.name.clone(),
-            new: there.is_none(),
-            diff: match &content {
-                Content::Public(after) => Some(diff(&path, before, after)),
-                Content::Secret(_) => None,
-            },
-            path: path.clone(),
-        });
-        let undo = match there {
-            None => Action::RemoveFile { path: path.clone() },
-            Some(there) => {
-                let as_found = match &content {
-                    Content::Public(_) => Content::Public(there.bytes.to_vec()),
-                    Content::Secret(_) => Content::Secret(as_found(&state.name, &path)),
-                };
-                restore(&path, there.access, &content, as_found)
-            }
-        };
-        let expected = Expected::of(before);
-        let action = Action::WriteFile { path, access, expected, content };
-        Some(Step { node: state.name.clone(), action, undo: Some(undo) })
+        let (change, step) = files::write(state, path, access, content)?;
+        self.files.push(change);
+        Some(step)
     }
 
-    fn set_password(&mut self, state: &NodeState, role: &str, secret: &str) {
-        let alter = format!("ALTER ROLE {} PASSWORD", escape_identifier(role));
+    fn set_password(&mut self, state: &NodeState, demand: &RoleDemand, secret: &str) {
+        let role = &demand.name;
+        let alter = demand.local(&format!("ALTER ROLE {} PASSWORD", escape_identifier(role)));
         let execute = |statement| Action::Execute { database: None, statement };
         let found = state.role(role);
         let had = found.is_some_and(|role| role.stored_password.is_some());
@@ -310,22 +297,14 @@ impl<'a> Maker<'a> {
             if before == after {
                 continue;
             }
-            let content = Content::Public(after.clone());
-            let undo = restore(&hba_file, access, &content, Content::Public(before.clone()));
-            let action = Action::WriteFile {
-                path: hba_file.clone(),
-                access,
-                expected: Expected::of(Some(before)),
-                content,
-            };
-            let step = Step { node: state.name.clone(), action, undo: Some(undo) };
+            let step = files::rewrite(&state.name, &hba_file, access, before, after);
             if opens { open.push(step) } else { close.push(step) }
         }
         if found != edit.closed {
             self.files.push(FileChange {
                 node: state.name.clone(),
                 new: false,
-                diff: Some(diff(&hba_file, Some(&found), &edit.closed)),
+                diff: Some(files::diff(&hba_file, Some(&found), &edit.closed)),
                 path: hba_file,
             });
         }
@@ -390,7 +369,7 @@ fn switch(
             after: after.to_masked_text(),
         });
         // A link that is switched off does not replicate, before or after.
-        let wait = link.enabled && link.session != SessionKey::None;
+        let wait = link.enabled && link.session.is_lasting();
         let action = |Switch { statements, reload }, wait| Action::SwitchLink {
             to: link.to.clone(),
             session: link.session.clone(),
@@ -410,26 +389,6 @@ fn switch(
 fn access_of(state: &NodeState, path: &Path) -> Result<Access, Error> {
     let missing = || Error::plan(format!("{} is not there", path.display()));
     state.file(path).map(|file| file.access).ok_or_else(missing)
-}
-
-/// The action that puts back what was there before `written`.
-fn restore(path: &Path, access: Access, written: &Content, as_found: Content) -> Action {
-    let expected = match written {
-        Content::Public(bytes) => Expected::of(Some(bytes)),
-        Content::Secret(_) => Expected::Anything,
-    };
-    Action::WriteFile { path: path.to_owned(), access, expected, content: as_found }
-}
-
-fn diff(path: &Path, before: Option<&[u8]>, after: &[u8]) -> String {
-    let name = path.display().to_string();
-    let old = if before.is_some() { name.as_str() } else { "/dev/null" };
-    textfile::diff::unified(old, &name, before.unwrap_or_default(), after)
-}
-
-/// The vault's name of a secret file as inspection found it.
-pub(crate) fn as_found(node: &str, path: &Path) -> String {
-    format!("{node}: {} as found", path.display())
 }
 
 /// The vault's name of a role's stored password as inspection found it.

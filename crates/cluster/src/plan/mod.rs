@@ -4,6 +4,7 @@
 //! same input makes the same plan. It holds no secret, only the names that the
 //! [vault](crate::vault::Vault) has for them.
 
+pub(crate) mod files;
 mod make;
 mod statement;
 mod step;
@@ -13,7 +14,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use make::{as_found, link_as_found, make, password_as_found};
+pub(crate) use files::as_found;
+pub(crate) use make::{link_as_found, make, password_as_found, stage};
 pub use statement::Statement;
 pub(crate) use step::hex;
 pub use step::{Action, Content, Expectation, Expected, Pace, Stage, Step};

@@ -101,6 +101,13 @@ pub enum Action {
         /// Whether to wait until it works by the new connection string.
         wait: bool,
     },
+    /// Ends a link's session, and waits until it works by a new one.
+    Reconnect {
+        /// The node that the link leads to.
+        to: String,
+        /// How its session there is found.
+        session: SessionKey,
+    },
     /// Ends the roles' sessions from the network that began before the secured way in was open: they
     /// were let in by other rules.
     EndOldSessions {
@@ -140,6 +147,7 @@ impl fmt::Display for Action {
                 f.write_str(if *reload { "; reload" } else { "" })?;
                 f.write_str(if *wait { "; wait until it works" } else { "" })
             }
+            Self::Reconnect { to, .. } => write!(f, "let the link to {to} connect anew"),
             Self::EndOldSessions { roles } => {
                 write!(f, "end the sessions of {} that began before", roles.join(", "))
             }

@@ -134,8 +134,12 @@ impl ClusterSpec {
 
 fn check_node(node: &NodeSpec, earlier: &[NodeSpec]) -> Result<(), SpecError> {
     let quoted = format!("\"{}\"", node.name);
-    if node.name.is_empty() || node.name.chars().any(|c| c.is_control() || c == '/') {
-        return Err(SpecError::new("a node needs a name, without slashes", quoted));
+    let unusable = |c: char| c.is_control() || c == '/';
+    if node.name.is_empty() || node.name.starts_with('(') || node.name.chars().any(unusable) {
+        return Err(SpecError::new(
+            "a node needs a name, without slashes and no bracket at its beginning",
+            quoted,
+        ));
     }
     if node.port == 0 {
         return Err(SpecError::new(format!("node {}: port 0 is no port", node.name), "port"));

@@ -2,6 +2,8 @@
 //! changed, and what the nodes at both ends need. A new kind is one file.
 
 mod native;
+mod pgd;
+mod timescale;
 
 use std::{
     collections::BTreeMap,
@@ -10,13 +12,15 @@ use std::{
 
 pub use native::Native;
 use pg_version::PgVersion;
+pub use pgd::Pgd;
 use serde::{Deserialize, Serialize};
+pub use timescale::Timescale;
 
 use crate::{
     conninfo::ConnInfo,
     demand::{Demand, PairPlace},
     error::{Error, NodeContext as _},
-    inspect::{NodeState, Setting},
+    inspect::{Homes, NodeState, Setting},
     plan::Statement,
     spec::{ClusterSpec, Mode, NodeSpec, TopologyKind},
 };
@@ -40,6 +44,14 @@ pub struct Link {
     pub enabled: bool,
 }
 
+impl SessionKey {
+    /// Whether the link has a session at all times, which can be waited for.
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        matches!(self, Self::Slot(_) | Self::SlotEnding(_))
+    }
+}
+
 /// Where a link's connection string is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -49,6 +61,13 @@ pub enum LinkPlace {
         /// The database.
         database: String,
     },
+    /// `bdr.node_interface`, in this database of `from`.
+    BdrInterface {
+        /// The database.
+        database: String,
+    },
+    /// Nowhere: what the access node's settings and a foreign server say makes it.
+    AccessNode,
 }
 
 /// How a link's session is found on the node that it leads to.
@@ -58,6 +77,17 @@ pub enum LinkPlace {
 pub enum SessionKey {
     /// By the replication slot that it uses.
     Slot(String),
+    /// By the replication slot whose name ends so.
+    SlotEnding(String),
+    /// There is one only while it is used: by this statement, run on `from` as this role.
+    OnDemand {
+        /// The database on `from`.
+        database: String,
+        /// The role on `from`.
+        role: String,
+        /// A statement that reads nothing and changes nothing, and needs the link.
+        statement: String,
+    },
     /// There is none to look for.
     None,
 }
@@ -150,6 +180,8 @@ pub struct Places<'a> {
     pub version: PgVersion,
     /// The data directory.
     pub data_directory: &'a Path,
+    /// Where the server's libpq looks for password files.
+    pub homes: &'a Homes,
     /// The settings that inspection reads.
     pub settings: &'a BTreeMap<String, Setting>,
 }
@@ -215,7 +247,9 @@ pub struct LinkEnd<'a> {
 #[must_use]
 pub fn of(kind: TopologyKind) -> &'static dyn Topology {
     match kind {
-        TopologyKind::Native | TopologyKind::Pgd | TopologyKind::Timescale => &Native,
+        TopologyKind::Native => &Native,
+        TopologyKind::Pgd => &Pgd,
+        TopologyKind::Timescale => &Timescale,
     }
 }
 
@@ -278,8 +312,9 @@ fn secured(spec: &ClusterSpec, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
             }
         }
         Mode::Scram | Mode::Trust => {
-            if let Some(passfile) = &demand.passfile {
-                conninfo.set("passfile", text(passfile));
+            match &demand.passfile {
+                Some(passfile) => conninfo.set("passfile", text(passfile)),
+                None => conninfo.remove("passfile"),
             }
             // A second lock beside the verified name: whoever relays the login to the real server
             // gets nothing.

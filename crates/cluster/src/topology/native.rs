@@ -79,6 +79,7 @@ impl Topology for Native {
         Ok(Demand {
             root: Some(ROOT.into()),
             server: Some(PairPlace::new(SERVER_CERTIFICATE, SERVER_KEY)),
+            server_signs: false,
             clients: if spec.mode == Mode::Cert && connects { vec![client] } else { Vec::new() },
             passfile: (spec.mode == Mode::Scram && connects).then(|| PASSFILE.into()),
             settings: credentials::tls_settings(ROOT, SERVER_CERTIFICATE, SERVER_KEY),
@@ -91,19 +92,18 @@ impl Topology for Native {
                 links_only: true,
             }],
             roles: vec![RoleDemand {
-                name: spec.link_role.clone(),
-                create: None,
                 replication: true,
-                member_of: Vec::new(),
                 password: spec.mode == Mode::Scram
                     && cluster.links_to(&state.name).next().is_some(),
+                ..RoleDemand::new(&spec.link_role)
             }],
+            notes: Vec::new(),
             statements: Vec::new(),
         })
     }
 
     fn switch(&self, link: &Link, dsn: Dsn<'_>) -> Option<Switch> {
-        let LinkPlace::Subscription { database } = &link.place;
+        let LinkPlace::Subscription { database } = &link.place else { return None };
         let alter = format!("ALTER SUBSCRIPTION {} CONNECTION", escape_identifier(&link.name));
         let statements = vec![(Some(database.clone()), dsn.after(alter))];
         Some(Switch { statements, reload: false })

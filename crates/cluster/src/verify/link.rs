@@ -4,7 +4,7 @@ use pg_version::PgVersion;
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use super::log;
+use super::{Code, Finding, log};
 use crate::{
     conninfo::ConnInfo,
     error::{Error, NodeContext as _},
@@ -12,7 +12,7 @@ use crate::{
     sessions::{self, Session},
     spec::{ClusterSpec, Mode},
     sql,
-    topology::Link,
+    topology::{Link, SessionKey},
 };
 
 /// What was found out about a directed link, and from where it is known.
@@ -68,32 +68,47 @@ pub enum MethodSource {
 /// Proves the links that lead to one node.
 pub(crate) async fn prove(
     spec: &ClusterSpec,
+    nodes: &[Node],
     to: &Node,
     state: &NodeState,
     links: &[(Link, ConnInfo)],
-) -> Result<Vec<LinkProof>, Error> {
+) -> Result<Vec<(LinkProof, Vec<Finding>)>, Error> {
     let prove = async {
         let client = sql::connect(&to.spec, None).await?;
-        let log = read_log(&client).await?;
         let mut proofs = Vec::new();
         for (link, wanted) in links {
-            let session = sessions::find(&client, &link.session).await?;
-            proofs.push(judge(spec, state, link, wanted, session, log.as_deref()));
+            let used = match &link.session {
+                SessionKey::OnDemand { database, role, statement } => {
+                    let from = nodes.iter().find(|node| node.spec.name == link.from);
+                    let from = from.ok_or_else(|| Error::plan(format!("no node {}", link.from)))?;
+                    match sessions::open(&client, &from.spec, link, database, role, statement).await
+                    {
+                        Ok(used) => Some(used),
+                        Err(error @ Error::Node { .. }) if error.is_failing_link() => {
+                            proofs.push(failing(link, &error));
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                _ => None,
+            };
+            let session = match &used {
+                Some(used) => used.session.clone(),
+                None => sessions::find(&client, &link.session).await?,
+            };
+            // After the session, for it tells of it.
+            let log = read_log(&client).await?;
+            proofs.extend(judge(spec, state, link, wanted, session, log.as_deref()));
         }
         Ok::<_, Error>(proofs)
     };
     prove.await.on_node(&to.spec.name)
 }
 
-fn judge(
-    spec: &ClusterSpec,
-    state: &NodeState,
-    link: &Link,
-    wanted: &ConnInfo,
-    session: Option<Session>,
-    log: Option<&str>,
-) -> LinkProof {
-    let mut proof = LinkProof {
+/// What is known of a link of which nothing has been proved.
+fn unproved(link: &Link) -> LinkProof {
+    LinkProof {
         from: link.from.clone(),
         to: link.to.clone(),
         name: link.name.clone(),
@@ -106,11 +121,38 @@ fn judge(
         certificate: None,
         replicating: false,
         missing: Vec::new(),
+    }
+}
+
+fn failing(link: &Link, error: &Error) -> (LinkProof, Vec<Finding>) {
+    let proof = LinkProof { missing: vec![error.to_string()], ..unproved(link) };
+    let finding = Finding::error(Code::NotWorking, &link.from, format!("{}: {error}", link.name));
+    (proof, vec![finding.of_link(&link.from, &link.to)])
+}
+
+fn judge(
+    spec: &ClusterSpec,
+    state: &NodeState,
+    link: &Link,
+    wanted: &ConnInfo,
+    session: Option<Session>,
+    log: Option<&str>,
+) -> Option<(LinkProof, Vec<Finding>)> {
+    let mut proof = unproved(link);
+    let mut findings = Vec::new();
+    let about = |code, what: &str| {
+        Finding::error(code, &link.to, format!("{}: {what}", link.name))
+            .of_link(&link.from, &link.to)
     };
     let Some(session) = session else {
+        // A node's link to itself has none.
+        if link.from == link.to {
+            return None;
+        }
         let why = if link.enabled { "the link has no session" } else { "the link is disabled" };
         proof.missing.push(why.to_owned());
-        return proof;
+        findings.push(about(Code::LinkDown, why));
+        return Some((proof, findings));
     };
     let prefix = state.setting("log_line_prefix");
     if let Some(found) = log.and_then(|log| log::authentication_of(session.pid, prefix, log)) {
@@ -136,7 +178,7 @@ fn judge(
         proof.hba_line = Some(rule.line);
         proof.method_from = MethodSource::Rules;
     }
-    proof.replicating = session.replicates();
+    proof.replicating = session.works;
     proof.user = session.user;
     proof.tls = session.tls;
     proof.cipher = session.cipher;
@@ -144,22 +186,34 @@ fn judge(
 
     let method_wanted = spec.mode.hba_method();
     let role_wanted = wanted.get("user").unwrap_or(&spec.link_role);
-    let mut missing = |so: bool, what: String| {
+    let tls_wanted = wanted_tls(spec, wanted);
+    let mut missing = |so: bool, code: Option<Code>, what: String| {
         if !so {
+            findings.extend(code.map(|code| about(code, &what)));
             proof.missing.push(what);
         }
     };
-    missing(proof.tls.is_some(), "the session has no TLS".to_owned());
+    missing(
+        proof.tls.is_some() || !tls_wanted,
+        Some(Code::NoTls),
+        "the session has no TLS".to_owned(),
+    );
     missing(
         proof.user == role_wanted,
+        Some(Code::OtherRole),
         format!("the session's role is {}, not {role_wanted}", proof.user),
     );
     match &proof.method {
         Some(method) => missing(
             method == method_wanted,
+            Some(Code::OtherMethod),
             format!("authenticated by {method}, not by {method_wanted}"),
         ),
-        None => missing(false, "nothing tells by which method it was authenticated".to_owned()),
+        None => missing(
+            false,
+            Some(Code::MethodUnknown),
+            "nothing tells by which method it was authenticated".to_owned(),
+        ),
     }
     // What the server sees says nothing of whether the link would take another server for this one.
     let now = |keyword| link.conninfo.get(keyword).unwrap_or_default();
@@ -167,18 +221,35 @@ fn judge(
     let sslmode_wanted = wanted.get("sslmode").unwrap_or("prefer");
     missing(
         sslmode == sslmode_wanted,
+        None,
         format!("it does not verify the server: sslmode is {sslmode}, not {sslmode_wanted}"),
     );
     let (roots, roots_wanted) = (now("sslrootcert"), wanted.get("sslrootcert").unwrap_or_default());
     missing(
         roots == roots_wanted,
+        None,
         format!("it verifies the server by \"{roots}\", not by {roots_wanted}"),
     );
     if spec.mode == Mode::Cert {
-        missing(proof.certificate.is_some(), "no client certificate was presented".to_owned());
+        missing(
+            proof.certificate.is_some(),
+            Some(Code::NoClientCertificate),
+            "no client certificate was presented".to_owned(),
+        );
     }
-    missing(proof.replicating, format!("it does not replicate (state {})", session.state));
-    proof
+    missing(
+        proof.replicating,
+        Some(Code::NotWorking),
+        format!("it does not replicate (state {})", session.state),
+    );
+    Some((proof, findings))
+}
+
+/// Whether the link shall have TLS.
+fn wanted_tls(spec: &ClusterSpec, wanted: &ConnInfo) -> bool {
+    // An access node's links have no connection string that says so.
+    spec.mode != Mode::Trust
+        && (wanted.get("sslmode").is_some() || !spec.i_know.plain_text_can_be_read)
 }
 
 /// The end of the server's log, if the server may show it: `logging_collector` is on, and the format

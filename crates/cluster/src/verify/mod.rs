@@ -3,6 +3,9 @@
 //!
 //! Verifying only reads. It logs in as the link role, or tries to, but runs no statement as it.
 
+mod checks;
+mod code;
+mod finding;
 mod link;
 pub mod log;
 pub(crate) mod probe;
@@ -15,6 +18,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
+pub use code::Code;
+pub use finding::{Finding, Severity};
 pub use link::{LinkProof, MethodSource};
 pub use refusal::{Refusal, Trial};
 pub use server::ServerProof;
@@ -36,6 +41,8 @@ pub struct Verification {
     pub servers: Vec<ServerProof>,
     /// Every attempt to get in that must fail.
     pub refusals: Vec<Refusal>,
+    /// What is not as it should be, and why nothing else may have said so.
+    pub findings: Vec<Finding>,
 }
 
 impl Verification {
@@ -47,6 +54,7 @@ impl Verification {
             && self.links.iter().all(LinkProof::proved)
             && self.servers.iter().all(ServerProof::proved)
             && self.refusals.iter().all(Refusal::proved)
+            && self.findings.iter().all(|finding| finding.severity != Severity::Error)
     }
 }
 
@@ -63,21 +71,25 @@ pub async fn verify(
     let states = inspect::inspect_all(spec, nodes).await?;
     let topology = topology::of(spec.topology);
     let links = topology.links(spec, &states)?;
-    let wanted = {
+    let (links, mut findings) = {
         let cluster = Cluster { spec, states: &states, links: &links };
         let demands = topology::demands(topology, &cluster)?;
         let wanted = |link| topology::wanted(topology, &cluster, &demands, link);
-        links.iter().map(wanted).collect::<Result<Vec<_>, _>>()?
+        let wanted = links.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
+        let pairs: Arc<[(Link, ConnInfo)]> = links.iter().cloned().zip(wanted).collect();
+        let findings = checks::all(topology, &cluster, &demands, &pairs, now);
+        (pairs, findings)
     };
-    let links: Arc<[(Link, ConnInfo)]> = links.into_iter().zip(wanted).collect();
+    let all: Arc<[Node]> = nodes.into();
     let mut proving = JoinSet::new();
     for (index, (node, state)) in nodes.iter().zip(states).enumerate() {
         let (spec, node, links) = (spec.clone(), node.clone(), links.clone());
+        let all = all.clone();
         proving.spawn(async move {
             let to_it: Vec<_> =
                 links.iter().filter(|(link, _)| link.to == node.spec.name).cloned().collect();
             let (proofs, server, refusals) = tokio::try_join!(
-                link::prove(&spec, &node, &state, &to_it),
+                link::prove(&spec, &all, &node, &state, &to_it),
                 server::prove(&spec, &node, &to_it, now),
                 refusal::prove(&spec, &node, &to_it, now)
             )?;
@@ -89,12 +101,20 @@ pub async fn verify(
         found.push(proved.map_err(|_| Error::Cancelled)??);
     }
     found.sort_by_key(|(index, ..)| *index);
-    let mut verification =
-        Verification { links: Vec::new(), servers: Vec::new(), refusals: Vec::new() };
-    for (_, proofs, server, refusals) in found {
-        verification.servers.extend(server);
-        verification.links.extend(proofs);
-        verification.refusals.extend(refusals);
+    let (mut proved, mut servers, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+    for (_, links, server, tried) in found {
+        for (proof, about) in links {
+            proved.push(proof);
+            findings.extend(about);
+        }
+        servers.extend(server);
+        refusals.extend(tried);
     }
-    Ok(verification)
+    for server in &servers {
+        findings.extend(server.finding());
+    }
+    findings.extend(refusals.iter().filter_map(Refusal::finding));
+    findings.sort_by(|a, b| (a.severity, &a.node, a.code).cmp(&(b.severity, &b.node, b.code)));
+    findings.dedup();
+    Ok(Verification { links: proved, servers, refusals, findings })
 }

@@ -4,7 +4,10 @@ use pki::{Authority, KeyAlgorithm, Profile, Subject, Validity, tls::TlsClient};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::probe::{self, Asked, Attempt, Outcome};
+use super::{
+    Code, Finding,
+    probe::{self, Asked, Attempt, Outcome},
+};
 use crate::{
     authority::{self, BACKDATE},
     conninfo::ConnInfo,
@@ -33,6 +36,12 @@ impl Refusal {
     #[must_use]
     pub fn proved(&self) -> bool {
         self.refused
+    }
+
+    /// An attempt that was not refused, as a finding.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let what = || format!("{}: {}", self.trial.describe(), self.answer);
+        (!self.refused).then(|| Finding::error(Code::NotRefused, &self.node, what()))
     }
 }
 
@@ -103,11 +112,19 @@ async fn try_all(
             trials.push((Trial::NoCertificate, Some(tls::any_server(None)?), None));
             // Only where the authority's key is at hand. The certificate lives in memory for the
             // time of this call.
-            let authority = authority::open(&spec.secrets)?;
-            let others = Profile::client("pgward-nobody");
-            let others =
-                authority.issue(KeyAlgorithm::EcdsaP256, &others, authority.within(validity))?;
-            trials.push((Trial::OthersCertificate, Some(tls::any_server(Some(&others))?), None));
+            if let Some(authority) = authority::find(&spec.secrets, now)? {
+                let others = Profile::client("pgward-nobody");
+                let others = authority.issue(
+                    KeyAlgorithm::EcdsaP256,
+                    &others,
+                    authority.within(validity),
+                )?;
+                trials.push((
+                    Trial::OthersCertificate,
+                    Some(tls::any_server(Some(&others))?),
+                    None,
+                ));
+            }
         }
         Mode::Scram | Mode::Trust => {
             trials.push((Trial::NoPassword, Some(tls::any_server(None)?), None));

@@ -4,8 +4,12 @@ use pki::Certificate;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::probe::{self, Shown};
+use super::{
+    Code, Finding,
+    probe::{self, Shown},
+};
 use crate::{
+    authority,
     conninfo::ConnInfo,
     error::{Error, NodeContext as _},
     inspect::Node,
@@ -35,6 +39,12 @@ impl ServerProof {
     pub fn proved(&self) -> bool {
         self.missing.is_empty()
     }
+
+    /// What is wrong, as a finding.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let wrong = !self.missing.is_empty();
+        wrong.then(|| Finding::error(Code::ServerUnproved, &self.node, self.missing.join("; ")))
+    }
 }
 
 /// Verifies the server of a node that links lead to, by its name and by its address.
@@ -48,7 +58,6 @@ pub(super) async fn prove(
         return Ok(None);
     }
     let prove = async {
-        let client = tls::verify_full(&spec.secrets)?;
         let mut proof = ServerProof {
             node: node.spec.name.clone(),
             verified_as: Vec::new(),
@@ -56,6 +65,14 @@ pub(super) async fn prove(
             days_left: None,
             missing: Vec::new(),
         };
+        if !spec.secrets.join(authority::CERTIFICATE).exists() {
+            proof.missing.push(format!(
+                "there is no authority in {} yet to verify it by",
+                spec.secrets.display()
+            ));
+            return Ok(proof);
+        }
+        let client = tls::verify_full(&spec.secrets)?;
         for host in [node.spec.host().to_owned(), node.spec.address.to_string()] {
             match probe::certificate_shown(&node.spec, &client, &host).await? {
                 Shown::Certificate(der) => {
