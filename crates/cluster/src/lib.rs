@@ -35,6 +35,7 @@
 //!   node's files.
 //! - [`prepare`]: a [`plan`] with its secrets in a [`vault`]; [`authority`]: the cluster's CA.
 //! - [`apply`]: doing it, and taking it back where it fails.
+//! - [`status`]: a quick look at nodes and links.
 //! - [`verify`]: proof, from what the servers say and from trying what must not get in.
 //!
 //! # Features
@@ -59,6 +60,7 @@ pub mod rotate;
 mod sessions;
 pub mod spec;
 mod sql;
+pub mod status;
 mod tls;
 pub mod topology;
 pub mod transport;

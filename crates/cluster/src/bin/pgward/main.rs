@@ -5,12 +5,13 @@
 mod conf;
 #[cfg(feature = "demo")]
 mod demo;
+mod explain;
 mod frame;
+mod generate;
 mod hba;
+mod nodes;
 mod passfile;
 mod pki;
-#[cfg(feature = "demo")]
-mod render;
 mod scram;
 
 use std::process::ExitCode;
@@ -41,6 +42,22 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a description of the cluster, to be filled in
+    Init(nodes::InitArguments),
+    /// Show what pgward finds on the nodes
+    Inspect(nodes::InspectArguments),
+    /// Show what would be done
+    Plan(nodes::PlanArguments),
+    /// Do what the plan says, once it was agreed to
+    Apply(nodes::ApplyArguments),
+    /// Prove every link, and that nobody else gets in
+    Verify(nodes::VerifyArguments),
+    /// Give the cluster a new authority, new certificates or new passwords
+    Rotate(nodes::RotateArguments),
+    /// A quick look at nodes and links
+    Status(nodes::StatusArguments),
+    /// Tell what the code of a finding means, why it matters, and what to do
+    Explain(explain::Arguments),
     /// Show it on throw-away servers of this machine: an open cluster becomes an authenticated,
     /// encrypted one
     #[cfg(feature = "demo")]
@@ -55,6 +72,11 @@ enum Command {
     Pki(pki::Arguments),
     /// Make, check and read what servers store of passwords
     Scram(scram::Arguments),
+    /// Print a shell's completions
+    Completions(generate::CompletionsArguments),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(generate::ManArguments),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +97,18 @@ fn run() -> ExitCode {
     let (command, outcome) = match &arguments.command {
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => return demo::run(arguments, &console),
+        Command::Init(arguments) => ("init", nodes::init(arguments, &console)),
+        Command::Inspect(arguments) => ("inspect", nodes::inspect(arguments, &console)),
+        Command::Plan(arguments) => ("plan", nodes::plan(arguments, &console)),
+        Command::Apply(arguments) => ("apply", nodes::apply(arguments, &console)),
+        Command::Verify(arguments) => ("verify", nodes::verify(arguments, &console)),
+        Command::Rotate(arguments) => ("rotate", nodes::rotate(arguments, &console)),
+        Command::Status(arguments) => ("status", nodes::status(arguments, &console)),
+        Command::Explain(arguments) => ("explain", explain::run(arguments, &console)),
+        Command::Completions(arguments) => {
+            ("completions", generate::completions(arguments, &console))
+        }
+        Command::Man(arguments) => ("man", generate::man(arguments, &console)),
         Command::Hba(arguments) => hba::run(arguments, &console),
         Command::Conf(arguments) => conf::run(arguments, &console),
         Command::Passfile(arguments) => passfile::run(arguments, &console),

@@ -55,10 +55,6 @@ impl Diagnostic {
         Self::new(Severity::Warning, message)
     }
 
-    pub(crate) fn notice(message: impl Into<String>) -> Self {
-        Self::new(Severity::Notice, message)
-    }
-
     pub(crate) fn code(mut self, code: impl Into<String>) -> Self {
         self.code = Some(code.into());
         self

@@ -3,6 +3,8 @@
 //! The servers are throw-away; what is done to them goes by the same library calls as for a user's
 //! cluster.
 
+mod render;
+
 use std::{
     io::{IsTerminal as _, Write as _},
     process::ExitCode,
@@ -23,7 +25,7 @@ use cluster::{
 use pg_version::PgVersion;
 use serde::Serialize;
 
-use super::{frame::console::Console, render};
+use crate::{frame::console::Console, nodes};
 
 /// `pgward demo`
 #[derive(Debug, clap::Args)]
@@ -147,7 +149,7 @@ fn clean_up(servers: &Servers) {
 
 /// To standard output. That it is closed is no reason to panic: the servers must be stopped.
 fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
 }
 
@@ -259,7 +261,7 @@ async fn show(
     let prepared = progress
         .phase("plan", async { Ok(prepare::prepare(&cluster.spec, &states, now)?) })
         .await?;
-    progress.print(|| render::plan(&prepared.plan))?;
+    progress.print(|| nodes::render::plan(&prepared.plan) + "\n")?;
     let done = Arc::new(Mutex::new(Vec::new()));
     let observer: apply::Observer = {
         let done = done.clone();

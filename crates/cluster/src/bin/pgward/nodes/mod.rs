@@ -1,0 +1,33 @@
+//! The commands that work on a whole cluster, as its description has it.
+
+mod apply;
+mod description;
+mod init;
+mod inspect;
+mod plan;
+pub(crate) mod render;
+mod rotate;
+mod status;
+mod verify;
+
+pub(crate) use self::{
+    apply::{Arguments as ApplyArguments, run as apply},
+    init::{Arguments as InitArguments, run as init},
+    inspect::{Arguments as InspectArguments, run as inspect},
+    plan::{Arguments as PlanArguments, run as plan},
+    rotate::{Arguments as RotateArguments, run as rotate},
+    status::{Arguments as StatusArguments, run as status},
+    verify::{Arguments as VerifyArguments, run as verify},
+};
+
+use crate::frame::failure::Failure;
+
+/// Runs what waits for servers. Only commands that need it start a runtime: the others answer in
+/// milliseconds.
+fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
+    runtime.block_on(work)
+}
