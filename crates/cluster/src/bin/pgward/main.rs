@@ -30,7 +30,7 @@ use frame::{
     version,
     arg_required_else_help = true,
     after_help = "\
-Exit codes: 0 all is as it should be; 1 something was found, or the input cannot be worked with;
+Exit codes: 0 all is as it should be; 1 something was found, or the input cannot be worked with; \
 2 the work could not be done."
 )]
 struct Arguments {

@@ -15,7 +15,7 @@ use crate::frame::{
 /// `pgward conf check`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Included files and postgresql.auto.conf are read, too. What only a running server can tell is not
+Included files and postgresql.auto.conf are read, too. What only a running server can tell is not \
 told: whether a library, a time zone, a locale is there, and whether settings go together.
 
 Examples:

@@ -23,9 +23,9 @@ use crate::frame::{
 /// `pgward conf set`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The line that counts gets the value, be it in an included file; where none sets it, the template line
-of postgresql.conf is taken into use. Comments, order and every other line stay. Values that the
-server would refuse are refused. postgresql.auto.conf is never changed: where it has the last word,
+The line that counts gets the value, be it in an included file; where none sets it, the template line \
+of postgresql.conf is taken into use. Comments, order and every other line stay. Values that the \
+server would refuse are refused. postgresql.auto.conf is never changed: where it has the last word, \
 the ALTER SYSTEM to run is told.
 
 Examples:

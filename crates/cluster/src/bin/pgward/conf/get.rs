@@ -19,7 +19,7 @@ Examples:
   pgward conf get /etc/postgresql/17/main/postgresql.conf port -D /var/lib/postgresql/17/main
   pgward conf get postgresql.conf work_mem --pg 16 --format json
 
-Printed is the value as it stands in the file that has the last word, else the server's default.
+Printed is the value as it stands in the file that has the last word, else the server's default. \
 Exit code 0: there is one; 1: no such setting, or it has no value.")]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -43,7 +43,13 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
         return Err(no_value(&reading, name, setting.is_some()));
     };
     let hidden = !arguments.reveal && secrets::is_in(name.as_bytes(), &value);
-    let shown = if hidden { secrets::shown(name.as_bytes(), &value) } else { lossy(&value) };
+    // The server's default as people write it (4MB), not in its unit (4096).
+    let default = setting.filter(|_| provenance.effective().is_none());
+    let shown = match default.and_then(|setting| setting.default_shown()) {
+        Some(default) => default,
+        None if hidden => secrets::shown(name.as_bytes(), &value),
+        None => lossy(&value),
+    };
     if hidden {
         console.note("the password in it is not shown; --reveal shows it");
     }

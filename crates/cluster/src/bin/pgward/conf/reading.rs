@@ -174,7 +174,13 @@ impl Reading {
         }
         match invalid.hint() {
             Some(hint) => diagnostic.fix(hint),
-            None => diagnostic.fix("pgward conf explain NAME tells what the setting takes"),
+            None => {
+                let line = self.configuration.file(found.file);
+                let line = line.and_then(|file| file.line(found.line.saturating_sub(1)));
+                let name = line.and_then(|line| line.name()).map(crate::frame::text::lossy);
+                let name = name.unwrap_or_else(|| "NAME".to_owned());
+                diagnostic.fix(format!("pgward conf explain {name} tells what the setting takes"))
+            }
         }
     }
 }

@@ -81,7 +81,9 @@ impl From<FsError> for Failure {
             }
             FsError::Exists { .. } => Self::user(error.to_string())
                 .fix("name another file, or remove that one if nobody needs it"),
-            FsError::NotAFile { .. } => Self::user(error.to_string()),
+            FsError::NotAFile { .. } => {
+                Self::user(error.to_string()).fix("name a file, or - for standard input")
+            }
             _ => Self::failed(error.to_string()),
         }
     }

@@ -3,7 +3,8 @@
 use std::{fmt::Write as _, net::IpAddr};
 
 use hba_parser::{
-    Connection, Encryption, Method, Network, RoleGraph, Rule, StaticNetwork, Verdict,
+    Address, Connection, DatabaseKind, Encryption, Method, Mismatch, Network, RoleGraph, Rule,
+    StaticNetwork, UserKind, Verdict,
 };
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ Examples:
   pgward hba decide pg_hba.conf --user standby --replication --address 10.0.0.7
   pgward hba decide pg_hba.conf --user alice --member-of staff --address ::1
 
-Exit code 0: a rule lets the user try to log in, and its method is told; 1: the connection is
+Exit code 0: a rule lets the user try to log in, and its method is told; 1: the connection is \
 rejected, by a rule or because none is for it.")]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -87,10 +88,10 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
 
     let question = arguments.question();
     let (roles, network) = (arguments.roles(), arguments.network());
-    for unknown in arguments.unknown(&rules.iter().collect::<Vec<_>>()) {
+    let decision = rules.decide(&question, &roles, &network as &dyn Network);
+    for unknown in arguments.unknown(&decision.passed) {
         console.note(unknown);
     }
-    let decision = rules.decide(&question, &roles, &network as &dyn Network);
 
     let mut text = String::new();
     let words = match decision.rule {
@@ -187,39 +188,32 @@ impl Arguments {
         }
     }
 
-    /// What the decision may hang on and the user did not say.
-    fn unknown(&self, rules: &[Rule<'_>]) -> Vec<&'static str> {
-        use hba_parser::{Address, DatabaseKind, UserKind};
-
+    /// What may have kept a rule from deciding, and the user did not say.
+    fn unknown(&self, passed: &[(Rule<'_>, Mismatch)]) -> Vec<&'static str> {
+        let because = |mismatch| passed.iter().filter(move |(_, why)| *why == mismatch);
         let mut notes = Vec::new();
-        let address = |wanted: fn(&Address<'_>) -> bool| {
-            self.address.is_some()
-                && rules.iter().any(|rule| rule.address().is_some_and(|a| wanted(&a)))
-        };
-        if self.host_name.is_none()
-            && address(|a| matches!(a, Address::Host(_) | Address::Suffix(_)))
-        {
+        if self.host_name.is_none() && because(Mismatch::HostName).next().is_some() {
             notes.push(
-                "the file has rules for host names: --host-name says which one the client has",
+                "a rule is for a host name: --host-name says which one the client's address has",
             );
         }
-        if self.server_address.is_empty()
-            && address(|a| matches!(a, Address::SameHost | Address::SameNet))
+        let near =
+            |rule: &Rule<'_>| matches!(rule.address(), Some(Address::SameHost | Address::SameNet));
+        if self.server_address.is_empty() && because(Mismatch::Address).any(|(rule, _)| near(rule))
         {
             notes.push(
-                "the file has rules for samehost or samenet: --server-address says what the server has",
+                "a rule is for samehost or samenet: --server-address says what the server has",
             );
         }
-        let of_members = rules.iter().any(|rule| {
+        let of_members = |rule: &Rule<'_>| {
             rule.users().any(|user| matches!(user.kind(), UserKind::Member(_)))
                 || rule
                     .databases()
                     .any(|database| matches!(database.kind(), DatabaseKind::SameRole))
-        });
-        if self.member_of.is_empty() && of_members {
-            notes.push(
-                "the file has rules for members of roles: --member-of says what the user is in",
-            );
+        };
+        let mut others = because(Mismatch::User).chain(because(Mismatch::Database));
+        if self.member_of.is_empty() && others.any(|(rule, _)| of_members(rule)) {
+            notes.push("a rule is for the members of a role: --member-of says what the user is in");
         }
         notes
     }

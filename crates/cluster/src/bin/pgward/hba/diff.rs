@@ -17,7 +17,7 @@ use crate::frame::{
 /// `pgward hba diff`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Compared is what the rules mean, not how they are written: every user, database, address and kind of
+Compared is what the rules mean, not how they are written: every user, database, address and kind of \
 connection that the two files tell apart is tried.
 
 Examples:

@@ -22,8 +22,8 @@ use crate::frame::{
 /// `pgward hba add`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Unless a place is named, the rule goes where it takes effect: before the first rule that would decide
-about any connection that it is for. Only its line changes; columns and line ends are those of its
+Unless a place is named, the rule goes where it takes effect: before the first rule that would decide \
+about any connection that it is for. Only its line changes; columns and line ends are those of its \
 neighbours. A rule that is there already, in effect, is not added again.
 
 Examples:

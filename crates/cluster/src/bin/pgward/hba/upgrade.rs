@@ -56,7 +56,13 @@ pub(super) fn run(arguments: &Arguments, _console: &Console) -> Result<Answer, F
                 LineChangeKind::Accepted => Severity::Notice,
                 _ => Severity::Warning,
             };
-            Diagnostic::new(severity, change.message.clone()).at(sources.place(change.location))
+            let fix = match change.kind {
+                LineChangeKind::Refused => "mend the line before the upgrade",
+                LineChangeKind::Accepted => "nothing, unless the line is not meant to count",
+                _ => "see that it means what it shall, before and after",
+            };
+            let place = sources.place(change.location);
+            Diagnostic::new(severity, change.message.clone()).at(place).fix(fix)
         })
         .collect();
     let loads = |loaded: bool| if loaded { styled(GOOD, "loads") } else { styled(BAD, "refuses") };

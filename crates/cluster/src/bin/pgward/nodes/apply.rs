@@ -26,10 +26,10 @@ use crate::frame::{
 /// `pgward apply`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The plan is shown first; nothing is done before it is agreed to. What fails is taken back on every
+The plan is shown first; nothing is done before it is agreed to. What fails is taken back on every \
 node. Afterwards every link is verified, as by pgward verify.
 
-Exit code 0: done (or nothing to do), and every link is proved; 1: done, and not every link is proved;
+Exit code 0: done (or nothing to do), and every link is proved; 1: done, and not every link is proved; \
 2: it could not be done, and what was done was taken back, or the message says what was not.")]
 pub(crate) struct Arguments {
     #[command(flatten)]

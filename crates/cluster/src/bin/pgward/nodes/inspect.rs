@@ -24,10 +24,10 @@ use crate::frame::{
 /// `pgward inspect`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Inspecting only reads. Printed is what pgward makes its plans from: each server's settings, files,
+Inspecting only reads. Printed is what pgward makes its plans from: each server's settings, files, \
 roles and links.
 
-Exit code 0: every node could be inspected; 1: a server refuses its own pg_hba.conf; 2: a node could
+Exit code 0: every node could be inspected; 1: a server refuses its own pg_hba.conf; 2: a node could \
 not be inspected.")]
 pub(crate) struct Arguments {
     #[command(flatten)]

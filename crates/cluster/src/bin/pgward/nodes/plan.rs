@@ -16,7 +16,7 @@ use crate::frame::{answer::Answer, console::Console, failure::Failure};
 /// `pgward plan`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Planning only reads. Shown are the diff of each file, the SQL with secrets masked, and the order of the
+Planning only reads. Shown are the diff of each file, the SQL with secrets masked, and the order of the \
 work. pgward apply makes the same plan anew, shows it, and does it.
 
 Exit code 0: there is a plan, or nothing to do; with --check 1 if there is anything to do.")]

@@ -13,8 +13,8 @@ use crate::frame::{answer::Answer, console::Console, failure::Failure};
 /// `pgward rotate`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A rotation is a plan like any other: it is shown, agreed to, done, taken back where it fails, and
-verified. Before anything is written it is proved that in every state on the way every node can connect
+A rotation is a plan like any other: it is shown, agreed to, done, taken back where it fails, and \
+verified. Before anything is written it is proved that in every state on the way every node can connect \
 to every other. Links stay up.
 
 Exit codes are those of pgward apply.")]

@@ -20,10 +20,10 @@ use crate::frame::{
 /// `pgward status`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A quick look: which nodes answer, and which sessions their links have now. It proves nothing: that is
+A quick look: which nodes answer, and which sessions their links have now. It proves nothing: that is \
 what pgward verify does.
 
-Exit code 0: every node answers and every link has a session; 1: not every link has one; 2: a node does
+Exit code 0: every node answers and every link has a session; 1: not every link has one; 2: a node does \
 not answer.")]
 pub(crate) struct Arguments {
     #[command(flatten)]

@@ -12,7 +12,7 @@ use crate::frame::{
 /// `pgward verify`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Verifying only reads: for each link it is told by which method its session really came in, each server
+Verifying only reads: for each link it is told by which method its session really came in, each server \
 is verified as the links do, and whatever must not get in is tried.
 
 Exit code 0: every link is proved; 1: not every one is; 2: a node could not be asked.")]

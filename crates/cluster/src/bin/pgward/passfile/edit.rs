@@ -35,8 +35,8 @@ struct FieldArguments {
 /// `pgward passfile add`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The password comes from a prompt without echo, from --password-file or from --password-fd; never from
-an argument. The line goes where libpq reaches it; a line for the same connections gets the new
+The password comes from a prompt without echo, from --password-file or from --password-fd; never from \
+an argument. The line goes where libpq reaches it; a line for the same connections gets the new \
 password. A new file has mode 0600 from its first instant.
 
 Examples:

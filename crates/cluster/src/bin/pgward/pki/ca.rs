@@ -19,7 +19,7 @@ Examples:
   pgward pki ca --name 'our cluster' --out secrets        secrets/ca.key (mode 0600), secrets/ca.crt
   pgward pki ca --name issuing --under-cert root.crt --under-key root.key --file issuing
 
-ca.crt is what servers and clients trust (ssl_ca_file, sslrootcert). Whoever has ca.key can be any
+ca.crt is what servers and clients trust (ssl_ca_file, sslrootcert). Whoever has ca.key can be any \
 node and any role: keep it off the nodes.")]
 pub(super) struct Arguments {
     /// What the authority is called (its common name)

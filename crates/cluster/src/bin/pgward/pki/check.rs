@@ -26,7 +26,7 @@ use crate::frame::{
 /// `pgward pki check`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Asked are OpenSSL 3.0 (servers and libpq of today), OpenSSL 1.1.1 (those of 12 to 14), and for a
+Asked are OpenSSL 3.0 (servers and libpq of today), OpenSSL 1.1.1 (those of 12 to 14), and for a \
 server's certificate rustls, which PGD's Connection Manager uses; each with its own rules.
 
 Examples:

@@ -12,8 +12,8 @@ use crate::frame::{answer::Answer, console::Console, failure::Failure, text::pla
 /// `pgward pki issue`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Hosts alone make a server's certificate, a role alone a client's, both together one for a node that
-is server and client of its peers. Names and addresses are written so that libpq 12 to 18 and rustls
+Hosts alone make a server's certificate, a role alone a client's, both together one for a node that \
+is server and client of its peers. Names and addresses are written so that libpq 12 to 18 and rustls \
 accept them under sslmode=verify-full.
 
 Examples:

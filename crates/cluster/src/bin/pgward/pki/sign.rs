@@ -16,7 +16,7 @@ use crate::frame::{answer::Answer, console::Console, failure::Failure, input::In
 /// `pgward pki sign`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What a request says is never copied into the certificate: it may ask for the hosts and roles that are
+What a request says is never copied into the certificate: it may ask for the hosts and roles that are \
 allowed here, and for nothing else.
 
 Examples:

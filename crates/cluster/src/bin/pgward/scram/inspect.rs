@@ -18,7 +18,7 @@ use crate::frame::{
 /// `pgward scram inspect`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A server does not say that it could not read a secret: it takes the text for a password in the clear,
+A server does not say that it could not read a secret: it takes the text for a password in the clear, \
 and nobody can log in. This command says what it would do. No key is shown.
 
 Example:
