@@ -327,6 +327,12 @@ async fn inspect_with(
     let version = value("server_version_num").parse().unwrap_or(0);
     let version = PgVersion::from_server_version_num(version).map_err(Error::version)?;
     let data_directory = PathBuf::from(value("data_directory"));
+    if data_directory.as_os_str().is_empty() {
+        // The server has one, and hides it (`GUC_SUPERUSER_ONLY`).
+        return Err(Error::plan(
+            "the server does not tell this user where its files are: let \"sql\" name a superuser",
+        ));
+    }
     let homes = disk::homes(node.files.clone(), data_directory.clone()).await?;
     let credentials = topology::of(spec.topology).credential_paths(
         spec,

@@ -101,7 +101,7 @@ impl From<pki::Error> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let user = matches!(&error, Error::Spec(_) | Error::Plan { .. } | Error::ConnInfo { .. });
+        let user = is_users(&error);
         let fix = fix_of(&error);
         let failure =
             if user { Self::user(error.to_string()) } else { Self::failed(error.to_string()) };
@@ -109,6 +109,14 @@ impl From<Error> for Failure {
             Some(fix) => failure.fix(fix),
             None => failure,
         }
+    }
+}
+
+/// Whether the user must change something, in the description or in the cluster, before it can work.
+fn is_users(error: &Error) -> bool {
+    match error {
+        Error::Node { source, .. } => is_users(source),
+        other => matches!(other, Error::Spec(_) | Error::Plan { .. } | Error::ConnInfo { .. }),
     }
 }
 
