@@ -11,8 +11,12 @@ use super::{
 use crate::{conninfo::ConnInfo, error::Error};
 
 pub(super) async fn settings(client: &Client) -> Result<BTreeMap<String, Setting>, Error> {
+    // An extension's setting that the extension has not defined yet is in no view.
     const QUERY: &str = "SELECT name, setting, source FROM pg_catalog.pg_settings \
-                         WHERE name = ANY ($1::text[])";
+                         WHERE name = ANY ($1::text[]) \
+                         UNION ALL SELECT n, pg_catalog.current_setting(n, true), 'placeholder' \
+                         FROM pg_catalog.unnest($1::text[]) n WHERE n LIKE '%.%' \
+                         AND n NOT IN (SELECT name FROM pg_catalog.pg_settings)";
     let rows = client.query(QUERY, &[&&SETTINGS[..]]).await?;
     Ok(rows
         .iter()

@@ -71,27 +71,29 @@ pub async fn verify(
     let states = inspect::inspect_all(spec, nodes).await?;
     let topology = topology::of(spec.topology);
     let links = topology.links(spec, &states)?;
-    let (links, mut findings) = {
+    let (links, mut findings, demands) = {
         let cluster = Cluster { spec, states: &states, links: &links };
         let demands = topology::demands(topology, &cluster)?;
         let wanted = |link| topology::wanted(topology, &cluster, &demands, link);
         let wanted = links.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
         let pairs: Arc<[(Link, ConnInfo)]> = links.iter().cloned().zip(wanted).collect();
         let findings = checks::all(topology, &cluster, &demands, &pairs, now);
-        (pairs, findings)
+        (pairs, findings, Arc::new(demands))
     };
     let all: Arc<[Node]> = nodes.into();
     let mut proving = JoinSet::new();
     for (index, (node, state)) in nodes.iter().zip(states).enumerate() {
         let (spec, node, links) = (spec.clone(), node.clone(), links.clone());
-        let all = all.clone();
+        let (all, demands) = (all.clone(), demands.clone());
         proving.spawn(async move {
             let to_it: Vec<_> =
                 links.iter().filter(|(link, _)| link.to == node.spec.name).cloned().collect();
+            let missing = || Error::plan("the topology asks nothing of this node");
+            let demand = demands.get(&node.spec.name).ok_or_else(missing)?;
             let (proofs, server, refusals) = tokio::try_join!(
                 link::prove(&spec, &all, &node, &state, &to_it),
-                server::prove(&spec, &node, &to_it, now),
-                refusal::prove(&spec, &node, &to_it, now)
+                server::prove(&spec, &node, demand, &to_it, now),
+                refusal::prove(&spec, &node, demand, &to_it, now)
             )?;
             Ok::<_, Error>((index, proofs, server, refusals))
         });

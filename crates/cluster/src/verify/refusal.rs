@@ -11,6 +11,7 @@ use super::{
 use crate::{
     authority::{self, BACKDATE},
     conninfo::ConnInfo,
+    demand::Demand,
     error::{Error, NodeContext as _},
     inspect::Node,
     spec::{ClusterSpec, Mode},
@@ -82,18 +83,24 @@ impl Trial {
 pub(super) async fn prove(
     spec: &ClusterSpec,
     node: &Node,
+    demand: &Demand,
     links: &[(Link, ConnInfo)],
     now: OffsetDateTime,
 ) -> Result<Vec<Refusal>, Error> {
     let database = links.first().and_then(|(link, _)| link.database());
     let Some(database) = database else { return Ok(Vec::new()) };
-    try_all(spec, node, database, now).await.on_node(&node.spec.name)
+    if spec.mode == Mode::Trust {
+        return Ok(Vec::new());
+    }
+    let tls = demand.ways_in.iter().any(|way| way.tls);
+    try_all(spec, node, database, tls, now).await.on_node(&node.spec.name)
 }
 
 async fn try_all(
     spec: &ClusterSpec,
     node: &Node,
     database: &str,
+    tls: bool,
     now: OffsetDateTime,
 ) -> Result<Vec<Refusal>, Error> {
     let validity = Validity::days(now - BACKDATE, 1);
@@ -103,13 +110,15 @@ async fn try_all(
     let strangers = stranger.issue(KeyAlgorithm::EcdsaP256, &client, validity)?;
     let wrong = scram::Password::new("not the password");
 
-    let mut trials: Vec<(Trial, Option<TlsClient>, Option<&scram::Password>)> = vec![
-        (Trial::PlainText, None, None),
-        (Trial::StrangersCertificate, Some(tls::any_server(Some(&strangers))?), None),
-    ];
+    let any_server = |identity| tls.then(|| tls::any_server(identity)).transpose();
+    let mut trials: Vec<(Trial, Option<TlsClient>, Option<&scram::Password>)> = Vec::new();
+    if tls {
+        trials.push((Trial::PlainText, None, None));
+        trials.push((Trial::StrangersCertificate, any_server(Some(&strangers))?, None));
+    }
     match spec.mode {
         Mode::Cert => {
-            trials.push((Trial::NoCertificate, Some(tls::any_server(None)?), None));
+            trials.push((Trial::NoCertificate, any_server(None)?, None));
             // Only where the authority's key is at hand. The certificate lives in memory for the
             // time of this call.
             if let Some(authority) = authority::find(&spec.secrets, now)? {
@@ -119,16 +128,13 @@ async fn try_all(
                     &others,
                     authority.within(validity),
                 )?;
-                trials.push((
-                    Trial::OthersCertificate,
-                    Some(tls::any_server(Some(&others))?),
-                    None,
-                ));
+                trials.push((Trial::OthersCertificate, any_server(Some(&others))?, None));
             }
         }
-        Mode::Scram | Mode::Trust => {
-            trials.push((Trial::NoPassword, Some(tls::any_server(None)?), None));
-            trials.push((Trial::WrongPassword, Some(tls::any_server(None)?), Some(&wrong)));
+        Mode::Trust => {}
+        Mode::Scram => {
+            trials.push((Trial::NoPassword, any_server(None)?, None));
+            trials.push((Trial::WrongPassword, any_server(None)?, Some(&wrong)));
         }
     }
     let mut refusals = Vec::new();

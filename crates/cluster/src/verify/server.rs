@@ -11,6 +11,7 @@ use super::{
 use crate::{
     authority,
     conninfo::ConnInfo,
+    demand::Demand,
     error::{Error, NodeContext as _},
     inspect::Node,
     spec::ClusterSpec,
@@ -51,10 +52,11 @@ impl ServerProof {
 pub(super) async fn prove(
     spec: &ClusterSpec,
     node: &Node,
+    demand: &Demand,
     links: &[(Link, ConnInfo)],
     now: OffsetDateTime,
 ) -> Result<Option<ServerProof>, Error> {
-    if links.is_empty() {
+    if links.is_empty() || demand.server.is_none() {
         return Ok(None);
     }
     let prove = async {
