@@ -116,9 +116,9 @@ impl Said {
     pub(crate) fn json(&self) -> Result<Value, Box<dyn std::error::Error>> {
         let value: Value = serde_json::from_str(&self.out)
             .map_err(|error| format!("{error}: {} {}", self.out, self.talk))?;
-        validate("envelope", &value);
+        validate("envelope", &value)?;
         if !value["result"].is_null() {
-            validate(value["schema"].as_str().unwrap_or_default(), &value["result"]);
+            validate(value["schema"].as_str().unwrap_or_default(), &value["result"])?;
         }
         let code = match value["outcome"].as_str() {
             Some("fine") => 0,
@@ -132,16 +132,15 @@ impl Said {
 }
 
 /// Validates a value by a file of the folder `schemas`.
-pub(crate) fn validate(schema: &str, value: &Value) {
+fn validate(schema: &str, value: &Value) -> Outcome {
     let path = format!("{}/schemas/{schema}.json", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let schema: Value =
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let validator =
-        jsonschema::validator_for(&schema).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let schema: Value = serde_json::from_str(&text)?;
+    let validator = jsonschema::validator_for(&schema)?;
     let errors: Vec<String> = validator
         .iter_errors(value)
         .map(|error| format!("{} at {}", error, error.instance_path()))
         .collect();
     assert!(errors.is_empty(), "{path}: {errors:#?}\n{value:#}");
+    Ok(())
 }

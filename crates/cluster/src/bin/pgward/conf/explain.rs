@@ -85,7 +85,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
         "pg": version,
         "majors": majors,
         "type": type_word(&setting),
-        "unit": unit.map(|unit| unit.as_str()),
+        "unit": unit.map(pgconf::Unit::as_str),
         "values": setting.values().collect::<Vec<_>>(),
         "bounds": bounds(&setting),
         "default": setting.default(),

@@ -143,10 +143,10 @@ impl Console {
     fn say(&self, level: &str, style: anstyle::Style, message: &str) {
         match self.log_format {
             LogFormat::Text => {
-                tell(&format!("{} {}\n", styled(style, format_args!("{level}:")), plain(message)))
+                tell(&format!("{} {}\n", styled(style, format_args!("{level}:")), plain(message)));
             }
             LogFormat::Json => {
-                tell(&format!("{}\n", json!({ "level": level, "message": message })))
+                tell(&format!("{}\n", json!({ "level": level, "message": message })));
             }
         }
     }

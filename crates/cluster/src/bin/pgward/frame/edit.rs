@@ -72,7 +72,7 @@ impl EditArguments {
         result: impl Serialize,
     ) -> Answer {
         if edited.text.is_some() && !self.dry_run && !self.diff {
-            console.show("note", &said);
+            console.show("note", said);
             return Answer::file(new, result);
         }
         let mut out = String::new();

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::PathBuf};
 
-use hba_parser::{EditError, HbaDocument, NewRule, Rules, Server};
+use hba_parser::{EditError, HbaDocument, HbaEdit, NewRule, Rules, Server};
 use serde_json::json;
 
 use super::{
@@ -122,7 +122,7 @@ pub(super) fn add(arguments: &AddArguments, console: &Console) -> Result<Answer,
             (.., Some(line)) => edit.insert_after(line, &new),
             _ => edit.insert_effective_among(&new, &rules),
         };
-        edit.and_then(|edit| edit.apply()).map_err(|error| refused(&input, &error))?;
+        edit.and_then(HbaEdit::apply).map_err(|error| refused(&input, &error))?;
     }
     let line = first_difference(&document.to_bytes(), &edited.to_bytes());
     let said = match line {
@@ -144,8 +144,7 @@ fn in_effect(
 ) -> Result<bool, Failure> {
     let Some(there) = rules.iter().find(|rule| new.is_read_as(rule)) else { return Ok(false) };
     let mut tried = document.clone();
-    let placed =
-        tried.edit(server).insert_effective_among(new, rules).and_then(|edit| edit.apply());
+    let placed = tried.edit(server).insert_effective_among(new, rules).and_then(HbaEdit::apply);
     placed.map_err(|error| Failure::user(error.to_string()))?;
     let line = first_difference(&document.to_bytes(), &tried.to_bytes());
     let there = usize::try_from(there.line()).unwrap_or(usize::MAX);
@@ -183,7 +182,7 @@ pub(super) fn remove(arguments: &RemoveArguments, console: &Console) -> Result<A
     let edit = lines.iter().try_fold(edited.edit(&server), |edit, line| {
         if arguments.comment_out { edit.comment_out(*line) } else { edit.remove(*line) }
     });
-    edit.and_then(|edit| edit.apply()).map_err(|error| refused(&input, &error))?;
+    edit.and_then(HbaEdit::apply).map_err(|error| refused(&input, &error))?;
     let mut said = String::new();
     let what = if arguments.comment_out { "commented out" } else { "removed" };
     for line in &lines {
