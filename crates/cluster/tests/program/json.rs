@@ -61,7 +61,7 @@ fn what_is_printed_is_valid() -> Outcome {
         let value = place.run(arguments.iter().chain(&["--format", "json"]))?.json()?;
         seen.insert(value["schema"].as_str().unwrap_or_default().to_owned());
     }
-    let live = ["envelope", "plan", "apply", "verify", "rotate", "status", "inspect"];
+    let live = ["envelope", "demo", "plan", "apply", "verify", "rotate", "status", "inspect"];
     seen.extend(live.map(str::to_owned));
     let schemas: BTreeSet<String> =
         std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas"))?

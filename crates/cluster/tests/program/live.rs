@@ -58,7 +58,7 @@ async fn secured(mode: Mode) -> Outcome {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.out.contains("PLAN") && said.out.contains("\nPROVED: 2 of 2 links"), "{said:?}");
     assert!(said.talk.contains("node-1: "), "each step is told with -v: {said:?}");
-    let proved = json(&["verify"])?;
+    let proved = json(&["verify", "--reconnect"])?;
     assert_eq!(proved["result"]["proved"], true, "{proved:#}");
 
     // Nothing is left to do.

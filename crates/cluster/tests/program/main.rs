@@ -9,5 +9,7 @@ mod json;
 mod live;
 mod passwords;
 mod pki;
+#[path = "../schema/mod.rs"]
+mod schema;
 mod streams;
 mod support;

@@ -142,3 +142,19 @@ fn completions_and_manual_pages_know_every_command() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn standard_input_is_for_one_thing() -> Outcome {
+    let place = Place::new()?;
+    for arguments in [
+        &["scram", "verify", "-", "--password-file", "-"][..],
+        &["hba", "add", "-", "--rule-file", "-"],
+        &["hba", "diff", "-", "-"],
+        &["conf", "set", "-", "port", "--value-file", "-"],
+    ] {
+        let said = place.run_with(arguments, "local all all peer\n")?;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.talk.contains("standard input can be read once"), "{said:?}");
+    }
+    Ok(())
+}

@@ -116,10 +116,7 @@ impl Said {
     pub(crate) fn json(&self) -> Result<Value, Box<dyn std::error::Error>> {
         let value: Value = serde_json::from_str(&self.out)
             .map_err(|error| format!("{error}: {} {}", self.out, self.talk))?;
-        validate("envelope", &value)?;
-        if !value["result"].is_null() {
-            validate(value["schema"].as_str().unwrap_or_default(), &value["result"])?;
-        }
+        super::schema::validate(&value)?;
         let code = match value["outcome"].as_str() {
             Some("fine") => 0,
             Some("failed") => 2,
@@ -129,18 +126,4 @@ impl Said {
         assert_eq!(value["error"].is_null(), !value["result"].is_null(), "{value:#}");
         Ok(value)
     }
-}
-
-/// Validates a value by a file of the folder `schemas`.
-fn validate(schema: &str, value: &Value) -> Outcome {
-    let path = format!("{}/schemas/{schema}.json", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-    let schema: Value = serde_json::from_str(&text)?;
-    let validator = jsonschema::validator_for(&schema)?;
-    let errors: Vec<String> = validator
-        .iter_errors(value)
-        .map(|error| format!("{} at {}", error, error.instance_path()))
-        .collect();
-    assert!(errors.is_empty(), "{path}: {errors:#?}\n{value:#}");
-    Ok(())
 }

@@ -25,7 +25,15 @@ use cluster::{
 use pg_version::PgVersion;
 use serde::Serialize;
 
-use crate::{frame::console::Console, nodes};
+use crate::{
+    frame::{
+        self,
+        answer::{as_json, deliver},
+        console::Console,
+        failure::Exit,
+    },
+    nodes,
+};
 
 /// `pgward demo`
 #[derive(Debug, clap::Args)]
@@ -113,8 +121,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> ExitCode {
             }
             clean_up(&servers);
             let text = if console.is_json() {
-                // A report is plain data: there is nothing in it that JSON has no form for.
-                serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+                let exit = if report.proved { Exit::Fine } else { Exit::Findings };
+                as_json("demo", exit, &report)
             } else {
                 render::conclusion(&report)
             };
@@ -129,6 +137,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> ExitCode {
         }
         Err(failure) => {
             clean_up(&servers);
+            if console.is_json() {
+                let failed = frame::failure::Failure::failed(failure.to_string());
+                deliver(console, "demo", Err(failed));
+            }
             tell(format_args!("error: {failure}\n"));
             match failure {
                 // As a shell has it: 128 and the signal's number.

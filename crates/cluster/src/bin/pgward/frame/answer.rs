@@ -132,6 +132,12 @@ fn print_answer(console: &Console, command: &str, answer: &Answer) -> Result<(),
     }
 }
 
+/// An answer as JSON, for a command that prints it by itself.
+#[cfg(feature = "demo")]
+pub(crate) fn as_json(command: &str, exit: Exit, result: impl Serialize) -> String {
+    envelope(command, exit, &[], None, serde_json::to_value(result).unwrap_or(Value::Null))
+}
+
 /// The object that every command prints: see `schemas/envelope.json`.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]

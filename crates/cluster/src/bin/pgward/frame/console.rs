@@ -164,9 +164,10 @@ impl Console {
 
     /// Begins something that may take longer than a second.
     pub(crate) fn begin(&self, what: &str) -> Progress<'_> {
-        let live = self.log_format == LogFormat::Text && io::stderr().is_terminal();
+        let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+        let live = self.log_format == LogFormat::Text && io::stderr().is_terminal() && !dumb;
         if live {
-            tell(&format!("{what} …"));
+            redraw(&format!("{what} …"));
         } else if self.log_format == LogFormat::Json {
             tell(&format!(
                 "{}\n",
@@ -203,7 +204,7 @@ impl Progress<'_> {
         let Self { console, live, .. } = self;
         let shown = plain(what);
         if *live {
-            tell(&format!("\r\u{1b}[K{} … {}", self.what, cut(&shown)));
+            redraw(&format!("{} … {}", self.what, cut(&shown)));
         } else if console.log_format == LogFormat::Json {
             tell(&format!(
                 "{}\n",
@@ -218,7 +219,7 @@ impl Progress<'_> {
     pub(crate) fn end(self, ended: &str) {
         let seconds = self.since.elapsed().as_secs_f64();
         if self.live {
-            tell("\r\u{1b}[K");
+            redraw("");
         }
         match self.console.log_format {
             LogFormat::Json => tell(&format!(
@@ -245,6 +246,11 @@ fn cut(text: &str) -> String {
 /// To standard error. Where nobody listens, nobody is told.
 pub(crate) fn tell(text: &str) {
     let _ = write_all(&mut AutoStream::auto(io::stderr().lock()), text.as_bytes());
+}
+
+/// Puts a text in the place of the terminal's current line. That is no colour: NO_COLOR does not mind.
+fn redraw(text: &str) {
+    let _ = write_all(&mut io::stderr().lock(), format!("\r\u{1b}[K{text}").as_bytes());
 }
 
 fn write_all(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {

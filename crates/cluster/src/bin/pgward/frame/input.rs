@@ -3,6 +3,7 @@
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use textfile::fs::Snapshot;
@@ -12,6 +13,16 @@ use super::failure::Failure;
 
 /// What standard input is called in messages.
 const STANDARD_INPUT: &str = "standard input";
+
+/// Standard input, for the one who asks first: what it holds is gone for everybody else.
+pub(crate) fn standard_input() -> Result<std::io::StdinLock<'static>, Failure> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Err(Failure::user("standard input can be read once, and is asked for twice")
+            .fix("name a file for one of them"));
+    }
+    Ok(std::io::stdin().lock())
+}
 
 /// A file as it was read, or standard input.
 #[derive(Debug)]
@@ -28,8 +39,7 @@ impl Input {
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         if path == Path::new("-") {
             let mut bytes = Vec::new();
-            std::io::stdin()
-                .lock()
+            standard_input()?
                 .read_to_end(&mut bytes)
                 .map_err(|error| Failure::io("read", STANDARD_INPUT, &error))?;
             return Ok(Self { name: STANDARD_INPUT.to_owned(), bytes, snapshot: None });

@@ -10,7 +10,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{console::Console, failure::Failure, text::plain};
+use super::{console::Console, failure::Failure, input::standard_input, text::plain};
 
 /// Where a password comes from.
 #[derive(Clone, Debug, clap::Args)]
@@ -59,7 +59,7 @@ impl PasswordArguments {
 pub(crate) fn from_file(console: &Console, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let name = path.display().to_string();
     if path == Path::new("-") {
-        return first_line(std::io::stdin().lock(), "standard input");
+        return first_line(standard_input()?, "standard input");
     }
     let file = File::open(path).map_err(|error| Failure::io("open", &name, &error))?;
     if let Ok(metadata) = file.metadata()

@@ -89,7 +89,7 @@ pub(super) fn carry_out(
     verified(description, &plan, true, consent, console, "")
 }
 
-fn do_it(
+pub(super) fn do_it(
     description: &Description,
     plan: &Plan,
     vault: Arc<cluster::vault::Vault>,

@@ -3,15 +3,12 @@
 use std::fmt::Write as _;
 
 use cluster::{
-    inspect::{self, NodeState},
+    inspect::NodeState,
     topology::{self, Link},
 };
 use serde_json::{Value, json};
 
-use super::{
-    description::{Description, DescriptionArgument},
-    wait_for,
-};
+use super::{description::DescriptionArgument, plan::inspect_all};
 use crate::frame::{
     answer::Answer,
     console::Console,
@@ -35,12 +32,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
-    let Description { spec, nodes } = arguments.description.read()?;
-    let progress = console.begin("inspect the nodes");
-    let inspected = wait_for(async { Ok(inspect::inspect_all(&spec, &nodes).await?) });
-    progress.end(if inspected.is_ok() { "done" } else { "failed" });
-    let states = inspected?;
-    let links = topology::of(spec.topology).links(&spec, &states)?;
+    let description = arguments.description.read()?;
+    let states = inspect_all(&description, console)?;
+    let spec = &description.spec;
+    let links = topology::of(spec.topology).links(spec, &states)?;
 
     let mut findings = Vec::new();
     for state in &states {

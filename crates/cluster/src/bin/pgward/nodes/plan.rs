@@ -1,7 +1,7 @@
 //! `pgward plan`.
 
 use cluster::{
-    inspect,
+    inspect::{self, NodeState},
     prepare::{self, Prepared},
 };
 use serde_json::json;
@@ -39,13 +39,21 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
 
 /// Inspects the nodes and plans.
 pub(super) fn prepare(description: &Description, console: &Console) -> Result<Prepared, Failure> {
+    let states = inspect_all(description, console)?;
+    let progress = console.begin("plan");
+    let planned = prepare::prepare(&description.spec, &states, OffsetDateTime::now_utc());
+    progress.end(if planned.is_ok() { "done" } else { "failed" });
+    Ok(planned?)
+}
+
+/// Inspects every node.
+pub(super) fn inspect_all(
+    description: &Description,
+    console: &Console,
+) -> Result<Vec<NodeState>, Failure> {
     let Description { spec, nodes } = description;
     let progress = console.begin("inspect the nodes");
     let inspected = wait_for(async { Ok(inspect::inspect_all(spec, nodes).await?) });
     progress.end(if inspected.is_ok() { "done" } else { "failed" });
-    let states = inspected?;
-    let progress = console.begin("plan");
-    let planned = prepare::prepare(spec, &states, OffsetDateTime::now_utc());
-    progress.end(if planned.is_ok() { "done" } else { "failed" });
-    Ok(planned?)
+    inspected
 }

@@ -1,12 +1,12 @@
 //! `pgward rotate`.
 
-use cluster::{inspect, rotate};
+use cluster::rotate;
 use time::OffsetDateTime;
 
 use super::{
     apply::{ConsentArguments, carry_out},
-    description::{Description, DescriptionArgument},
-    wait_for,
+    description::DescriptionArgument,
+    plan::inspect_all,
 };
 use crate::frame::{answer::Answer, console::Console, failure::Failure};
 
@@ -40,11 +40,8 @@ enum What {
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
     let description = arguments.description.read()?;
-    let Description { spec, nodes } = &description;
-    let progress = console.begin("inspect the nodes");
-    let inspected = wait_for(async { Ok(inspect::inspect_all(spec, nodes).await?) });
-    progress.end(if inspected.is_ok() { "done" } else { "failed" });
-    let states = inspected?;
+    let states = inspect_all(&description, console)?;
+    let spec = &description.spec;
     let now = OffsetDateTime::now_utc();
     let prepared = match arguments.what {
         What::Ca => rotate::authority(spec, &states, now),
