@@ -74,6 +74,12 @@ pub enum Error {
         /// What the server still does, and what it says.
         reason: String,
     },
+    /// A node's machine cannot be reached, or its bundle not be made.
+    #[error("{reason}")]
+    Reach {
+        /// What ssh, the system or the server says.
+        reason: String,
+    },
     /// A link does not work.
     #[error("{reason}")]
     LinkFails {
@@ -120,6 +126,18 @@ pub enum Error {
 impl From<pki::Error> for Error {
     fn from(error: pki::Error) -> Self {
         Self::Certificates { reason: error.to_string() }
+    }
+}
+
+impl From<crate::transport::SshError> for Error {
+    fn from(error: crate::transport::SshError) -> Self {
+        Self::Reach { reason: error.to_string() }
+    }
+}
+
+impl From<crate::transport::bundle::BundleError> for Error {
+    fn from(error: crate::transport::bundle::BundleError) -> Self {
+        Self::Reach { reason: error.to_string() }
     }
 }
 

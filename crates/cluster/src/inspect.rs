@@ -25,7 +25,7 @@ use crate::{
     error::{Error, NodeContext as _},
     spec::{ClusterSpec, NodeSpec},
     sql, topology,
-    transport::{LocalFiles, NodeFile, NodeFiles},
+    transport::{FilesSpec, LocalFiles, NodeFile, NodeFiles},
 };
 
 pub(crate) use queries::hba_errors;
@@ -53,6 +53,7 @@ impl Node {
             port: 0,
             peers_from: Vec::new(),
             sql: String::new(),
+            files: FilesSpec::Local,
         };
         Self { spec, files: Arc::new(LocalFiles) }
     }
@@ -345,6 +346,12 @@ pub(crate) async fn inspect_with(
     let version = value("server_version_num").parse().unwrap_or(0);
     let version = PgVersion::from_server_version_num(version).map_err(Error::version)?;
     let data_directory = PathBuf::from(value("data_directory"));
+    if data_directory.as_os_str().is_empty() {
+        // The server has one, and hides it (`GUC_SUPERUSER_ONLY`).
+        return Err(Error::plan(
+            "the server does not tell this user where its files are: let \"sql\" name a superuser",
+        ));
+    }
     let homes = disk::homes(node.files.clone(), data_directory.clone()).await?;
     let credentials = topology::of(spec.topology).credential_paths(
         spec,

@@ -1,16 +1,20 @@
 //! SQL on a node, as its administrator.
 
+mod access;
+
 use std::time::Duration;
 
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::Client;
 
+use self::access::Access;
 use crate::{
     conninfo::ConnInfo,
     error::{Error, NodeContext as _},
     spec::NodeSpec,
 };
 
-/// How long a connection may take to come up, and a statement to end.
+/// How long a statement may take, and a connection to come up, unless the description's `sql` has a
+/// `connect_timeout` of its own.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a session is opened: what it is called on the server, and how long it may wait.
@@ -53,24 +57,38 @@ pub(crate) async fn connect_as(
 }
 
 async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Error> {
-    let mut config: Config = conninfo.to_text().parse()?;
-    config.application_name(login.application).connect_timeout(login.patience);
+    let patience = login.patience.min(connect_patience(conninfo));
     let refused = |reason: String| Error::Connect { place: conninfo.to_masked_text(), reason };
+    let access = Access::of(conninfo).map_err(|error| refused(error.to_string()))?;
     let connect = async {
-        let (client, connection) = config.connect(NoTls).await?;
-        // The connection ends when the client is dropped; its errors reach the client's callers.
-        tokio::spawn(connection);
-        let timeout = login.patience.as_millis();
-        client
-            .batch_execute(&format!(
-                "SET statement_timeout = {timeout}; SET lock_timeout = {timeout}"
-            ))
-            .await?;
-        Ok::<_, Error>(client)
+        let mut first = None;
+        for tls in access.attempts() {
+            let connected = access.connect(tls, login.application, patience).await;
+            match connected {
+                Ok(client) => {
+                    let timeout = login.patience.as_millis();
+                    client
+                        .batch_execute(&format!(
+                            "SET statement_timeout = {timeout}; SET lock_timeout = {timeout}"
+                        ))
+                        .await?;
+                    return Ok(client);
+                }
+                // What the better attempt failed for is what the user must know.
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| Error::plan("sslmode allows no attempt")))
     };
-    match tokio::time::timeout(login.patience, connect).await {
+    match tokio::time::timeout(patience, connect).await {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => Err(refused(error.to_string())),
-        Err(_) => Err(refused(format!("no answer within {:?}", login.patience))),
+        Err(_) => Err(refused(format!("no answer within {patience:?}"))),
     }
+}
+
+/// The seconds of `connect_timeout`; 0, libpq's "for ever", is nothing that anybody wants here.
+fn connect_patience(conninfo: &ConnInfo) -> Duration {
+    let given = conninfo.get("connect_timeout").and_then(|seconds| seconds.trim().parse().ok());
+    given.filter(|seconds| *seconds > 0).map_or(PATIENCE, Duration::from_secs)
 }

@@ -18,7 +18,7 @@ use std::{
 use cluster::{
     plan::{Action, Content, Expectation, Expected, Pace, Plan, Stage, Statement, Step},
     spec::Mode,
-    topology::SessionKey,
+    topology::{LinkPlace, SessionKey},
     transport::{
         BundleNode, BundleSpec, LocalFiles, NodeFiles,
         bundle::{
@@ -245,10 +245,15 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
             "switch the links over",
             vec![step(Action::SwitchLink {
                 to: "node-2".to_owned(),
+                name: "sub".to_owned(),
+                place: LinkPlace::Subscription { database: "postgres".to_owned() },
                 session: SessionKey::None,
+                before: String::new(),
+                after: String::new(),
                 statements: vec![(None, Statement::new("ALTER ROLE repl CONNECTION LIMIT 7"))],
                 reload: false,
                 wait: true,
+                put_back: None,
             })],
         ),
         stage(
@@ -262,7 +267,11 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
                 ),
                 step(Action::RemoveFile { path: data.join("pg_ident.conf") }),
                 reload(),
-                step(Action::EndOldSessions { roles: vec!["it's".to_owned(), "repl".to_owned()] }),
+                step(Action::EndOldSessions {
+                    roles: vec!["it's".to_owned(), "repl".to_owned()],
+                    networks: Vec::new(),
+                    tls: true,
+                }),
             ],
         ),
     ];

@@ -14,7 +14,7 @@ use cluster::{
         CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TimescaleSpec, TopologyKind,
         UserChain,
     },
-    transport::LocalFiles,
+    transport::{FilesSpec, LocalFiles},
     verify::{self, Verification},
 };
 use pg_version::PgVersion;
@@ -39,6 +39,7 @@ fn describe(
             port: node.port(),
             peers_from: vec![peers_from.parse()?],
             sql: node.admin_conninfo(),
+            files: FilesSpec::Local,
         })
     };
     Ok(ClusterSpec {

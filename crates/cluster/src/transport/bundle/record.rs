@@ -57,6 +57,7 @@ fn record_action(node: &BundleNode, action: &Action, vault: &Vault) -> Result<()
         Action::Execute { database, statement } => {
             record_statement(node, database.as_deref(), statement, vault)?;
         }
+        Action::SetPassword { statement, .. } => record_statement(node, None, statement, vault)?,
         Action::Reload(_) => node.reload(),
         Action::SwitchLink { statements, reload, .. } => {
             for (database, statement) in statements {
@@ -71,7 +72,7 @@ fn record_action(node: &BundleNode, action: &Action, vault: &Vault) -> Result<()
                 node.statement(None, statement.clone(), Zeroizing::new(statement));
             }
         }
-        Action::EndOldSessions { roles } => {
+        Action::EndOldSessions { roles, .. } => {
             let statement = end_old_sessions(roles);
             node.statement(None, statement.clone(), Zeroizing::new(statement));
         }
@@ -103,21 +104,27 @@ fn record_statement(
 /// Ends a link's session, so that it connects anew; none for a link that has none while it is not
 /// used.
 fn end_session(session: &SessionKey) -> Option<String> {
-    let slot = match session {
-        SessionKey::Slot(slot) => format!("slot_name = {}", literal(slot)),
-        SessionKey::SlotEnding(ending) => {
+    let slots = "pg_catalog.pg_replication_slots WHERE active_pid IS NOT NULL AND";
+    let (pid, place) = match session {
+        SessionKey::Slot(slot) => ("active_pid", format!("{slots} slot_name = {}", literal(slot))),
+        SessionKey::SlotEnding(ending) => (
+            "active_pid",
             format!(
-                "pg_catalog.right(slot_name::text, {}) = {}",
+                "{slots} pg_catalog.right(slot_name::text, {}) = {}",
                 ending.chars().count(),
                 literal(ending)
-            )
-        }
+            ),
+        ),
+        SessionKey::Walreceiver { application, .. } => (
+            "pid",
+            format!(
+                "pg_catalog.pg_stat_replication WHERE application_name = {}",
+                literal(application)
+            ),
+        ),
         SessionKey::OnDemand { .. } | SessionKey::None => return None,
     };
-    Some(format!(
-        "SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots \
-         WHERE active_pid IS NOT NULL AND {slot}"
-    ))
+    Some(format!("SELECT pg_catalog.pg_terminate_backend({pid}) FROM {place}"))
 }
 
 fn literal(text: &str) -> String {

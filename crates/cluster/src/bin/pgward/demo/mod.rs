@@ -3,6 +3,8 @@
 //! The servers are throw-away; what is done to them goes by the same library calls as for a user's
 //! cluster.
 
+mod render;
+
 use std::{
     io::{IsTerminal as _, Write as _},
     process::ExitCode,
@@ -24,10 +26,18 @@ use cluster::{
 use pg_version::PgVersion;
 use serde::Serialize;
 
-use super::render;
+use crate::{
+    frame::{
+        self,
+        answer::{as_json, deliver},
+        console::Console,
+        failure::Exit,
+    },
+    nodes,
+};
 
 /// `pgward demo`
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// How the links shall authenticate
     #[arg(long, value_enum, default_value_t = ModeArgument::Cert)]
@@ -41,25 +51,14 @@ pub(crate) struct Arguments {
     /// Leave the servers running afterwards, and say how to reach and to stop them
     #[arg(long)]
     keep: bool,
-    /// What is printed on standard output
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ModeArgument {
     /// By client certificates
     Cert,
     /// By SCRAM-SHA-256 passwords, bound to the TLS channel
     Scram,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs: one object
-    Json,
 }
 
 /// How long a phase took.
@@ -88,7 +87,7 @@ pub(crate) struct Report {
 }
 
 /// Exit code 0: every link is proved; 1: not every; 2: it could not be shown.
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -101,7 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         tokio::select! {
             biased;
             signal = interrupted() => Err(Failure::Interrupted(signal)),
-            outcome = show(arguments, &servers) => outcome,
+            outcome = show(arguments, console, &servers) => outcome,
         }
     });
     if matches!(outcome, Err(Failure::Interrupted(_))) {
@@ -122,10 +121,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
                 }
             }
             clean_up(&servers);
-            let text = match arguments.format {
-                Format::Text => render::conclusion(&report),
-                // A report is plain data: there is nothing in it that JSON has no form for.
-                Format::Json => serde_json::to_string_pretty(&report).unwrap_or_default() + "\n",
+            let text = if console.is_json() {
+                let exit = if report.proved { Exit::Fine } else { Exit::Findings };
+                as_json("demo", exit, &report)
+            } else {
+                render::conclusion(&report)
             };
             if let Err(failure) = print(&text) {
                 tell(format_args!("error: {failure}\n"));
@@ -138,6 +138,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         }
         Err(failure) => {
             clean_up(&servers);
+            if console.is_json() {
+                let failed = frame::failure::Failure::failed(failure.to_string());
+                deliver(console, "demo", Err(failed));
+            }
             tell(format_args!("error: {failure}\n"));
             match failure {
                 // As a shell has it: 128 and the signal's number.
@@ -158,7 +162,7 @@ fn clean_up(servers: &Servers) {
 
 /// To standard output. That it is closed is no reason to panic: the servers must be stopped.
 fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
 }
 
@@ -238,8 +242,12 @@ impl Progress {
     }
 }
 
-async fn show(arguments: &Arguments, servers: &Servers) -> Result<Report, Failure> {
-    let mut progress = Progress { phases: Vec::new(), text: arguments.format == Format::Text };
+async fn show(
+    arguments: &Arguments,
+    console: &Console,
+    servers: &Servers,
+) -> Result<Report, Failure> {
+    let mut progress = Progress { phases: Vec::new(), text: !console.is_json() };
     let mode = match arguments.mode {
         ModeArgument::Cert => Mode::Cert,
         ModeArgument::Scram => Mode::Scram,
@@ -266,7 +274,7 @@ async fn show(arguments: &Arguments, servers: &Servers) -> Result<Report, Failur
     let prepared = progress
         .phase("plan", async { Ok(prepare::prepare(&cluster.spec, &states, now)?) })
         .await?;
-    progress.print(|| render::plan(&prepared.plan))?;
+    progress.print(|| nodes::render::plan(&prepared.plan) + "\n")?;
     let done = Arc::new(Mutex::new(Vec::new()));
     let observer: apply::Observer = {
         let done = done.clone();
