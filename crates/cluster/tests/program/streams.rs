@@ -147,7 +147,7 @@ fn completions_and_manual_pages_know_every_command() -> Outcome {
 fn standard_input_is_for_one_thing() -> Outcome {
     let place = Place::new()?;
     for arguments in [
-        &["scram", "verify", "-", "--password-file", "-"][..],
+        &["passfile", "add", "-", "--password-file", "-"][..],
         &["hba", "add", "-", "--rule-file", "-"],
         &["hba", "diff", "-", "-"],
         &["conf", "set", "-", "port", "--value-file", "-"],
