@@ -33,7 +33,7 @@ pub fn certificates(
     now: OffsetDateTime,
 ) -> Result<Prepared, Error> {
     let preparation = secured(spec, states, now)?;
-    let mut vault = preparation.as_found();
+    let mut vault = preparation.as_found()?;
     let authority = crate::authority::open(&spec.secrets)?;
     let renew = Renew { certificates: true, ..Renew::default() };
     let credentials = preparation.credentials(&authority, renew, now, &mut vault)?;
@@ -64,16 +64,6 @@ pub fn passwords(
     let mut prepared = preparation.plan(renew, now)?;
     prepared.plan.stages.extend(reconnect(&preparation));
     Ok(prepared)
-}
-
-/// A plan that lets every link connect anew, and changes nothing: what a link is from then on, it is by
-/// the rules, certificates and passwords that are in force now.
-///
-/// # Errors
-/// [`Error::Plan`] if there is no link.
-pub fn sessions(spec: &ClusterSpec, states: &[NodeState]) -> Result<Plan, Error> {
-    let preparation = Preparation::new(spec, states)?;
-    Ok(plan_of(spec, Vec::new(), reconnect(&preparation).into_iter().collect()))
 }
 
 /// What a rotation starts from: a cluster that is as described.

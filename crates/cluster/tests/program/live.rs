@@ -61,6 +61,23 @@ async fn secured(mode: Mode) -> Outcome {
     let proved = json(&["verify", "--reconnect"])?;
     assert_eq!(proved["result"]["proved"], true, "{proved:#}");
 
+    let status = json(&["status"])?;
+    assert_eq!(status["result"]["runs"][0]["state"], "applied", "{status:#}");
+    for command in ["resume", "abandon"] {
+        let said = place.run([command, "--yes"])?;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.talk.contains("there is no unfinished run"), "{said:?}");
+    }
+
+    // Taken back, and done again.
+    let said = place.run(["rollback"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.talk.contains("applied") && said.talk.contains("give --yes"), "{said:?}");
+    let back = json(&["rollback", "--yes"])?;
+    assert_eq!(back["result"]["outcome"], "taken-back", "{back:#}");
+    assert_eq!(json(&["verify"])?["result"]["proved"], false);
+    assert_eq!(json(&["apply", "--yes"])?["outcome"], "fine");
+
     // Nothing is left to do.
     let again = json(&["apply"])?;
     assert_eq!((&again["result"]["applied"], &again["outcome"]), (&false.into(), &"fine".into()));

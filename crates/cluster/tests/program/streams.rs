@@ -106,7 +106,10 @@ fn a_full_disk_is_one() -> Outcome {
 fn every_command_has_help() -> Outcome {
     let place = Place::new()?;
     let families = [
-        (None, "init inspect plan apply verify rotate status explain completions"),
+        (
+            None,
+            "init inspect plan apply verify rotate resume rollback abandon status explain completions",
+        ),
         (Some("hba"), "check lint fmt decide diff upgrade add remove"),
         (Some("conf"), "get set unset check explain"),
         (Some("passfile"), "check lookup add remove"),

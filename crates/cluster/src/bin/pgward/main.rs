@@ -54,7 +54,13 @@ enum Command {
     Verify(nodes::VerifyArguments),
     /// Give the cluster a new authority, new certificates or new passwords
     Rotate(nodes::RotateArguments),
-    /// A quick look at nodes and links
+    /// Go on with a run that was broken off
+    Resume(nodes::ResumeArguments),
+    /// Take the last run back, or the one that was broken off
+    Rollback(nodes::RollbackArguments),
+    /// Give up a run that can neither be finished nor taken back
+    Abandon(nodes::AbandonArguments),
+    /// A quick look at nodes, links and runs
     Status(nodes::StatusArguments),
     /// Tell what the code of a finding means, why it matters, and what to do
     Explain(explain::Arguments),
@@ -103,6 +109,9 @@ fn run() -> ExitCode {
         Command::Apply(arguments) => ("apply", nodes::apply(arguments, &console)),
         Command::Verify(arguments) => ("verify", nodes::verify(arguments, &console)),
         Command::Rotate(arguments) => ("rotate", nodes::rotate(arguments, &console)),
+        Command::Resume(arguments) => ("resume", nodes::resume(arguments, &console)),
+        Command::Rollback(arguments) => ("rollback", nodes::rollback(arguments, &console)),
+        Command::Abandon(arguments) => ("abandon", nodes::abandon(arguments, &console)),
         Command::Status(arguments) => ("status", nodes::status(arguments, &console)),
         Command::Explain(arguments) => ("explain", explain::run(arguments, &console)),
         Command::Completions(arguments) => {

@@ -19,6 +19,7 @@ use cluster::{
     demo::{DemoError, KeptServer, RowSeen, Servers},
     inspect::{self, Node},
     plan, prepare,
+    run::Runner,
     spec::Mode,
     verify,
 };
@@ -283,12 +284,9 @@ async fn show(
             }
         })
     };
-    let vault = Arc::new(prepared.vault.clone());
-    progress
-        .phase("apply", async {
-            Ok(apply::apply(&nodes, &prepared.plan, &vault, &observer).await?)
-        })
-        .await?;
+    let runner = Runner::new(&cluster.spec, &nodes).observer(observer);
+    let plan = prepared.plan.clone();
+    progress.phase("apply", async { Ok(runner.apply(prepared).await?) }).await?;
     let verification = progress
         .phase("verify", async { Ok(verify::verify(&cluster.spec, &nodes, now).await?) })
         .await?;
@@ -302,7 +300,7 @@ async fn show(
         server_version: installation.full_version().to_owned(),
         mode,
         topology: cluster.topology_words(),
-        plan: prepared.plan,
+        plan,
         verification,
         rows,
         phases: progress.phases,

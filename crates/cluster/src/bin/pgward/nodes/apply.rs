@@ -1,10 +1,6 @@
 //! `pgward apply`.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use cluster::{
-    Error,
-    apply::{self, Event, Observer},
     plan::Plan,
     prepare::Prepared,
     verify::{self, Verification},
@@ -16,6 +12,7 @@ use super::{
     description::{Description, DescriptionArgument},
     plan::prepare,
     render, wait_for,
+    work::work,
 };
 use crate::frame::{
     answer::Answer,
@@ -43,10 +40,10 @@ pub(crate) struct Arguments {
 pub(super) struct ConsentArguments {
     /// Do it without asking
     #[arg(long, short)]
-    yes: bool,
+    pub(super) yes: bool,
     /// Do not verify afterwards
     #[arg(long)]
-    no_verify: bool,
+    pub(super) no_verify: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
@@ -85,104 +82,10 @@ pub(super) fn carry_out(
             }
         }
     }
-    do_it(description, &plan, Arc::new(vault), console)?;
+    work(description, console, "apply", async |runner| {
+        runner.apply(Prepared { plan: plan.clone(), vault }).await
+    })?;
     verified(description, &plan, true, consent, console, "")
-}
-
-pub(super) fn do_it(
-    description: &Description,
-    plan: &Plan,
-    vault: Arc<cluster::vault::Vault>,
-    console: &Console,
-) -> Result<(), Failure> {
-    let steps: Arc<Mutex<Vec<Event>>> = Arc::default();
-    let progress = console.begin("apply");
-    let watched = steps.clone();
-    let observer: Observer = Arc::new(move |event| {
-        watched.lock().unwrap_or_else(PoisonError::into_inner).push(event);
-    });
-    let tell = || {
-        let happened = std::mem::take(&mut *steps.lock().unwrap_or_else(PoisonError::into_inner));
-        for event in happened {
-            match event {
-                Event::Stage { title } => progress.step(&title),
-                Event::Done { node, what } => progress.step(&format!("{node}: {what}")),
-                Event::TakingBack => progress.step("it failed: taking back what was done"),
-                _ => {}
-            }
-        }
-    };
-    let applied = wait_for(async {
-        let applying = apply::apply(&description.nodes, plan, &vault, &observer);
-        tokio::pin!(applying);
-        let mut signals = Signals::new()?;
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(50));
-        loop {
-            tokio::select! {
-                applied = &mut applying => return Ok(applied),
-                // Half of a plan is worse than all or none of it.
-                () = signals.next() => console.warn(
-                    "a plan under way is not broken off: it ends by itself, and what fails is taken back",
-                ),
-                _ = tick.tick() => tell(),
-            }
-        }
-    });
-    tell();
-    let outcome = applied?;
-    progress.end(if outcome.is_ok() { "done" } else { "failed" });
-    outcome.map_err(not_applied)
-}
-
-/// What failed, and what is left of it.
-fn not_applied(error: Error) -> Failure {
-    match error {
-        Error::TakenBack { cause, left } => {
-            let mut failure = Failure::from(*cause);
-            // Whatever failed, it was no mistake in the command.
-            failure.exit = Exit::Failed;
-            if left.is_empty() {
-                failure.problem.why.push("every node is as it was found".to_owned());
-            } else {
-                failure
-                    .problem
-                    .why
-                    .extend(left.iter().map(|left| format!("not taken back: {left}")));
-            }
-            failure
-        }
-        other => other.into(),
-    }
-}
-
-/// The signals that ask for the end.
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let handler = |kind| {
-            signal(kind).map_err(|error| Failure::failed(format!("no signal handler: {error}")))
-        };
-        Ok(Self {
-            interrupt: handler(SignalKind::interrupt())?,
-            terminate: handler(SignalKind::terminate())?,
-            hangup: handler(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
 }
 
 /// Proves what was done, unless the user does not want it.

@@ -7,8 +7,10 @@ mod inspect;
 mod plan;
 pub(crate) mod render;
 mod rotate;
+mod runs;
 mod status;
 mod verify;
+mod work;
 
 pub(crate) use self::{
     apply::{Arguments as ApplyArguments, run as apply},
@@ -16,6 +18,7 @@ pub(crate) use self::{
     inspect::{Arguments as InspectArguments, run as inspect},
     plan::{Arguments as PlanArguments, run as plan},
     rotate::{Arguments as RotateArguments, run as rotate},
+    runs::{AbandonArguments, ResumeArguments, RollbackArguments, abandon, resume, rollback},
     status::{Arguments as StatusArguments, run as status},
     verify::{Arguments as VerifyArguments, run as verify},
 };
