@@ -66,16 +66,6 @@ pub fn passwords(
     Ok(prepared)
 }
 
-/// A plan that lets every link connect anew, and changes nothing: what a link is from then on, it is by
-/// the rules, certificates and passwords that are in force now.
-///
-/// # Errors
-/// [`Error::Plan`] if there is no link.
-pub fn sessions(spec: &ClusterSpec, states: &[NodeState]) -> Result<Plan, Error> {
-    let preparation = Preparation::new(spec, states)?;
-    Ok(plan_of(spec, Vec::new(), reconnect(&preparation).into_iter().collect()))
-}
-
 /// What a rotation starts from: a cluster that is as described.
 fn secured<'a>(
     spec: &'a ClusterSpec,

@@ -13,8 +13,7 @@ use crate::{
     spec::NodeSpec,
 };
 
-/// How long a statement may take, and a connection to come up, unless the description's `sql` has a
-/// `connect_timeout` of its own.
+/// How long a connection may take to come up, and a statement to end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a session is opened: what it is called on the server, and how long it may wait.
@@ -22,7 +21,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Login<'a> {
     /// `application_name`, by which the server shows whose session it is.
     pub(crate) application: &'a str,
-    /// How long the connection may take to come up, and a statement to end on the server.
+    /// How long the connection may take to come up, unless the description's `sql` has a
+    /// `connect_timeout` of its own, and a statement to end on the server.
     pub(crate) patience: Duration,
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn connect_as(
 }
 
 async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Error> {
-    let patience = login.patience.min(connect_patience(conninfo));
+    let patience = connect_patience(conninfo).unwrap_or(login.patience);
     let refused = |reason: String| Error::Connect { place: conninfo.to_masked_text(), reason };
     let access = Access::of(conninfo).map_err(|error| refused(error.to_string()))?;
     let connect = async {
@@ -83,12 +83,12 @@ async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Err
     match tokio::time::timeout(patience, connect).await {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => Err(refused(error.to_string())),
-        Err(_) => Err(refused(format!("no answer within {patience:?}"))),
+        Err(_) => Err(refused(format!("no answer within {} s", patience.as_secs_f32()))),
     }
 }
 
 /// The seconds of `connect_timeout`; 0, libpq's "for ever", is nothing that anybody wants here.
-fn connect_patience(conninfo: &ConnInfo) -> Duration {
-    let given = conninfo.get("connect_timeout").and_then(|seconds| seconds.trim().parse().ok());
-    given.filter(|seconds| *seconds > 0).map_or(PATIENCE, Duration::from_secs)
+fn connect_patience(conninfo: &ConnInfo) -> Option<Duration> {
+    let given = conninfo.get("connect_timeout")?.trim().parse().ok();
+    given.filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }

@@ -40,7 +40,8 @@ fn what_is_printed_is_valid() -> Outcome {
         scram secret --password-file pw|scram inspect pw|scram verify pw --password-file pw|\
         init x.toml|init x.toml|init -|explain|explain HBA001|explain x|completions fish|man pages|\
         plan nothing.toml|verify nothing.toml|apply nothing.toml|status nothing.toml|\
-        inspect nothing.toml|rotate ca nothing.toml";
+        inspect nothing.toml|rotate ca nothing.toml|\
+        resume nothing.toml|rollback nothing.toml|abandon nothing.toml";
     let mut seen = BTreeSet::new();
     for command in commands.split('|') {
         let arguments = command.split_whitespace().map(|word| word.replace('+', " "));
@@ -61,7 +62,10 @@ fn what_is_printed_is_valid() -> Outcome {
         let value = place.run(arguments.iter().chain(&["--format", "json"]))?.json()?;
         seen.insert(value["schema"].as_str().unwrap_or_default().to_owned());
     }
-    let live = ["envelope", "demo", "plan", "apply", "verify", "rotate", "status", "inspect"];
+    let live = [
+        "envelope", "demo", "plan", "apply", "verify", "rotate", "status", "inspect", "resume",
+        "rollback", "abandon",
+    ];
     seen.extend(live.map(str::to_owned));
     let schemas: BTreeSet<String> =
         std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas"))?

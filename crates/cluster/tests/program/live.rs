@@ -1,7 +1,11 @@
 //! The cluster's commands on real servers: from an open cluster to a proved one, and on.
 
-use cluster::demo::Servers;
-use cluster::spec::Mode;
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
+
+use cluster::{demo::Servers, spec::Mode};
 use serde_json::Value;
 
 use super::support::{Outcome, Place};
@@ -60,6 +64,23 @@ async fn secured(mode: Mode) -> Outcome {
     assert!(said.talk.contains("node-1: "), "each step is told with -v: {said:?}");
     let proved = json(&["verify", "--reconnect"])?;
     assert_eq!(proved["result"]["proved"], true, "{proved:#}");
+
+    let status = json(&["status"])?;
+    assert_eq!(status["result"]["runs"][0]["state"], "applied", "{status:#}");
+    for command in ["resume", "abandon"] {
+        let said = place.run([command, "--yes"])?;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.talk.contains("there is no unfinished run"), "{said:?}");
+    }
+
+    // Taken back, and done again.
+    let said = place.run(["rollback"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.talk.contains("applied") && said.talk.contains("give --yes"), "{said:?}");
+    let back = json(&["rollback", "--yes"])?;
+    assert_eq!(back["result"]["outcome"], "taken-back", "{back:#}");
+    assert_eq!(json(&["verify"])?["result"]["proved"], false);
+    assert_eq!(json(&["apply", "--yes"])?["outcome"], "fine");
 
     // Nothing is left to do.
     let again = json(&["apply"])?;
@@ -124,5 +145,41 @@ async fn an_administrator_who_is_none() -> Outcome {
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.talk.contains("error: node node-"), "{said:?}");
     assert!(said.talk.contains("let \"sql\" name a superuser"), "{said:?}");
+    Ok(())
+}
+
+/// Killed half-way: the run is on disk, is named, is in the way of others, and can be finished.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_resumed() -> Outcome {
+    let place = Place::new()?;
+    let servers = open_cluster(&place, Mode::Cert).await?;
+    let sql = servers.cluster(Mode::Cert)?.spec.nodes[0].sql.clone();
+    // With this lock the links of node-1 can be looked at, and not changed: apply stands still there.
+    let (holder, connection) = tokio_postgres::connect(&sql, tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    holder.batch_execute("BEGIN; LOCK TABLE pg_catalog.pg_subscription IN SHARE MODE").await?;
+
+    let mut child = place.command(["apply", "--yes", "-v"]).stdout(Stdio::null()).spawn()?;
+    let talk = child.stderr.take().ok_or("no standard error")?;
+    let mut lines = BufReader::new(talk).lines().map_while(Result::ok);
+    let switching = lines.find(|line| line.contains("switch"));
+    child.kill()?;
+    child.wait()?;
+    assert!(switching.is_some(), "it came to the links");
+    drop(holder);
+    connection.await?.ok();
+
+    let said = place.run(["status"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.out.contains("is unfinished") && said.out.contains("pgward resume"), "{said:?}");
+    let said = place.run(["apply", "--yes"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.talk.contains("resume or rollback first"), "{said:?}");
+    let said = place.run(["resume"])?;
+    assert_eq!(said.code, Some(1), "nobody was asked: {said:?}");
+
+    let resumed = place.run(["resume", "--yes", "--format", "json"])?.json()?;
+    assert_eq!(resumed["result"]["outcome"], "applied", "{resumed:#}");
+    assert_eq!(resumed["outcome"], "fine", "{resumed:#}");
     Ok(())
 }

@@ -106,7 +106,10 @@ fn a_full_disk_is_one() -> Outcome {
 fn every_command_has_help() -> Outcome {
     let place = Place::new()?;
     let families = [
-        (None, "init inspect plan apply verify rotate status explain completions"),
+        (
+            None,
+            "init inspect plan apply verify rotate resume rollback abandon status explain completions",
+        ),
         (Some("hba"), "check lint fmt decide diff upgrade add remove"),
         (Some("conf"), "get set unset check explain"),
         (Some("passfile"), "check lookup add remove"),
@@ -147,7 +150,7 @@ fn completions_and_manual_pages_know_every_command() -> Outcome {
 fn standard_input_is_for_one_thing() -> Outcome {
     let place = Place::new()?;
     for arguments in [
-        &["scram", "verify", "-", "--password-file", "-"][..],
+        &["passfile", "add", "-", "--password-file", "-"][..],
         &["hba", "add", "-", "--rule-file", "-"],
         &["hba", "diff", "-", "-"],
         &["conf", "set", "-", "port", "--value-file", "-"],

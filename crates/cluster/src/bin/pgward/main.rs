@@ -56,9 +56,11 @@ enum Command {
     Rotate(nodes::RotateArguments),
     /// Go on with a run that was broken off
     Resume(nodes::ResumeArguments),
-    /// Take back what the last run did
+    /// Take the last run back, or the one that was broken off
     Rollback(nodes::RollbackArguments),
-    /// A quick look at nodes and links
+    /// Give up a run that can neither be finished nor taken back
+    Abandon(nodes::AbandonArguments),
+    /// A quick look at nodes, links and runs
     Status(nodes::StatusArguments),
     /// Tell what the code of a finding means, why it matters, and what to do
     Explain(explain::Arguments),
@@ -109,6 +111,7 @@ fn run() -> ExitCode {
         Command::Rotate(arguments) => ("rotate", nodes::rotate(arguments, &console)),
         Command::Resume(arguments) => ("resume", nodes::resume(arguments, &console)),
         Command::Rollback(arguments) => ("rollback", nodes::rollback(arguments, &console)),
+        Command::Abandon(arguments) => ("abandon", nodes::abandon(arguments, &console)),
         Command::Status(arguments) => ("status", nodes::status(arguments, &console)),
         Command::Explain(arguments) => ("explain", explain::run(arguments, &console)),
         Command::Completions(arguments) => {

@@ -116,7 +116,10 @@ impl From<Error> for Failure {
 fn is_users(error: &Error) -> bool {
     match error {
         Error::Node { source, .. } => is_users(source),
-        other => matches!(other, Error::Spec(_) | Error::Plan { .. } | Error::ConnInfo { .. }),
+        other => matches!(
+            other,
+            Error::Spec(_) | Error::Plan { .. } | Error::ConnInfo { .. } | Error::Run { .. }
+        ),
     }
 }
 

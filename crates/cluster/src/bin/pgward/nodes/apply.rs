@@ -1,13 +1,11 @@
 //! `pgward apply`.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use cluster::{
     Error,
-    apply::{Event, Observer},
+    inspect::THIS_MACHINE,
     plan::Plan,
     prepare::Prepared,
-    run::{Outcome, Runner},
+    vault::Vault,
     verify::{self, Verification},
 };
 use serde_json::{Value, json};
@@ -17,6 +15,7 @@ use super::{
     description::{Description, DescriptionArgument},
     plan::prepare,
     render, wait_for,
+    work::work,
 };
 use crate::frame::{
     answer::Answer,
@@ -44,10 +43,10 @@ pub(crate) struct Arguments {
 pub(super) struct ConsentArguments {
     /// Do it without asking
     #[arg(long, short)]
-    yes: bool,
+    pub(super) yes: bool,
     /// Do not verify afterwards
     #[arg(long)]
-    no_verify: bool,
+    pub(super) no_verify: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
@@ -87,28 +86,39 @@ pub(super) fn carry_out(
         }
     }
     if description.reached.bundles().next().is_some() {
-        return bundles(description, &plan, &vault, console);
+        return bundles(description, &plan, vault, console);
     }
-    let shown = plan.clone();
-    run_under_watch(description, console, "apply", async |runner| {
-        runner.apply(Prepared { plan, vault }).await
+    work(description, console, "apply", async |runner| {
+        runner.apply(Prepared { plan: plan.clone(), vault }).await
     })?;
-    verified(description, &shown, true, consent, console, "")
+    verified(description, &plan, true, consent, console, "")
 }
 
-/// Puts what the nodes need into folders for somebody to carry there.
+/// Puts what the nodes need into folders for somebody to carry there. Only this machine's own part of
+/// the plan, the authority, is done.
 fn bundles(
     description: &Description,
     plan: &Plan,
-    vault: &cluster::vault::Vault,
+    vault: Vault,
     console: &Console,
 ) -> Result<Answer, Failure> {
     let reached = &description.reached;
     if reached.bundles().count() != description.nodes.len() {
         return Err(Failure::user(
-            "some nodes are reached and some get a bundle: what is done by hand cannot be waited for",
+            "some nodes are reached and others get a bundle: nothing can wait for what is done by hand",
         )
         .fix("give every node files = { bundle = … }, or none"));
+    }
+    let mut own = plan.clone();
+    for stage in &mut own.stages {
+        stage.steps.retain(|step| step.node == THIS_MACHINE);
+    }
+    own.stages.retain(|stage| !stage.steps.is_empty());
+    if !own.is_empty() {
+        let prepared = Prepared { plan: own, vault: vault.clone() };
+        work(description, console, "keep the authority", async |runner| {
+            runner.apply(prepared).await
+        })?;
     }
     let progress = console.begin("write the bundles");
     let written = wait_for(async {
@@ -125,133 +135,18 @@ fn bundles(
         Ok(folders)
     });
     progress.end(if written.is_ok() { "done" } else { "failed" });
-    let folders = written?;
     let mut text =
-        String::from("\nwritten, each with a README that says what to do on its node:\n");
-    for folder in &folders {
+        String::from("\nwritten, each with a README that says what to do on its node, and when:\n");
+    for folder in written? {
         text.push_str(&format!("  {}\n", folder.display()));
     }
-    text.push_str(
-        "the authority's key is in the plan's own stage and is not written by this: keep it\n",
-    );
-    let result =
-        json!({ "plan": plan, "applied": false, "bundles": folders, "verification": null });
+    text.push_str("when all of it is done, pgward verify proves it\n");
+    let result = json!({ "plan": plan, "applied": false, "verification": null });
     Ok(Answer::new(text, result))
 }
 
-/// Does something to a run, and tells what happens meanwhile.
-pub(super) fn run_under_watch(
-    description: &Description,
-    console: &Console,
-    what: &str,
-    act: impl AsyncFnOnce(Runner) -> Result<Outcome, Error>,
-) -> Result<Outcome, Failure> {
-    let happened: Arc<Mutex<Vec<Event>>> = Arc::default();
-    let progress = console.begin(what);
-    let watched = happened.clone();
-    let observer: Observer = Arc::new(move |event| {
-        watched.lock().unwrap_or_else(PoisonError::into_inner).push(event);
-    });
-    let tell = || {
-        let news = std::mem::take(&mut *happened.lock().unwrap_or_else(PoisonError::into_inner));
-        for event in news {
-            match event {
-                Event::Stage { title } => progress.step(&title),
-                Event::Done { node, what } => progress.step(&format!("{node}: {what}")),
-                Event::TakingBack => progress.step("taking back what was done"),
-                Event::Undone { node, what } => progress.step(&format!("{node}: {what}")),
-                _ => {}
-            }
-        }
-    };
-    let runner = Runner::new(&description.spec, &description.nodes).observer(observer);
-    let ended = wait_for(async {
-        let working = act(runner);
-        tokio::pin!(working);
-        let mut signals = Signals::new()?;
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(50));
-        loop {
-            tokio::select! {
-                ended = &mut working => return Ok(ended),
-                // Half of a plan is worse than all or none of it.
-                () = signals.next() => console.warn(
-                    "a plan under way is not broken off: it ends by itself, and what fails is taken back",
-                ),
-                _ = tick.tick() => tell(),
-            }
-        }
-    });
-    tell();
-    let outcome = ended?;
-    progress.end(if outcome.is_ok() { "done" } else { "failed" });
-    outcome.map_err(not_done)
-}
-
-/// What failed, and what is left of it.
-fn not_done(error: Error) -> Failure {
-    match error {
-        Error::TakenBack { cause, kept, left } => {
-            let mut failure = Failure::from(*cause);
-            // Whatever failed, it was no mistake in the command.
-            failure.exit = Exit::Failed;
-            let why = &mut failure.problem.why;
-            if left.is_empty() {
-                why.push("every node is as it was found".to_owned());
-            }
-            why.extend(
-                kept.iter().map(|kept| format!("changed by somebody else, and kept: {kept}")),
-            );
-            why.extend(left.iter().map(|left| format!("not taken back: {left}")));
-            if !left.is_empty() {
-                failure = failure.fix("see to what is in the way, then pgward rollback");
-            }
-            failure
-        }
-        Error::Left { kept, left } => {
-            let mut failure = Failure::failed("not everything could be taken back");
-            let why = &mut failure.problem.why;
-            why.extend(
-                kept.iter().map(|kept| format!("changed by somebody else, and kept: {kept}")),
-            );
-            why.extend(left.iter().map(|left| format!("not taken back: {left}")));
-            failure.fix("see to what is in the way, then pgward rollback once more")
-        }
-        other => other.into(),
-    }
-}
-
-/// The signals that ask for the end.
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let handler = |kind| {
-            signal(kind).map_err(|error| Failure::failed(format!("no signal handler: {error}")))
-        };
-        Ok(Self {
-            interrupt: handler(SignalKind::interrupt())?,
-            terminate: handler(SignalKind::terminate())?,
-            hangup: handler(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
-}
-
 /// Proves what was done, unless the user does not want it.
-pub(super) fn verified(
+fn verified(
     description: &Description,
     plan: &Plan,
     applied: bool,

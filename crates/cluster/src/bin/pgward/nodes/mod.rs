@@ -5,19 +5,20 @@ mod description;
 mod init;
 mod inspect;
 mod plan;
-mod recover;
 pub(crate) mod render;
 mod rotate;
+mod runs;
 mod status;
 mod verify;
+mod work;
 
 pub(crate) use self::{
     apply::{Arguments as ApplyArguments, run as apply},
     init::{Arguments as InitArguments, run as init},
     inspect::{Arguments as InspectArguments, run as inspect},
     plan::{Arguments as PlanArguments, run as plan},
-    recover::{ResumeArguments, RollbackArguments, resume, rollback},
     rotate::{Arguments as RotateArguments, run as rotate},
+    runs::{AbandonArguments, ResumeArguments, RollbackArguments, abandon, resume, rollback},
     status::{Arguments as StatusArguments, run as status},
     verify::{Arguments as VerifyArguments, run as verify},
 };

@@ -51,7 +51,7 @@ pub(super) fn inspect_all(
     description: &Description,
     console: &Console,
 ) -> Result<Vec<NodeState>, Failure> {
-    let Description { spec, nodes } = description;
+    let Description { spec, nodes, .. } = description;
     let progress = console.begin("inspect the nodes");
     let inspected = wait_for(async { Ok(inspect::inspect_all(spec, nodes).await?) });
     progress.end(if inspected.is_ok() { "done" } else { "failed" });

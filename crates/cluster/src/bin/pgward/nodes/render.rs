@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use cluster::{
-    plan::{FileChange, Plan},
+    plan::{Action, Content, FileChange, Plan},
     verify::{Finding, LinkProof, MethodSource, Severity as Weight, Verification},
 };
+
+use pki::Certificate;
 
 use crate::frame::{
     diagnostic::{Diagnostic, Severity},
@@ -27,7 +29,7 @@ pub(crate) fn plan(plan: &Plan) -> String {
         let _ = writeln!(out, "{}\n", styled(STRONG, "PLAN"));
     }
     for change in &plan.files {
-        file_change(&mut out, change);
+        file_change(&mut out, change, &certificates(plan, change));
     }
     for link in &plan.links {
         let name = plain(&link.name);
@@ -56,22 +58,41 @@ pub(crate) fn plan(plan: &Plan) -> String {
     out
 }
 
-fn file_change(out: &mut String, change: &FileChange) {
+fn file_change(out: &mut String, change: &FileChange, certificates: &[Certificate]) {
     let new = if change.new { "new file" } else { "file" };
     let place =
         format!("{new} {} on {}", plain(&change.path.to_string_lossy()), plain(&change.node));
-    match &change.diff {
-        None => {
-            let _ = writeln!(out, "{}: a secret, not shown\n", styled(STRONG, place));
-        }
-        // A certificate says nothing to a reader; its name does.
-        Some(_) if change.new => {
-            let _ = writeln!(out, "{}\n", styled(STRONG, place));
-        }
-        Some(text) => {
-            let _ = writeln!(out, "{}\n{}", styled(STRONG, place), diff(text));
-        }
+    let Some(text) = &change.diff else {
+        let _ = writeln!(out, "{}: a secret, not shown\n", styled(STRONG, place));
+        return;
+    };
+    let _ = writeln!(out, "{}", styled(STRONG, place));
+    // A certificate's letters say nothing to a reader; whose it is does.
+    for certificate in certificates {
+        let subject = certificate.subject().to_string();
+        let ends = certificate.validity().not_after.date();
+        let _ = writeln!(out, "  the certificate of {}, valid until {ends}", plain(&subject));
     }
+    if certificates.is_empty() {
+        out.push_str(&diff(text));
+    }
+    out.push('\n');
+}
+
+/// The certificates that a file will hold, if it will hold nothing else.
+fn certificates(plan: &Plan, change: &FileChange) -> Vec<Certificate> {
+    let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
+    let written =
+        steps.filter(|step| step.node == change.node).filter_map(|step| match &step.action {
+            Action::WriteFile { path, content: Content::Public(bytes), .. }
+                if *path == change.path =>
+            {
+                Some(bytes)
+            }
+            _ => None,
+        });
+    let read = |bytes: &Vec<u8>| Certificate::all_from_pem(bytes).unwrap_or_default();
+    written.last().map(read).unwrap_or_default()
 }
 
 /// What was proved.

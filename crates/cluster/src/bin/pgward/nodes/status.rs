@@ -2,10 +2,15 @@
 
 use std::fmt::Write as _;
 
-use cluster::status::{self, LinkStatus, NodeStatus};
+use cluster::{
+    run,
+    status::{self, LinkStatus, NodeStatus},
+};
+use serde_json::json;
 
 use super::{
     description::{Description, DescriptionArgument},
+    runs::state_words,
     wait_for,
 };
 use crate::frame::{
@@ -14,16 +19,16 @@ use crate::frame::{
     diagnostic::Diagnostic,
     failure::{Exit, Failure},
     table::{Cell, Table},
-    text::{BAD, GOOD, ODD, STRONG, styled},
+    text::{BAD, GOOD, ODD, STRONG, plain, styled},
 };
 
 /// `pgward status`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A quick look: which nodes answer, and which sessions their links have now. It proves nothing: that is \
+A quick look: which nodes answer, which sessions their links have now, which runs are on disk. It proves nothing: that is \
 what pgward verify does.
 
-Exit code 0: every node answers and every link has a session; 1: not every link has one; 2: a node does \
+Exit code 0: every node answers and every link has a session; 1: not every link has one, or a run is unfinished; 2: a node does \
 not answer.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -31,12 +36,19 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
-    let Description { spec, nodes } = arguments.description.read()?;
+    let Description { spec, nodes, .. } = arguments.description.read()?;
     let progress = console.begin("look at the nodes");
     let looked = wait_for(async { Ok(status::status(&spec, &nodes).await?) });
     progress.end(if looked.is_ok() { "done" } else { "failed" });
     let status = looked?;
+    let runs = run::status(&spec)?;
     let mut findings = Vec::new();
+    if let Some(unfinished) = runs.unfinished().filter(|_| runs.busy.is_none()) {
+        findings.push(
+            Diagnostic::warning(format!("run {} is unfinished", unfinished.id))
+                .fix("pgward resume goes on with it, pgward rollback takes it back"),
+        );
+    }
     let down = status.nodes.iter().filter_map(|node| node.error.as_ref());
     findings.extend(down.clone().map(|error| Diagnostic::error(error.clone())));
     for link in status.links.iter().filter(|link| link.lacks_session()) {
@@ -54,12 +66,33 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
     } else {
         let _ = write!(text, "{links}");
     }
+    let _ = writeln!(text, "\n{}", styled(STRONG, "RUNS"));
+    if let Some(busy) = &runs.busy {
+        let _ = writeln!(text, "  at work now: {}", plain(busy));
+    }
+    if runs.runs.is_empty() {
+        text.push_str("  there is none\n");
+    }
+    for run in &runs.runs {
+        let (done, steps) = run
+            .stages
+            .iter()
+            .fold((0, 0), |(done, steps), stage| (done + stage.done, steps + stage.steps));
+        let state = state_words(run.state);
+        let _ = writeln!(text, "  {}  {done} of {steps} steps are done; {state}", run.id);
+    }
     let exit = match (status.nodes.iter().any(|node| node.error.is_some()), findings.is_empty()) {
         (true, _) => Exit::Failed,
         (false, false) => Exit::Findings,
         (false, true) => Exit::Fine,
     };
-    Ok(Answer::new(text, &status).with_findings(findings).exit(exit))
+    let result = json!({
+        "nodes": status.nodes,
+        "links": status.links,
+        "busy": runs.busy,
+        "runs": runs.runs,
+    });
+    Ok(Answer::new(text, result).with_findings(findings).exit(exit))
 }
 
 fn node_table(nodes: &[NodeStatus]) -> Table {

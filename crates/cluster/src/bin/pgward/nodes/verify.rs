@@ -1,15 +1,12 @@
 //! `pgward verify`.
 
-use std::sync::Arc;
-
-use cluster::{rotate, vault::Vault};
+use cluster::reconnect;
 use serde_json::json;
 
 use super::{
-    apply::{do_it, verify_now},
+    apply::verify_now,
     description::{Description, DescriptionArgument},
-    plan::inspect_all,
-    render,
+    render, wait_for,
 };
 use crate::frame::{
     answer::Answer,
@@ -47,7 +44,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
 }
 
 fn reconnect(description: &Description, console: &Console) -> Result<(), Failure> {
-    let states = inspect_all(description, console)?;
-    let plan = rotate::sessions(&description.spec, &states)?;
-    do_it(description, &plan, Arc::new(Vault::default()), console)
+    let Description { spec, nodes, .. } = description;
+    let progress = console.begin("let the links connect anew");
+    let done = wait_for(async { Ok(reconnect::reconnect(spec, nodes).await?) });
+    progress.end(if done.is_ok() { "done" } else { "failed" });
+    done.map(drop)
 }
