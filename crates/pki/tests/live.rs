@@ -1,8 +1,6 @@
 //! What is issued and predicted here, on real servers and through real libpqs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-mod common;
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
@@ -10,7 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{decade, year};
 use pg_version::PgVersion;
 use pgtest::libpq::Libpq;
 use pgtest::{Installation, Server};
@@ -27,6 +24,16 @@ const SOON: Duration = Duration::from_secs(20);
 const HOSTS: [&str; 3] = ["node1.example.com", "192.0.2.1", "2001:db8::1"];
 const VERIFIERS: [Verifier; 2] = [Verifier::OPENSSL_1_1_1, Verifier::OPENSSL_3_0];
 const HBA: &str = "local all postgres trust\nhostssl all all all cert\n";
+
+/// The validity of authorities, by the clock: real servers have no other.
+fn decade() -> Validity {
+    Validity::days(OffsetDateTime::now_utc() - time::Duration::days(30), 3650)
+}
+
+/// The validity of leaves.
+fn year() -> Validity {
+    Validity::days(OffsetDateTime::now_utc() - time::Duration::days(15), 365)
+}
 
 fn installations() -> Vec<Installation> {
     pgtest::find_each_major().unwrap()
