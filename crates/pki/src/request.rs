@@ -87,7 +87,8 @@ impl Request {
                 _ => None,
             })
             .unwrap_or_default();
-        if let Some(oid) = extensions.malformed.as_ref().or(extensions.duplicate.as_ref()) {
+        let damaged = [&extensions.malformed, &extensions.duplicate, &extensions.trailing];
+        if let Some(oid) = damaged.into_iter().flatten().next() {
             return Err(unusable(format!("it asks for a damaged extension: {oid:?}")));
         }
         Ok(Self {

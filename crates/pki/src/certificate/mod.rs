@@ -1,6 +1,8 @@
 //! X.509 certificates, read once into values that own what they hold.
 
+mod decode;
 pub(crate) mod extension;
+mod general_name;
 pub(crate) mod name;
 
 use std::fmt;
@@ -14,9 +16,9 @@ use x509_parser::certificate::X509CertificateParser;
 use x509_parser::nom::Parser;
 
 pub use self::extension::{
-    AuthorityKeyId, BasicConstraints, Extensions, GeneralName, KeyUsage, NameConstraints, Present,
-    Subtree,
+    AuthorityKeyId, BasicConstraints, Extensions, KeyUsage, NameConstraints, Present, Subtree,
 };
+pub use self::general_name::GeneralName;
 pub use self::name::{Attribute, Name};
 use crate::der;
 use crate::error::Error;
@@ -83,6 +85,7 @@ struct Inner {
     version: u32,
     serial: Vec<u8>,
     signature_algorithm: SignatureAlgorithm,
+    signed_algorithm: SignatureAlgorithm,
     algorithms_agree: bool,
     signature: Vec<u8>,
     issuer: Name,
@@ -114,6 +117,7 @@ impl Certificate {
             version: tbs.version.0.saturating_add(1),
             serial: tbs.raw_serial().to_vec(),
             signature_algorithm: SignatureAlgorithm::from_parsed(outer),
+            signed_algorithm: SignatureAlgorithm::named(tbs.signature.algorithm.as_bytes()),
             algorithms_agree: *outer == tbs.signature,
             signature: parsed.signature_value.data.to_vec(),
             issuer: Name::from_parsed(&tbs.issuer),
@@ -205,6 +209,11 @@ impl Certificate {
     #[must_use]
     pub fn signature_algorithm(&self) -> &SignatureAlgorithm {
         &self.0.signature_algorithm
+    }
+
+    /// The algorithm by its name inside of what is signed, whatever its parameters.
+    pub(crate) fn signed_algorithm(&self) -> &SignatureAlgorithm {
+        &self.0.signed_algorithm
     }
 
     /// Whether the algorithm is the same inside and outside of what is signed, as RFC 5280

@@ -2,9 +2,11 @@
 
 use std::fmt::{self, Write};
 
+use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
 use crate::der::{self, tag};
+use crate::frame;
 use crate::oid::{self, Oid};
 
 /// A distinguished name: the subject or issuer of a certificate.
@@ -100,6 +102,12 @@ impl Name {
             })
             .collect();
         Self { raw: name.as_raw().to_vec(), canonical: canonical(&rdns), rdns }
+    }
+
+    /// Reads one `Name`, with nothing behind it.
+    pub(crate) fn from_der(der: &[u8]) -> Option<Self> {
+        let (_, parsed) = X509Name::from_der(der).ok().filter(|_| frame::is_name(der))?;
+        Some(Self::from_parsed(&parsed))
     }
 
     /// The name as it stands in the certificate: the DER of a `Name`.

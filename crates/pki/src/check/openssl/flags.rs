@@ -74,9 +74,11 @@ impl Flags {
     pub(super) fn of(certificate: &Certificate, release: OpenSslRelease) -> Self {
         let extensions = certificate.extensions();
         let proxy = extensions.find(oid::PROXY_CERT_INFO).is_some();
-        let length_without_ca = extensions
-            .basic_constraints
-            .is_some_and(|read| !read.ca && read.path_len.is_some_and(|length| length != 0));
+        // 3.0 minds it only if it is told to be strict.
+        let length_without_ca = release < OpenSslRelease::V3_0
+            && extensions
+                .basic_constraints
+                .is_some_and(|read| !read.ca && read.path_len.is_some_and(|length| length != 0));
         let invalid = extensions.malformed.is_some()
             || stands_twice(certificate)
             || length_without_ca
@@ -90,7 +92,7 @@ impl Flags {
             && match release {
                 OpenSslRelease::V1_1_1 => !lacks(certificate, KeyUsage::KEY_CERT_SIGN),
                 OpenSslRelease::V3_0 => {
-                    certificate.signature_algorithm().fits(certificate.public_key().kind())
+                    certificate.signed_algorithm().fits(certificate.public_key().kind())
                 }
             };
         let unknown_critical = extensions

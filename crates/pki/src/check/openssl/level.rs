@@ -7,8 +7,11 @@ use crate::signature::{Curve, Hash, KeyKind, SignatureAlgorithm};
 
 /// The leaf's key, judged before anything else.
 pub(super) fn judge_key(certificate: &Certificate, model: OpenSsl) -> Result<(), Rejection> {
-    let kind = certificate.public_key().kind();
-    if key_bits(kind) >= wanted(model.security_level) {
+    let key = certificate.public_key();
+    let kind = key.kind();
+    // A key that cannot be read has no strength at all.
+    let bits = if key.is_readable() { key_bits(kind) } else { 0 };
+    if bits >= wanted(model.security_level) {
         return Ok(());
     }
     let reason = Reason::KeyTooSmall { kind: kind.clone(), level: model.security_level };

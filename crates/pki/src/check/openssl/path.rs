@@ -153,7 +153,7 @@ impl Search<'_> {
         let kind = issuer.public_key().kind();
         match self.context.model.release {
             OpenSslRelease::V1_1_1 if lacks(issuer, KeyUsage::KEY_CERT_SIGN) => return false,
-            OpenSslRelease::V3_0 if !subject.signature_algorithm().fits(kind) => return false,
+            OpenSslRelease::V3_0 if !subject.signed_algorithm().fits(kind) => return false,
             _ => {}
         }
         // No presented certificate twice, but for the single self-signed one. Trusted ones may go
