@@ -14,25 +14,25 @@ use crate::der::{self, Element, Fields, tag};
 /// How deep elements may lie in one another: `ASN1_MAX_CONSTRUCTED_NEST` of OpenSSL.
 const DEEPEST: usize = 30;
 
-/// A `Certificate` (RFC 5280 section 4.1).
+/// Judges a `Certificate` (RFC 5280 section 4.1) and finds its issuer and its subject.
 ///
 /// # Errors
 /// In words, what is wrong with it; so do the two below.
-pub(crate) fn judge_certificate(der: &[u8]) -> Result<(), String> {
+pub(crate) fn certificate(der: &[u8]) -> Result<[&[u8]; 2], String> {
     judge(der, tbs_certificate)
 }
 
-/// A `CertificateList` (RFC 5280 section 5.1).
-pub(crate) fn judge_crl(der: &[u8]) -> Result<(), String> {
+/// Judges a `CertificateList` (RFC 5280 section 5.1) and finds its issuer.
+pub(crate) fn crl(der: &[u8]) -> Result<&[u8], String> {
     judge(der, tbs_cert_list)
 }
 
-/// A `CertificationRequest` (RFC 2986 section 4.2).
-pub(crate) fn judge_request(der: &[u8]) -> Result<(), String> {
+/// Judges a `CertificationRequest` (RFC 2986 section 4.2) and finds its subject.
+pub(crate) fn request(der: &[u8]) -> Result<&[u8], String> {
     judge(der, request_info)
 }
 
-fn judge(der: &[u8], read: fn(&mut Fields<'_>) -> Option<()>) -> Result<(), String> {
+fn judge<'a, T>(der: &'a [u8], read: fn(&mut Fields<'a>) -> Option<T>) -> Result<T, String> {
     let whole = der::split(der).ok_or("it is cut off, or not DER")?;
     if !whole.rest.is_empty() {
         return Err(format!("{} octets follow it", whole.rest.len()));
@@ -116,10 +116,12 @@ fn algorithm(fields: &mut Fields<'_>) -> Option<()> {
     })
 }
 
-/// A `Name`.
-fn name(fields: &mut Fields<'_>) -> Option<()> {
+/// A `Name`, all of it.
+fn name<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {
+    let element = fields.take_any()?;
     let rdn = |rdns: &mut Fields<'_>| rdns.inside(tag::SET, |rdn| rdn.each(attribute));
-    fields.sequence(|rdns| rdns.each(rdn)).map(drop)
+    Fields::of(element.whole).sequence(|rdns| rdns.each(rdn))?;
+    Some(element.whole)
 }
 
 fn attribute(rdn: &mut Fields<'_>) -> Option<()> {
@@ -181,28 +183,27 @@ fn extensions(fields: &mut Fields<'_>) -> Option<()> {
 }
 
 /// What is signed, how, and the signature, whose bits are whole octets.
-fn signed(der: &[u8], read: fn(&mut Fields<'_>) -> Option<()>) -> Option<()> {
-    let mut whole = Fields::of(der);
-    whole.sequence(|fields| {
-        fields.sequence(read)?;
+fn signed<'a, T>(der: &'a [u8], read: fn(&mut Fields<'a>) -> Option<T>) -> Option<T> {
+    Fields::of(der).sequence(|fields| {
+        let read = fields.sequence(read)?;
         algorithm(fields)?;
-        fields.take(tag::BIT_STRING).filter(|bits| bits.first() == Some(&0)).map(drop)
-    })?;
-    whole.end()
+        fields.take(tag::BIT_STRING).filter(|bits| bits.first() == Some(&0))?;
+        Some(read)
+    })
 }
 
-fn tbs_certificate(fields: &mut Fields<'_>) -> Option<()> {
+fn tbs_certificate<'a>(fields: &mut Fields<'a>) -> Option<[&'a [u8]; 2]> {
     if fields.next_is(tag::CONTEXT_0) {
         fields.inside(tag::CONTEXT_0, |version| version.take(tag::INTEGER).map(drop))?;
     }
     fields.take(tag::INTEGER)?;
     algorithm(fields)?;
-    name(fields)?;
+    let issuer = name(fields)?;
     fields.sequence(|validity| {
         time(validity)?;
         time(validity)
     })?;
-    name(fields)?;
+    let subject = name(fields)?;
     public_key(fields)?;
     // issuerUniqueID and subjectUniqueID, strings of bits.
     for unique_id in [0x81, 0x82] {
@@ -213,15 +214,15 @@ fn tbs_certificate(fields: &mut Fields<'_>) -> Option<()> {
     if fields.next_is(tag::CONTEXT_3) {
         fields.inside(tag::CONTEXT_3, extensions)?;
     }
-    Some(())
+    Some([issuer, subject])
 }
 
-fn tbs_cert_list(fields: &mut Fields<'_>) -> Option<()> {
+fn tbs_cert_list<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {
     if fields.next_is(tag::INTEGER) {
         fields.take(tag::INTEGER)?;
     }
     algorithm(fields)?;
-    name(fields)?;
+    let issuer = name(fields)?;
     time(fields)?;
     if fields.next_is(tag::UTC_TIME) || fields.next_is(tag::GENERALIZED_TIME) {
         time(fields)?;
@@ -232,7 +233,7 @@ fn tbs_cert_list(fields: &mut Fields<'_>) -> Option<()> {
     if fields.next_is(tag::CONTEXT_0) {
         fields.inside(tag::CONTEXT_0, extensions)?;
     }
-    Some(())
+    Some(issuer)
 }
 
 fn revoked(entry: &mut Fields<'_>) -> Option<()> {
@@ -241,18 +242,17 @@ fn revoked(entry: &mut Fields<'_>) -> Option<()> {
     if entry.next_is(tag::SEQUENCE) { extensions(entry) } else { Some(()) }
 }
 
-fn request_info(fields: &mut Fields<'_>) -> Option<()> {
+fn request_info<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {
     fields.take(tag::INTEGER)?;
-    name(fields)?;
+    let subject = name(fields)?;
     public_key(fields)?;
-    fields
-        .inside(tag::CONTEXT_0, |attributes| {
-            attributes.each(|attributes| {
-                attributes.sequence(|attribute| {
-                    attribute.take(tag::OID)?;
-                    attribute.take(tag::SET).map(drop)
-                })
+    fields.inside(tag::CONTEXT_0, |attributes| {
+        attributes.each(|attributes| {
+            attributes.sequence(|attribute| {
+                attribute.take(tag::OID)?;
+                attribute.take(tag::SET).map(drop)
             })
         })
-        .map(drop)
+    })?;
+    Some(subject)
 }

@@ -47,6 +47,7 @@ mod binding;
 mod certificate;
 mod chain;
 mod check;
+mod client_name;
 mod der;
 mod error;
 mod files;
@@ -74,7 +75,10 @@ pub use self::certificate::{
     KeyUsage, Name, NameConstraints, Present, Subtree, Validity,
 };
 pub use self::chain::{Chain, Heap};
-pub use self::check::{Check, OpenSsl, OpenSslRelease, Path, Purpose, Reason, Rejection, Verifier};
+pub use self::check::{
+    Check, OpenSsl, OpenSslRelease, Path, Purpose, Reason, Rejection, Unfit, Verifier,
+};
+pub use self::client_name::ClientNameRefusal;
 pub use self::error::Error;
 pub use self::files::{Account, FileStatus, KeyFileRefusal, KeyReader, judge_key_file};
 pub use self::host::{HostMismatch, HostRules};

@@ -1,5 +1,6 @@
 //! X.509 certificates, read once into values that own what they hold.
 
+mod attribute_type;
 mod decode;
 pub(crate) mod extension;
 mod general_name;
@@ -104,7 +105,7 @@ impl Certificate {
     /// [`Error::Certificate`] if the bytes are not one X.509 certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
         let damaged = |reason: String| Error::Certificate(reason);
-        frame::judge_certificate(der).map_err(damaged)?;
+        let [issuer, subject] = frame::certificate(der).map_err(damaged)?;
         let (_, parsed) = X509CertificateParser::new()
             .with_deep_parse_extensions(false)
             .parse(der)
@@ -112,6 +113,7 @@ impl Certificate {
         let tbs = &parsed.tbs_certificate;
         let outer = &parsed.signature_algorithm;
         let tbs_range = range_in(der, tbs.as_ref()).ok_or_else(|| damaged("no contents".into()))?;
+        let unnamed = || damaged("a name in it cannot be read".to_owned());
         let inner = Inner {
             tbs: tbs_range,
             version: tbs.version.0.saturating_add(1),
@@ -120,8 +122,8 @@ impl Certificate {
             signed_algorithm: SignatureAlgorithm::named(tbs.signature.algorithm.as_bytes()),
             algorithms_agree: *outer == tbs.signature,
             signature: parsed.signature_value.data.to_vec(),
-            issuer: Name::from_parsed(&tbs.issuer),
-            subject: Name::from_parsed(&tbs.subject),
+            issuer: Name::from_der(issuer).ok_or_else(unnamed)?,
+            subject: Name::from_der(subject).ok_or_else(unnamed)?,
             validity: Validity {
                 not_before: tbs.validity.not_before.to_datetime(),
                 not_after: tbs.validity.not_after.to_datetime(),

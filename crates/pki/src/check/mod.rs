@@ -9,7 +9,7 @@ mod webpki;
 use time::OffsetDateTime;
 
 pub use self::openssl::{OpenSsl, OpenSslRelease};
-pub use self::reason::{Reason, Rejection};
+pub use self::reason::{Reason, Rejection, Unfit};
 pub(crate) use self::subtree::{holds_dns, holds_ip};
 use crate::certificate::Certificate;
 use crate::revocation::Crl;
