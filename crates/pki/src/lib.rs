@@ -49,6 +49,8 @@ mod chain;
 mod check;
 mod client_name;
 mod der;
+#[cfg(feature = "encrypted-keys")]
+mod encrypted_key;
 mod error;
 mod files;
 mod frame;

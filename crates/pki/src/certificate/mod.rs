@@ -357,6 +357,17 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
+/// A moment for messages: `2026-01-31 00:00:00 UTC`, without the fractions that no certificate has.
+pub(crate) struct Moment(pub(crate) OffsetDateTime);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = self.0.to_offset(time::UtcOffset::UTC);
+        let (hour, minute, second) = time.to_hms();
+        write!(f, "{} {hour:02}:{minute:02}:{second:02} UTC", time.date())
+    }
+}
+
 /// Octets as OpenSSL prints them: `AB:CD`.
 pub(crate) fn colons(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02X}")).collect::<Vec<_>>().join(":")

@@ -4,7 +4,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use crate::certificate::{Certificate, GeneralName};
+use crate::certificate::{Certificate, GeneralName, Moment};
 use crate::oid::Oid;
 use crate::signature::{KeyKind, SignatureAlgorithm};
 
@@ -177,10 +177,10 @@ impl fmt::Display for Reason {
         match self {
             Self::NoCertificate => f.write_str("is empty: no certificate was presented"),
             Self::Expired { not_after } => {
-                write!(f, "has expired: it was valid until {not_after}")
+                write!(f, "has expired: it was valid until {}", Moment(*not_after))
             }
             Self::NotYetValid { not_before } => {
-                write!(f, "is not valid yet: it begins at {not_before}")
+                write!(f, "is not valid yet: it begins at {}", Moment(*not_before))
             }
             Self::IssuerUnknown => {
                 f.write_str("has an issuer whose certificate is neither presented nor trusted")
@@ -262,10 +262,18 @@ impl fmt::Display for Reason {
             }
             Self::CrlMissing => f.write_str("has an issuer whose revocation list is not there"),
             Self::CrlExpired { next_update } => {
-                write!(f, "has an issuer whose revocation list was due again at {next_update}")
+                write!(
+                    f,
+                    "has an issuer whose revocation list was due again at {}",
+                    Moment(*next_update)
+                )
             }
             Self::CrlNotYetValid { this_update } => {
-                write!(f, "has an issuer whose revocation list begins at {this_update} only")
+                write!(
+                    f,
+                    "has an issuer whose revocation list begins at {} only",
+                    Moment(*this_update)
+                )
             }
             Self::CrlSignatureWrong => {
                 f.write_str("has a revocation list that its issuer did not sign")
