@@ -170,7 +170,10 @@ impl fmt::Display for SignatureAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rsa(hash) => write!(f, "RSA with {hash}"),
-            Self::RsaPss(hash, _) => write!(f, "RSA-PSS with {hash}"),
+            Self::RsaPss(hash, salt) if *salt == hash.size() => write!(f, "RSA-PSS with {hash}"),
+            Self::RsaPss(hash, salt) => {
+                write!(f, "RSA-PSS with {hash} and a salt of {salt} octets")
+            }
             Self::Ecdsa(hash) => write!(f, "ECDSA with {hash}"),
             Self::Ed25519 => f.write_str("Ed25519"),
             Self::Ed448 => f.write_str("Ed448"),

@@ -8,3 +8,4 @@ mod refusals;
 mod revocation;
 mod rotation;
 mod support;
+mod tls;
