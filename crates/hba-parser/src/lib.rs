@@ -80,6 +80,7 @@ mod method;
 mod options;
 mod path;
 mod patterns;
+mod reading;
 mod record;
 pub mod regex;
 mod rules;
