@@ -11,6 +11,7 @@ use crate::{
     diagnostics::{Code, Diagnostic, FileId, Location, LogEntry, Verdict},
     reading::{Parsing, Reading},
     record::{Problem, Shown},
+    regex::Regex,
     rules::UserKind,
     text::{Text, text},
     tokenize::{LineData, Tokenized, short},
@@ -268,6 +269,13 @@ impl<'a> Mapping<'a> {
         self.text(self.data().system_user)
     }
 
+    /// The expression that system users must match, if it is one: it begins with a slash, quoted or
+    /// not.
+    #[must_use]
+    pub fn system_user_regex(&self) -> Option<&'a Regex> {
+        self.mappings.reading.regex(self.data().system_user)
+    }
+
     /// The database user, as it is written but without quotes.
     #[must_use]
     pub fn database_user(&self) -> &'a [u8] {
@@ -308,7 +316,7 @@ impl<'a> Mapping<'a> {
         roles: &dyn Roles,
     ) -> Result<bool, MapFailure> {
         let wanted = self.role_kind();
-        if let Some(regex) = self.mappings.reading.regex(self.data().system_user) {
+        if let Some(regex) = self.system_user_regex() {
             let captures = match regex.captures(system_user) {
                 Ok(Some(captures)) => captures,
                 Ok(None) => return Ok(false),

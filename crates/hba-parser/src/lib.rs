@@ -100,7 +100,10 @@ pub use textfile::DiskFiles;
 pub use textfile::{FileError, FileErrorKind, FileKind, Files, MemoryFiles, Span};
 
 pub use self::{
-    build::{AddressSpec, BuildError, DatabaseSpec, NewRule, UserSpec},
+    build::{
+        AddressSpec, BuildError, DatabaseSpec, NewMapping, NewRule, RoleSpec, SystemUserSpec,
+        UserSpec,
+    },
     compiled::CompiledRules,
     decide::{
         Connection, Decision, Encryption, Mismatch, Network, RoleGraph, Roles, StaticNetwork,
@@ -109,7 +112,7 @@ pub use self::{
     diagnostics::{Code, Crash, Diagnostic, FileId, Location, LogEntry, Severity, Verdict},
     diff::{Access, Change, Difference, Effect},
     document::{HbaDocument, IdentDocument, LineClass},
-    edit::{EditError, HbaEdit},
+    edit::{EditError, HbaEdit, IdentEdit},
     ident::{MapDecision, Mapping, MappingRow, Mappings},
     lint::{Finding, Lint},
     method::{ConnectionType, Method},

@@ -32,7 +32,8 @@ pub struct Server {
     /// The names of the machine's network interfaces: they may follow a `%` in an IPv6 address.
     pub interface_names: Vec<String>,
     /// Whether host names in `radiusservers` resolve. A server looks them up as it reads the file,
-    /// and refuses it if that fails; this crate has no network, and assumes that they do.
+    /// and refuses it if that fails; this crate has no network, and assumes that they do. `localhost`
+    /// always does, and what is no host name never does.
     pub radius_names_resolve: bool,
 }
 
