@@ -79,6 +79,15 @@ pub(crate) fn in_range(client: IpAddr, network: IpAddr, mask: IpAddr) -> bool {
     }
 }
 
+/// The bits of an address that a mask has.
+pub(crate) fn masked(network: IpAddr, mask: IpAddr) -> IpAddr {
+    match (network, mask) {
+        (IpAddr::V4(network), IpAddr::V4(mask)) => IpAddr::V4(network & mask),
+        (IpAddr::V6(network), IpAddr::V6(mask)) => IpAddr::V6(network & mask),
+        (network, _) => network,
+    }
+}
+
 /// How many leading bits a mask has, if it is one of leading bits.
 pub(crate) fn prefix_len(mask: IpAddr) -> Option<u8> {
     let (ones, zeros, width) = match mask {

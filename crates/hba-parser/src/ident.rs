@@ -292,20 +292,24 @@ impl<'a> Mapping<'a> {
     /// pg_hba.conf.
     #[must_use]
     pub fn role_kind(&self) -> UserKind<'a> {
-        let token = self.data().database_user;
         let text = self.database_user();
-        let special = self.mappings.server().version >= PgVersion::V16;
-        if special && !self.mappings.reading.tokens.token(token).quoted {
+        if self.mappings.server().version >= PgVersion::V16 && self.has_keyword_role() {
             match text {
                 b"all" => return UserKind::All,
                 [b'+', role @ ..] => return UserKind::Member(role),
                 _ => {}
             }
         }
-        match self.mappings.reading.regex(token) {
+        match self.mappings.reading.regex(self.data().database_user) {
             Some(regex) => UserKind::Regex(regex),
             None => UserKind::Name(text),
         }
+    }
+
+    /// Whether the database user is one that 16 and newer take for a keyword.
+    pub(crate) fn has_keyword_role(&self) -> bool {
+        let quoted = self.mappings.reading.tokens.token(self.data().database_user).quoted;
+        !quoted && matches!(self.database_user(), b"all" | [b'+', ..])
     }
 
     /// `check_ident_usermap`

@@ -246,4 +246,51 @@ proptest! {
             prop_assert_eq!(slow.map(|rule| rule.line()), fast.map(|rule| rule.line()));
         }
     }
+
+    #[test]
+    fn a_rule_that_lints_call_unreachable_never_decides(
+        rules in vec(rule(), 1..30),
+        names in vec(name(), 1..6),
+        addresses in vec(any::<[u8; 4]>(), 1..6),
+    ) {
+        use hba_parser::{Connection, Encryption, Lint};
+        let server = Server::new(PgVersion::V16);
+        let lines: Vec<_> =
+            rules.iter().map(|rule| rule.to_line(&server).unwrap().to_string()).collect();
+        let rules = HbaDocument::parse(lines.join("\n")).interpret(&server);
+        let unreachable: Vec<u32> = rules
+            .lint()
+            .iter()
+            .filter(|found| matches!(found.lint, Lint::Unreachable | Lint::UnreachableTogether))
+            .map(|found| found.location.line)
+            .collect();
+        let mut databases: Vec<Vec<u8>> = names.iter().map(|name| name.clone().into_bytes()).collect();
+        let mut users = databases.clone();
+        databases.extend(rules.iter().flat_map(|rule| rule.databases()).map(|name| name.text().to_vec()));
+        users.extend(rules.iter().flat_map(|rule| rule.users()).map(|name| name.text().to_vec()));
+        let networks = rules.iter().filter_map(|rule| match rule.address() {
+            Some(hba_parser::Address::Network(network, _)) => Some(network),
+            _ => None,
+        });
+        let addresses: Vec<_> = addresses.into_iter().map(Into::into).chain(networks).collect();
+        // Where a role is not there, not even `+role` matches it.
+        let mut roles = RoleGraph::default();
+        users.iter().for_each(|user| roles.create(user));
+        let decided = |connection: &Connection<'_>| {
+            rules.decide(connection, &roles, &UnknownNetwork).rule.map(|rule| rule.line())
+        };
+        for (index, database) in databases.iter().enumerate() {
+            let user = &users[index % users.len()];
+            let address = addresses[index % addresses.len()];
+            for connection in [
+                Connection::local(database, user),
+                Connection::tcp(address, Encryption::None, database, user),
+                Connection::tcp(address, Encryption::Tls, database, user),
+                Connection::tcp(address, Encryption::Gss, database, user).physical_replication(),
+            ] {
+                let line = decided(&connection);
+                prop_assert!(line.is_none_or(|line| !unreachable.contains(&line)), "{:?}", line);
+            }
+        }
+    }
 }
