@@ -7,9 +7,8 @@ use hba_parser::{
     Build, Connection, Encryption, HbaDocument, IdentDocument, LogEntry, Mappings, MemoryFiles,
     PgVersion, RoleGraph, Rules, Server, StaticNetwork, Text, Verdict,
 };
+use recorded::Comparison;
 use serde_json::Value;
-
-use super::Comparison;
 
 /// Where the recorded files lie: `@@DIR@@` in the record.
 const FOLDER: &str = "/folder-of-the-case";
