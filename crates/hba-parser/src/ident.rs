@@ -109,7 +109,8 @@ impl Mappings {
     /// methods `ident`, `peer`, `gss`, `sspi`, `cert` and `oauth` ask: `check_usermap`.
     ///
     /// Without a map (`None`, or an empty name) both must have the same name. `roles` says who is a
-    /// member of whom.
+    /// member of whom. [`Mappings::admits`] takes map and system user from a rule and what a client
+    /// proved.
     ///
     /// ```
     /// use hba_parser::{IdentDocument, MapDecision, PgVersion, RoleGraph, Server};
@@ -129,15 +130,27 @@ impl Mappings {
         role: &[u8],
         roles: &dyn Roles,
     ) -> MapDecision<'_> {
+        self.check_with(map, system_user, role, roles, false)
+    }
+
+    /// The same, and upper and lower case are the same if `krb_caseins_users` says so.
+    pub(crate) fn check_with(
+        &self,
+        map: Option<&[u8]>,
+        system_user: &[u8],
+        role: &[u8],
+        roles: &dyn Roles,
+        ignore_case: bool,
+    ) -> MapDecision<'_> {
         let Some(map) = map.filter(|map| !map.is_empty()) else {
-            return if system_user == role {
+            return if is_same(system_user, role, ignore_case) {
                 MapDecision::Allowed(None)
             } else {
                 MapDecision::Denied
             };
         };
         for mapping in self.iter().filter(|mapping| mapping.map() == map) {
-            match mapping.allows(system_user, role, roles) {
+            match mapping.allows(system_user, role, roles, ignore_case) {
                 Ok(true) => return MapDecision::Allowed(Some(mapping)),
                 Ok(false) => {}
                 Err(MapFailure) => return MapDecision::Failed(mapping),
@@ -236,6 +249,10 @@ pub struct Mapping<'a> {
 /// A mapping's `\1` has nothing to stand for, or its expression is too hard.
 struct MapFailure;
 
+fn is_same(one: &[u8], other: &[u8], ignore_case: bool) -> bool {
+    one == other || (ignore_case && one.eq_ignore_ascii_case(other))
+}
+
 impl<'a> Mapping<'a> {
     fn data(&self) -> &'a MappingData {
         &self.mappings.reading.items[self.index as usize]
@@ -318,6 +335,7 @@ impl<'a> Mapping<'a> {
         system_user: &[u8],
         role: &[u8],
         roles: &dyn Roles,
+        ignore_case: bool,
     ) -> Result<bool, MapFailure> {
         let wanted = self.role_kind();
         if let Some(regex) = self.system_user_regex() {
@@ -334,16 +352,16 @@ impl<'a> Mapping<'a> {
                     return Err(MapFailure);
                 };
                 let name = [&name[..place], &system_user[captured], &name[place + 2..]].concat();
-                return Ok(name == role);
+                return Ok(is_same(&name, role, ignore_case));
             }
-        } else if self.system_user() != system_user {
+        } else if !is_same(self.system_user(), system_user, ignore_case) {
             return Ok(false);
         }
         Ok(match wanted {
             UserKind::All => true,
             UserKind::Member(group) => roles.is_member(role, group),
             UserKind::Regex(regex) => regex.is_match(role).unwrap_or(false),
-            UserKind::Name(name) => name == role,
+            UserKind::Name(name) => is_same(name, role, ignore_case),
         })
     }
 }

@@ -106,6 +106,7 @@ pub fn name(case: &Value) -> &str {
 ///
 /// # Panics
 /// If a case disagrees, is not of the set's format, or if there are fewer than `at_least` verdicts.
+#[expect(clippy::panic, reason = "documented: that is how a test fails")]
 pub fn check(path: impl AsRef<Path>, judge: Judge, at_least: usize) {
     let cases = cases(path).unwrap_or_else(|error| panic!("{error}"));
     let mut compared = 0;

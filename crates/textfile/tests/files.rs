@@ -1,6 +1,5 @@
 //! Files in memory answer as those of a real file system do.
 #![cfg(feature = "fs")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{fs, os::unix::ffi::OsStrExt as _};
 

@@ -82,7 +82,7 @@ pub(super) fn user_class<'a>(user: &User<'a>) -> Who<'a> {
 
 fn users<'a>(rule: &Rule<'a>, others: &[Rule<'a>]) -> Vec<Who<'a>> {
     let mentioned: BTreeSet<Who<'a>> =
-        others.iter().flat_map(|rule| rule.users()).map(|user| user_class(&user)).collect();
+        others.iter().flat_map(Rule::users).map(|user| user_class(&user)).collect();
     let mut found = BTreeSet::new();
     for user in rule.users() {
         found.insert(user_class(&user));
@@ -129,7 +129,7 @@ pub(super) fn database_class<'a>(database: &Database<'a>) -> What<'a> {
 fn databases<'a>(rule: &Rule<'a>, others: &[Rule<'a>]) -> Vec<What<'a>> {
     let mut found: BTreeSet<What<'a>> =
         rule.databases().map(|name| database_class(&name)).collect();
-    for database in others.iter().flat_map(|rule| rule.databases()) {
+    for database in others.iter().flat_map(Rule::databases) {
         let what = database_class(&database);
         if rule.databases().any(|own| is_database(&own, what)) {
             found.insert(what);

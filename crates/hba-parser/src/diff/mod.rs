@@ -218,14 +218,19 @@ fn signature(rule: &Rule<'_>) -> String {
     format!("{} {databases:?} {users:?} {:?} {access:?}", rule.connection(), rule.address())
 }
 
+/// A place, a kind of connection, and how access changes there.
+type Found<'a> = (Where<'a>, u8, Access, Access);
+
+/// Places in words, and how access changes there.
+type Told = (Vec<String>, Access, Access);
+
 /// What is tried out, and what was found.
 struct Differ<'a> {
     old: Vec<Rule<'a>>,
     new: Vec<Rule<'a>>,
     /// Connections that were tried already
     tried: BTreeSet<(Who<'a>, What<'a>, Where<'a>, u8)>,
-    /// For each user and database: places, kinds of connections, and how access changes there
-    found: BTreeMap<(Who<'a>, What<'a>), Vec<(Where<'a>, u8, Access, Access)>>,
+    found: BTreeMap<(Who<'a>, What<'a>), Vec<Found<'a>>>,
     work: usize,
 }
 
@@ -287,36 +292,23 @@ impl<'a> Differ<'a> {
     /// What was found, with what is the same for several told once.
     fn changes(mut self) -> Vec<Change> {
         self.forget_what_all_members_share();
-        // For each change in certain places: the users, and for each of them the databases.
-        type Key = (Vec<String>, Access, Access);
-        let mut changes: Vec<(Key, Vec<(String, Vec<String>)>)> = Vec::new();
-        let mut known: BTreeMap<Key, usize> = BTreeMap::new();
+        // For each change in certain places, in the order in which they were met: who it is about.
+        let mut changes: Vec<(Told, Affected)> = Vec::new();
+        let mut known: BTreeMap<Told, usize> = BTreeMap::new();
         for ((user, database), places) in self.found {
-            for key in told(places) {
+            for told in told(places) {
                 let next = changes.len();
-                let index = *known.entry(key.clone()).or_insert(next);
+                let index = *known.entry(told.clone()).or_insert(next);
                 if index == next {
-                    changes.push((key, Vec::new()));
+                    changes.push((told, Affected::default()));
                 }
-                let (users, user) = (&mut changes[index].1, who_text(user));
-                match users.last_mut().filter(|last| last.0 == user) {
-                    Some(last) => last.1.push(what_text(database)),
-                    None => users.push((user, Vec::from([what_text(database)]))),
-                }
+                changes[index].1.add(who_text(user), what_text(database));
             }
         }
         let mut out = Vec::new();
-        for ((from, before, after), users) in changes {
-            let mut by_databases: Vec<(String, Vec<String>)> = Vec::new();
-            for (user, databases) in users {
-                let databases = databases.join(", ");
-                match by_databases.iter_mut().find(|same| same.0 == databases) {
-                    Some(same) => same.1.push(user),
-                    None => by_databases.push((databases, Vec::from([user]))),
-                }
-            }
-            out.extend(by_databases.into_iter().map(|(database, users)| Change {
-                user: users.join(", "),
+        for ((from, before, after), affected) in changes {
+            out.extend(affected.by_databases().into_iter().map(|(database, user)| Change {
+                user,
                 database,
                 from: from.clone(),
                 before: before.clone().without_secrets(),
@@ -345,8 +337,43 @@ impl<'a> Differ<'a> {
     }
 }
 
+/// Users, each with databases.
+#[derive(Default)]
+struct Affected {
+    users: Vec<(String, Vec<String>)>,
+}
+
+impl Affected {
+    /// Adds a database of the user who was added last, or of the next one.
+    fn add(&mut self, user: String, database: String) {
+        match self.users.last_mut().filter(|last| last.0 == user) {
+            Some(last) => last.1.push(database),
+            None => self.users.push((user, Vec::from([database]))),
+        }
+    }
+
+    /// The databases, and the users who have the very same.
+    fn by_databases(self) -> Vec<(String, String)> {
+        let mut out: Vec<(String, String)> = Vec::new();
+        let mut known: BTreeMap<String, usize> = BTreeMap::new();
+        for (user, databases) in self.users {
+            let databases = databases.join(", ");
+            let next = out.len();
+            let index = *known.entry(databases.clone()).or_insert(next);
+            match out.get_mut(index) {
+                Some((_, users)) => {
+                    users.push_str(", ");
+                    users.push_str(&user);
+                }
+                None => out.push((databases, user)),
+            }
+        }
+        out
+    }
+}
+
 /// Places in words, by how access changes there.
-fn told(places: Vec<(Where<'_>, u8, Access, Access)>) -> Vec<(Vec<String>, Access, Access)> {
+fn told(places: Vec<Found<'_>>) -> Vec<Told> {
     let mut groups: BTreeMap<(Access, Access), BTreeMap<u8, Vec<Where<'_>>>> = BTreeMap::new();
     for (place, kind, before, after) in places {
         groups.entry((before, after)).or_default().entry(kind).or_default().push(place);

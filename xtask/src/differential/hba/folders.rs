@@ -305,7 +305,7 @@ fn directive(random: &mut Random, out: &mut Vec<u8>, name: &str) {
     let text = match random.below(12) {
         0 => format!("\"{name}\" {file}"),
         1 => format!("{name} {file},b"),
-        2 => format!("{name}"),
+        2 => name.to_owned(),
         3 => format!("{name} @{file}"),
         4 => format!("{name} \\\n{file}"),
         _ => format!("{name} {file}"),
