@@ -64,6 +64,8 @@ pub enum FileErrorKind {
     IsADirectory,
     /// ENOTDIR
     NotADirectory,
+    /// ENAMETOOLONG
+    NameTooLong,
     /// Anything else
     Other,
 }
@@ -78,6 +80,7 @@ impl FileError {
             FileErrorKind::PermissionDenied => "Permission denied",
             FileErrorKind::IsADirectory => "Is a directory",
             FileErrorKind::NotADirectory => "Not a directory",
+            FileErrorKind::NameTooLong => "File name too long",
             FileErrorKind::Other => "Input/output error",
         };
         Self { kind, message: message.into() }
@@ -122,32 +125,45 @@ impl MemoryFiles {
         self.entries.insert(path.into(), None);
     }
 
-    /// The path without `.`, `..` and needless slashes, as a system walks it: each folder on the way
-    /// must exist.
-    fn walk(&self, path: &[u8]) -> Option<Vec<u8>> {
+    /// The path without `.`, `..` and needless slashes, as Linux walks it: each folder on the way must
+    /// exist, and what a slash follows must be one.
+    fn walk(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
+        /// `NAME_MAX` and `PATH_MAX`
+        const LONGEST: (usize, usize) = (255, 4095);
         let mut walked: Vec<u8> = Vec::with_capacity(path.len());
-        let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).peekable();
+        if path.len() > LONGEST.1 {
+            return Err(FileError::new(FileErrorKind::NameTooLong));
+        }
+        let mut parts = path.split(|byte| *byte == b'/').peekable();
         let absolute = path.starts_with(b"/");
         while let Some(part) = parts.next() {
             match part {
-                b"." => {}
+                b"" | b"." => {}
                 b".." => {
                     let parent = memchr::memrchr(b'/', &walked).unwrap_or(0);
                     walked.truncate(parent);
+                }
+                _ if part.len() > LONGEST.0 => {
+                    return Err(FileError::new(FileErrorKind::NameTooLong));
                 }
                 _ => {
                     if absolute || !walked.is_empty() {
                         walked.push(b'/');
                     }
                     walked.extend_from_slice(part);
-                    let needed = parts.peek().is_some();
-                    if needed && !self.is_folder(&walked) {
-                        return None;
+                    let folder_needed = parts.peek().is_some();
+                    if folder_needed && !self.is_folder(&walked) {
+                        let file = self.entries.contains_key(&walked);
+                        return Err(FileError::new(if file {
+                            FileErrorKind::NotADirectory
+                        } else {
+                            FileErrorKind::NotFound
+                        }));
                     }
                 }
             }
         }
-        Some(walked)
+        Ok(walked)
     }
 
     fn is_folder(&self, path: &[u8]) -> bool {
@@ -155,18 +171,23 @@ impl MemoryFiles {
     }
 
     /// What lies below folder `path`, with the rest of its path.
-    fn below<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = (&'a [u8], FileKind)> + 'a {
+    fn below<'a>(&'a self, path: &[u8]) -> impl Iterator<Item = (&'a [u8], FileKind)> + 'a {
         let path = path.strip_suffix(b"/").unwrap_or(path);
-        self.entries.iter().filter_map(move |(entry, bytes)| {
-            let rest = entry.strip_prefix(path)?.strip_prefix(b"/")?;
-            Some((rest, if bytes.is_some() { FileKind::File } else { FileKind::Directory }))
-        })
+        let start = [path, b"/"].concat();
+        let len = start.len();
+        self.entries
+            .range(start.clone()..)
+            .take_while(move |(entry, _)| entry.starts_with(&start))
+            .map(move |(entry, bytes)| {
+                let kind = if bytes.is_some() { FileKind::File } else { FileKind::Directory };
+                (&entry[len..], kind)
+            })
     }
 }
 
 impl Files for MemoryFiles {
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
-        let path = &self.walk(path).ok_or_else(|| FileError::new(FileErrorKind::NotFound))?;
+        let path = &self.walk(path)?;
         match self.entries.get(path) {
             Some(Some(bytes)) => Ok(bytes.clone()),
             Some(None) => Err(FileError::new(FileErrorKind::IsADirectory)),
@@ -178,7 +199,7 @@ impl Files for MemoryFiles {
     }
 
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
-        let path = &self.walk(path).ok_or_else(|| FileError::new(FileErrorKind::NotFound))?;
+        let path = &self.walk(path)?;
         match self.entries.get(path) {
             Some(Some(_)) => return Err(FileError::new(FileErrorKind::NotADirectory)),
             Some(None) => {}
@@ -244,6 +265,7 @@ impl From<std::io::Error> for FileError {
             ErrorKind::PermissionDenied => FileErrorKind::PermissionDenied,
             ErrorKind::IsADirectory => FileErrorKind::IsADirectory,
             ErrorKind::NotADirectory => FileErrorKind::NotADirectory,
+            ErrorKind::InvalidFilename => FileErrorKind::NameTooLong,
             _ => FileErrorKind::Other,
         };
         // std appends its own " (os error 2)" to what strerror says.

@@ -34,6 +34,7 @@ type Compare = fn(&Options) -> Result<Outcome, String>;
 
 const SETS: &[(&str, Compare)] = &[
     ("hba", hba::compare),
+    ("hba-folders", hba::compare_folders),
     ("passfile", passfile::compare),
     ("pgconf", pgconf::files::compare),
     ("pgconf-values", pgconf::values::compare),

@@ -1,11 +1,15 @@
-//! Rules to be written: a builder that writes nothing which the server would read otherwise.
+//! A rule to be written into pg_hba.conf.
 
-use alloc::{format, string::String, vec::Vec};
-use core::{fmt, net::IpAddr};
+use alloc::{format, vec::Vec};
+use core::net::IpAddr;
 
+use super::{
+    BuildError,
+    quoting::{comment_text, name_text, option_text, quote, regex_text, writable},
+};
 use crate::{
-    Address, Code, ConnectionType, DatabaseKind, HbaDocument, Method, PgVersion, Rule, Server,
-    UserKind, address, lexer::is_blank, text::Text,
+    Address, ConnectionType, DatabaseKind, HbaDocument, Method, PgVersion, Rule, Server, UserKind,
+    address, text::Text,
 };
 
 /// A rule to be written into a file.
@@ -261,17 +265,7 @@ impl NewRule {
         for (name, value) in &self.options {
             options.push(option_text(name, value)?);
         }
-        let comment = match &self.comment {
-            Some(comment) => {
-                writable(comment)?;
-                // A backslash at its end would join the next line.
-                if comment.ends_with(b"\\") {
-                    return Err(BuildError::NotWritable { text: comment.clone().into() });
-                }
-                Some([b"# ", comment.as_slice()].concat())
-            }
-            None => None,
-        };
+        let comment = self.comment.as_deref().map(comment_text).transpose()?;
         Ok(RuleText {
             connection: self.connection.as_str().into(),
             databases: databases?.join(&b','),
@@ -365,127 +359,23 @@ pub(crate) struct RuleText {
 }
 
 impl RuleText {
+    /// The fields in their order; without an address there is a gap.
+    pub(crate) fn fields(&self) -> Vec<Option<&[u8]>> {
+        let mut fields = Vec::from([
+            Some(self.connection.as_slice()),
+            Some(&self.databases),
+            Some(&self.users),
+            self.address.as_deref(),
+            Some(&self.method),
+        ]);
+        fields.extend(self.options.iter().map(|option| Some(option.as_slice())));
+        fields
+    }
+
     pub(crate) fn join(&self) -> Vec<u8> {
-        let mut fields = Vec::from([&self.connection, &self.databases, &self.users]);
-        fields.extend(&self.address);
-        fields.push(&self.method);
-        fields.extend(&self.options);
-        fields.extend(&self.comment);
-        fields.into_iter().map(Vec::as_slice).collect::<Vec<_>>().join(&b' ')
+        let fields = self.fields().into_iter().flatten().chain(self.comment.as_deref());
+        fields.collect::<Vec<_>>().join(&b' ')
     }
-}
-
-/// Why a rule was not written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// It is for no database.
-    NoDatabase,
-    /// It is for no user.
-    NoUser,
-    /// It is for TCP and has no address.
-    NoAddress,
-    /// It is for Unix sockets and has an address.
-    AddressOnLocal,
-    /// A name, value or comment has a line end or a NUL byte, or a comment ends with a backslash: no
-    /// line can hold it.
-    NotWritable {
-        /// It.
-        text: Text,
-    },
-    /// A name begins with a slash: from 16 on that is a regular expression, quoted or not.
-    NameIsRegex {
-        /// The name.
-        name: Text,
-        /// The expression that means the name alone.
-        instead: Text,
-    },
-    /// The server would refuse it, or warn that it never matches.
-    Refused {
-        /// Which problem.
-        code: Code,
-        /// What the server says.
-        message: Text,
-    },
-    /// The server would read something else than what was meant.
-    ReadOtherwise,
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoDatabase => f.write_str("the rule is for no database: add one, or all"),
-            Self::NoUser => f.write_str("the rule is for no user: add one, or all"),
-            Self::NoAddress => f.write_str("the rule has no address: add one, or all"),
-            Self::AddressOnLocal => {
-                f.write_str("the rule is for Unix sockets: it takes no address")
-            }
-            Self::NotWritable { text } => {
-                write!(f, "no line can hold {text:?}: remove the line end, NUL byte or backslash")
-            }
-            Self::NameIsRegex { name, instead } => write!(
-                f,
-                "from 16 on {name:?} is a regular expression, quoted or not: use the expression \
-                 {instead:?} to mean that name"
-            ),
-            Self::Refused { code, message } => {
-                write!(f, "the server would refuse the rule: {message} ({})", code.help())
-            }
-            Self::ReadOtherwise => f.write_str("the server would read another rule than is meant"),
-        }
-    }
-}
-
-impl core::error::Error for BuildError {}
-
-/// No line end and no NUL byte.
-fn writable(text: &[u8]) -> Result<(), BuildError> {
-    if text.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-        return Err(BuildError::NotWritable { text: text.into() });
-    }
-    Ok(())
-}
-
-/// A token in quotes if it must be, or if it is to be no keyword.
-pub(crate) fn quote(text: &[u8], literally: bool) -> Vec<u8> {
-    let keyword = matches!(
-        text,
-        b"all"
-            | b"sameuser"
-            | b"samerole"
-            | b"samegroup"
-            | b"replication"
-            | b"samehost"
-            | b"samenet"
-    );
-    let special = text.first().is_some_and(|first| matches!(first, b'@' | b'+'));
-    let split = |byte: &u8| is_blank(*byte) || matches!(byte, b',' | b'"' | b'#' | 0xb | 0xc);
-    let needed = text.is_empty() || text.iter().any(split) || text.ends_with(b"\\");
-    if !needed && !(literally && (keyword || special)) {
-        return text.to_vec();
-    }
-    quote_always(text)
-}
-
-fn name_text(name: &[u8], server: &Server) -> Result<Vec<u8>, BuildError> {
-    writable(name)?;
-    if name.starts_with(b"/") && server.version >= PgVersion::V16 {
-        let mut instead = String::from("^");
-        for character in String::from_utf8_lossy(name).chars() {
-            if !character.is_alphanumeric() && character != '_' && character != '/' {
-                instead.push('\\');
-            }
-            instead.push(character);
-        }
-        instead.push('$');
-        return Err(BuildError::NameIsRegex { name: name.into(), instead: instead.into() });
-    }
-    Ok(quote(name, true))
-}
-
-fn regex_text(regex: &[u8]) -> Result<Vec<u8>, BuildError> {
-    writable(regex)?;
-    Ok(quote(&[b"/", regex].concat(), false))
 }
 
 fn database_text(database: &DatabaseSpec, server: &Server) -> Result<Vec<u8>, BuildError> {
@@ -494,7 +384,7 @@ fn database_text(database: &DatabaseSpec, server: &Server) -> Result<Vec<u8>, Bu
         DatabaseSpec::SameUser => Ok(b"sameuser".into()),
         DatabaseSpec::SameRole => Ok(b"samerole".into()),
         DatabaseSpec::Replication => Ok(b"replication".into()),
-        DatabaseSpec::Name(name) => name_text(name, server),
+        DatabaseSpec::Name(name) => name_text(name, server.version >= PgVersion::V16),
         DatabaseSpec::Regex(regex) => regex_text(regex),
     }
 }
@@ -507,7 +397,7 @@ fn user_text(user: &UserSpec, server: &Server) -> Result<Vec<u8>, BuildError> {
             // The quotes come after the plus: before it they would take its meaning.
             Ok([b"+", quote(role, false).as_slice()].concat())
         }
-        UserSpec::Name(name) => name_text(name, server),
+        UserSpec::Name(name) => name_text(name, server.version >= PgVersion::V16),
         UserSpec::Regex(regex) => regex_text(regex),
     }
 }
@@ -524,28 +414,4 @@ fn address_text(address: &AddressSpec) -> Result<Vec<u8>, BuildError> {
         AddressSpec::Network(address, bits) => format!("{address}/{bits}").into_bytes(),
         AddressSpec::Masked(address, mask) => format!("{address} {mask}").into_bytes(),
     })
-}
-
-pub(crate) fn option_text(name: &[u8], value: &[u8]) -> Result<Vec<u8>, BuildError> {
-    writable(name)?;
-    writable(value)?;
-    let text = [name, b"=", value].concat();
-    let plain = quote(&text, false);
-    if plain == text {
-        return Ok(text);
-    }
-    // As people write it: the quotes around the value.
-    Ok([name, b"=", &quote_always(value)].concat())
-}
-
-fn quote_always(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::from(*b"\"");
-    for byte in text {
-        out.push(*byte);
-        if *byte == b'"' {
-            out.push(b'"');
-        }
-    }
-    out.push(b'"');
-    out
 }
