@@ -91,7 +91,7 @@ impl std::fmt::Display for Warning {
             ),
             Self::UnknownName => f.write_str("this major has no setting of that name"),
             Self::BuildDependentValue(invalid) => {
-                write!(f, "{invalid}: only servers built for it take the value")
+                write!(f, "{invalid}: only servers that have it take the value")
             }
             Self::Broken { file, line, problem } => {
                 write!(f, "the server refuses the files: {} line {line}: {problem}", text(file))

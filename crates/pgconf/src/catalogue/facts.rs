@@ -18,7 +18,9 @@ const FACTS: &str = include_str!("facts.txt");
 /// The facts come from servers of the minor releases 12.22 to 18.4, with OpenSSL and without LZ4,
 /// Zstandard, ICU, XML and LLVM, but for 15, which is Debian's with all of them. Minor releases and
 /// distributions have added settings and enum values: a name that is not here is no error, and a
-/// value that only some builds take is marked ([`InvalidValue::is_build_dependent`]).
+/// value that only some builds take is marked ([`InvalidValue::is_build_dependent`]). So is a time
+/// zone that is not in the database that these servers came with (2026), and a stack deeper than the
+/// 8 MB that systems mostly give.
 ///
 /// ```
 /// use pg_version::PgVersion;
