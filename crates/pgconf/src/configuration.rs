@@ -271,10 +271,10 @@ impl Configuration {
             line: entry.line,
             name: line.name()?,
             value: line.value()?,
-            origin: if index < self.auto_from {
-                Origin::File
-            } else if Some(file) == self.store.auto() {
+            origin: if self.store.is_auto(entry.source) {
                 Origin::AlterSystem
+            } else if index < self.auto_from {
+                Origin::File
             } else {
                 Origin::IncludedByAlterSystem
             },
@@ -283,20 +283,23 @@ impl Configuration {
 
     /// The last entry that sets `name`.
     pub(crate) fn last_of(&self, name: &[u8]) -> Option<usize> {
-        self.last_of_until(name, self.entries.len())
+        (0..self.entries.len()).rev().find(|index| self.sets(&self.entries[*index], name))
     }
 
-    /// The last entry that sets `name` among the first `end` ones.
-    pub(crate) fn last_of_until(&self, name: &[u8], end: usize) -> Option<usize> {
-        (0..end).rev().find(|index| {
-            let entry = &self.entries[*index];
-            matches!(entry.what, What::Setting)
-                && self
-                    .store
-                    .line(entry)
-                    .and_then(|line| line.name())
-                    .is_some_and(|other| same_setting(self.version, other, name))
-        })
+    /// The entries that set `name` in people's files, which are all but what `postgresql.auto.conf`
+    /// says and includes.
+    pub(crate) fn editable(&self, name: &[u8]) -> impl DoubleEndedIterator<Item = &Entry> {
+        let files = self.entries[..self.auto_from].iter();
+        files.filter(move |entry| !self.store.is_auto(entry.source) && self.sets(entry, name))
+    }
+
+    fn sets(&self, entry: &Entry, name: &[u8]) -> bool {
+        matches!(entry.what, What::Setting)
+            && self
+                .store
+                .line(entry)
+                .and_then(|line| line.name())
+                .is_some_and(|other| same_setting(self.version, other, name))
     }
 
     /// The entries that count, in reading order.

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use pg_version::PgVersion;
-use pgconf::{Change, ConfFile, Configuration, EditError, Unset, Warning};
+use pgconf::{Change, ConfFile, Configuration, EditError, Origin, Unset, Warning};
 use textfile::MemoryFiles;
 
 fn set(given: &str, name: &str, value: &str) -> (String, Change) {
@@ -192,6 +192,28 @@ fn leaves_alter_system_to_the_server() {
     assert!(conf.edited().all(|(path, _)| path == b"/c/postgresql.conf"));
 }
 
+/// A file of people may include the server's: it stays the server's.
+#[test]
+fn leaves_alter_system_to_the_server_wherever_it_is_included() {
+    let auto = "ssl = 'off'\nport = '1'\n";
+    let mut conf = configuration(&[
+        ("/c/postgresql.conf", "#ssl = off\ninclude '/d/postgresql.auto.conf'\n"),
+        ("/d/postgresql.auto.conf", auto),
+    ]);
+    let provenance = conf.provenance("ssl");
+    assert!(provenance.overridden().all(|place| place.origin == Origin::AlterSystem));
+    let outcome = conf.set("ssl", "on").unwrap();
+    assert_eq!((&outcome.file[..], outcome.line), (&b"/c/postgresql.conf"[..], 1));
+    assert!(!outcome.effective_value_changed);
+    assert!(matches!(outcome.warnings[..], [Warning::AlterSystemWins { line: 1, .. }]));
+    let outcome = conf.set_in("/c/postgresql.conf", "ssl", "yes").unwrap();
+    assert_eq!((outcome.change, outcome.line), (Change::Replaced, 1));
+    assert_eq!(conf.unset("port", Unset::Remove).unwrap().change, Change::None);
+    assert_eq!(conf.unset("ssl", Unset::Remove).unwrap().change, Change::Removed(1));
+    assert_eq!(text(&conf, "/d/postgresql.auto.conf"), auto);
+    assert!(conf.edited().all(|(path, _)| path == b"/c/postgresql.conf"));
+}
+
 #[test]
 fn knows_what_the_server_refuses() {
     let mut conf = configuration(&[("/c/postgresql.conf", "")]);
@@ -232,6 +254,12 @@ fn lists() {
     assert_eq!(conf.remove_from_list("listen_addresses", "*").unwrap().change, Change::None);
     conf.remove_from_list("listen_addresses", "localhost").unwrap();
     assert_eq!(conf.get("listen_addresses").as_deref(), Some(&b"10.0.0.1"[..]));
+    // The server cuts names, and so knows this one after it was added.
+    let long = "x".repeat(70);
+    assert_eq!(conf.add_to_list("search_path", &long).unwrap().change, Change::Replaced);
+    assert_eq!(conf.add_to_list("search_path", &long).unwrap().change, Change::None);
+    assert_eq!(conf.remove_from_list("search_path", &long).unwrap().change, Change::Replaced);
+    assert_eq!(conf.list("search_path").unwrap().len(), 3);
     assert!(matches!(conf.list("work_mem"), Err(EditError::NotAList { .. })));
     let broken = configuration(&[("/c/postgresql.conf", "search_path = 'a,,b'\n")]);
     assert_eq!(

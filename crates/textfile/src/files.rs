@@ -20,6 +20,13 @@ pub trait Files {
     /// # Errors
     /// Why it cannot be listed.
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError>;
+
+    /// The one path that all paths to the file at `path` have in common: symbolic links are followed,
+    /// `.` and `..` resolved. `None` where that cannot be told; two paths are then two files.
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let _ = path;
+        None
+    }
 }
 
 impl<F: Files + ?Sized> Files for &F {
@@ -29,6 +36,10 @@ impl<F: Files + ?Sized> Files for &F {
 
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
         (**self).list(path)
+    }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        (**self).canonical(path)
     }
 }
 
@@ -194,6 +205,10 @@ impl Files for MemoryFiles {
         }
         Ok(names.into_iter().collect())
     }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.walk(path).filter(|path| self.entries.contains_key(path))
+    }
 }
 
 /// Names only: the files may hold secrets.
@@ -204,6 +219,10 @@ impl fmt::Debug for MemoryFiles {
             .finish()
     }
 }
+
+/// How much is read of what is no plain file.
+#[cfg(feature = "fs")]
+const MAX_DEVICE_LEN: u64 = 1 << 20;
 
 /// The files of this machine.
 #[cfg(feature = "fs")]
@@ -221,7 +240,15 @@ impl Files for DiskFiles {
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
             .open(crate::fs::path_of(path))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        if file.metadata()?.is_file() {
+            file.read_to_end(&mut bytes)?;
+            return Ok(bytes);
+        }
+        // A device can be a file without an end.
+        file.take(MAX_DEVICE_LEN).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 == MAX_DEVICE_LEN {
+            return Err(FileError::new(FileErrorKind::Other));
+        }
         Ok(bytes)
     }
 
@@ -240,6 +267,13 @@ impl Files for DiskFiles {
             names.push((entry.file_name().as_bytes().to_vec(), kind));
         }
         Ok(names)
+    }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        use std::os::unix::ffi::OsStringExt as _;
+
+        let path = std::fs::canonicalize(crate::fs::path_of(path)).ok()?;
+        Some(path.into_os_string().into_vec())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{fs, os::unix::ffi::OsStrExt as _, os::unix::fs::symlink, process::Command};
 
-use textfile::{DiskFiles, FileErrorKind, FileKind, Files as _};
+use textfile::{DiskFiles, FileErrorKind, FileKind, Files as _, MemoryFiles};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -32,6 +32,24 @@ fn tells_what_names_stand_for() -> Outcome {
 }
 
 #[test]
+fn knows_a_file_by_all_of_its_names() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("file"), "x")?;
+    fs::create_dir(path("folder"))?;
+    symlink("../file", path("folder/link"))?;
+    let canonical = |name: &str| DiskFiles.canonical(path(name).as_os_str().as_bytes());
+    assert_eq!(canonical("folder/link"), canonical("folder/.././file"));
+    assert!(canonical("file").is_some() && canonical("nothing").is_none());
+
+    let mut memory = MemoryFiles::default();
+    memory.insert("/a/b", "x");
+    assert_eq!(memory.canonical(b"/a/../a//b"), Some(b"/a/b".to_vec()));
+    assert_eq!(memory.canonical(b"/a/c"), None);
+    Ok(())
+}
+
+#[test]
 fn reads_files_and_nothing_else() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
@@ -47,5 +65,8 @@ fn reads_files_and_nothing_else() -> Outcome {
     assert_eq!(kind("itself"), Err(FileErrorKind::Other));
     // Nobody writes to it: a server would wait.
     assert_eq!(kind("pipe"), Ok(Vec::new()));
+    // A device may have no end.
+    assert_eq!(DiskFiles.read(b"/dev/null")?, b"");
+    assert_eq!(DiskFiles.read(b"/dev/zero").map_err(|error| error.kind), Err(FileErrorKind::Other));
     Ok(())
 }

@@ -13,13 +13,13 @@ use textfile::fs::path_of;
 
 use super::{
     cases::judge_each,
-    generate::{self, pick},
+    generate::{self, FilesKind, pick},
     server::Row,
 };
 use crate::differential::{Options, Outcome, Random};
 
 pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, String> {
-    judge_each(options, |mut case, tally| {
+    judge_each(options, FilesKind::Readable, |mut case, tally| {
         let Some(before) = case.rows(tally)? else { return Ok(()) };
         if before.iter().any(|row| row.name.is_none()) {
             // The server would not look at what an edit does in files that it cannot read.
@@ -43,6 +43,9 @@ pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, Str
         };
         let names = spellings(configuration.version(), edit.name.as_bytes());
         let untouched = configuration.edited().all(|(path, file)| {
+            if Some(path) == configuration.auto_path() {
+                return false;
+            }
             let old = std::fs::read(path_of(path)).unwrap_or_default();
             is_edit_of(file, &old, &names)
         });
@@ -111,7 +114,14 @@ impl Edit {
             pick(random, &there).clone()
         };
         let setting = Catalogue::new(configuration.version()).get(&name);
-        let value = generate::value(random, setting.as_ref()).replace(['\n', '\0'], "");
+        // Of several values the first that the crate takes: more is to be seen of an edit that is made.
+        let mut value = String::new();
+        for _ in 0..4 {
+            value = generate::value(random, setting.as_ref()).replace(['\n', '\0'], "");
+            if setting.is_none_or(|setting| setting.check(&value).is_ok()) {
+                break;
+            }
+        }
         let what = match random.below(10) {
             0 => What::Unset(Unset::CommentOut),
             1 => What::Unset(Unset::Remove),

@@ -7,11 +7,11 @@
 
 use pgconf::{Activation, Catalogue, FileSetting, Setting};
 
-use super::{cases::judge_each, only_a_server_knows, server::Row};
+use super::{cases::judge_each, generate::FilesKind, only_a_server_knows, server::Row};
 use crate::differential::{Options, Outcome};
 
 pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, String> {
-    judge_each(options, |case, tally| {
+    judge_each(options, FilesKind::Any, |case, tally| {
         let Some(expected) = case.rows(tally)? else { return Ok(()) };
         let configuration = case.reader.configuration();
         let got = configuration.file_settings();

@@ -130,4 +130,8 @@ impl Files for AsTheServer {
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
         DiskFiles.list(path)
     }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        DiskFiles.canonical(path)
+    }
 }

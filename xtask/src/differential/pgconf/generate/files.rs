@@ -29,8 +29,19 @@ impl fmt::Display for Content {
     }
 }
 
+/// Whether a server has to be able to read what is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in super::super) enum Kind {
+    Any,
+    Readable,
+}
+
 /// The files of a case, by their names below the data folder.
-pub(in super::super) fn files(random: &mut Random, settings: &[Setting]) -> Vec<(String, Content)> {
+pub(in super::super) fn files(
+    random: &mut Random,
+    settings: &[Setting],
+    kind: Kind,
+) -> Vec<(String, Content)> {
     const INCLUDED: [&str; 12] = [
         "case/a.conf",
         "case/b.conf",
@@ -54,12 +65,15 @@ pub(in super::super) fn files(random: &mut Random, settings: &[Setting]) -> Vec<
         ("case/d/loop", "loop"),
     ];
     let mut files = Vec::new();
-    files.push(("postgresql.conf".to_owned(), Content::Bytes(file(random, settings, 0))));
+    files.push(("postgresql.conf".to_owned(), Content::Bytes(file(random, settings, kind, 0))));
+    if kind == Kind::Readable {
+        files.push(("case/d".to_owned(), Content::Folder));
+    }
     if random.once_in(2) {
         for name in INCLUDED {
             if random.once_in(2) {
-                let bytes = file(random, settings, 1);
-                let hidden = random.once_in(20);
+                let bytes = file(random, settings, kind, 1);
+                let hidden = kind == Kind::Any && random.once_in(20);
                 let content =
                     if hidden { Content::Unreadable(bytes) } else { Content::Bytes(bytes) };
                 files.push((name.to_owned(), content));
@@ -71,14 +85,18 @@ pub(in super::super) fn files(random: &mut Random, settings: &[Setting]) -> Vec<
             }
         }
         for (name, target) in LINKS {
+            let leads_nowhere = matches!(target, "nothing" | "loop.conf");
+            if leads_nowhere && kind == Kind::Readable {
+                continue;
+            }
             if random.once_in(if name.starts_with("case/d/") { 12 } else { 3 }) {
                 files.push((name.to_owned(), Content::Link(target)));
             }
         }
         // One below the other, deeper than a server goes or not.
-        let deepest = 6 + random.below(6);
+        let deepest = 6 + random.below(if kind == Kind::Any { 6 } else { 4 });
         for depth in 1..=deepest {
-            let mut bytes = file(random, settings, 2);
+            let mut bytes = file(random, settings, kind, 2);
             if depth < deepest {
                 bytes = [format!("include 'c{}.conf'\n", depth + 1).into_bytes(), bytes].concat();
             }
@@ -86,13 +104,13 @@ pub(in super::super) fn files(random: &mut Random, settings: &[Setting]) -> Vec<
         }
     }
     if random.once_in(4) {
-        let content = Content::Bytes(file(random, settings, 2));
+        let content = Content::Bytes(file(random, settings, kind, 2));
         files.push(("postgresql.auto.conf".to_owned(), content));
     }
     files
 }
 
-fn file(random: &mut Random, settings: &[Setting], depth: usize) -> Vec<u8> {
+fn file(random: &mut Random, settings: &[Setting], kind: Kind, depth: usize) -> Vec<u8> {
     const INCLUDES: [&str; 28] = [
         "include 'case/a.conf'",
         "include 'a.conf'",
@@ -123,30 +141,44 @@ fn file(random: &mut Random, settings: &[Setting], depth: usize) -> Vec<u8> {
         "include 'case/b.conf/'",
         "Include_If_Exists'postgresql.auto.conf'",
     ];
+    // From the main file only, so that no file includes itself.
+    const READABLE: [&str; 9] = [
+        "include_if_exists 'case/a.conf'",
+        "INCLUDE_IF_EXISTS = 'case/nope.conf'",
+        "include_if_exists 'case/d/../b.conf' # b",
+        "include_if_exists 'case/link.conf'",
+        "include_if_exists 'case/c1.conf'",
+        "include_if_exists 'case/c3.conf'",
+        "include_if_exists case/d/1.conf",
+        "Include_If_Exists'postgresql.auto.conf'",
+        "include_dir 'case/d'",
+    ];
     const OTHER: [&str; 12] = [
         "",
         "# c",
         "   # work_mem = 1",
         "#work_mem = 4MB",
         "# search_path = 'x' # y",
+        "\t",
         "\u{feff}",
         "bad line here",
         "x =",
-        "\t",
         "work_mem = 4MB\rport = 1",
         "application_name = 'a\\",
         "include",
     ];
     let mut bytes = Vec::new();
-    if random.once_in(50) {
+    let readable = kind == Kind::Readable;
+    if !readable && random.once_in(50) {
         bytes.extend_from_slice(b"\xef\xbb\xbf");
     }
     let count = random.below([9, 4, 3][depth]) + 1;
     for index in 0..count {
         let line = match random.below(8) {
-            0 => random.pick(&OTHER).as_bytes().to_vec(),
-            1 if random.once_in(2) => random.pick(&INCLUDES).as_bytes().to_vec(),
-            _ => sane(random, settings),
+            0 => random.pick(if readable { &OTHER[..6] } else { &OTHER }).as_bytes().to_vec(),
+            1 if random.once_in(2) && !readable => random.pick(&INCLUDES).as_bytes().to_vec(),
+            1 if depth == 0 => random.pick(&READABLE).as_bytes().to_vec(),
+            _ => sane(random, settings, kind),
         };
         bytes.extend(line);
         if index + 1 < count || !random.once_in(4) {
@@ -154,7 +186,7 @@ fn file(random: &mut Random, settings: &[Setting], depth: usize) -> Vec<u8> {
         }
     }
     // Bytes go wrong.
-    if random.once_in(5) && !bytes.is_empty() {
+    if !readable && random.once_in(5) && !bytes.is_empty() {
         for _ in 0..=random.below(3) {
             let at = random.below(bytes.len());
             let byte = random.next().to_le_bytes()[0];
@@ -172,14 +204,18 @@ fn file(random: &mut Random, settings: &[Setting], depth: usize) -> Vec<u8> {
 }
 
 /// Mostly lines that can be read: one that cannot hides the rest of the file.
-fn sane(random: &mut Random, settings: &[Setting]) -> Vec<u8> {
+fn sane(random: &mut Random, settings: &[Setting], kind: Kind) -> Vec<u8> {
     if random.once_in(8) {
-        return line(random, settings);
+        let line = line(random, settings);
+        if kind == Kind::Any || is_readable(&line, settings) {
+            return line;
+        }
     }
     let name = loop {
         let name = name(random, settings);
         let taken = Catalogue::new(settings[0].version()).takes(&name);
-        if (taken || random.once_in(20)) && name.split('.').count() < 3 {
+        let unknown = kind == Kind::Any && random.once_in(20);
+        if (taken || unknown) && name.split('.').count() < 3 {
             break name;
         }
     };
@@ -194,6 +230,14 @@ fn sane(random: &mut Random, settings: &[Setting]) -> Vec<u8> {
         Ok(_) => file.to_bytes().trim_ascii_end().to_vec(),
         Err(_) => format!("{name} = 'x'").into_bytes(),
     }
+}
+
+/// Whether a server reads the line and knows the name.
+fn is_readable(line: &[u8], settings: &[Setting]) -> bool {
+    let file = ConfFile::new(line);
+    let name = file.line(0).and_then(|line| line.name());
+    file.syntax_errors().next().is_none()
+        && name.is_none_or(|name| Catalogue::new(settings[0].version()).takes(name))
 }
 
 /// A line of a file, in any spelling.

@@ -10,7 +10,7 @@ use pgconf::{Catalogue, Kind, Setting};
 use pgtest::Server;
 
 pub(super) use self::{
-    files::{Content, files},
+    files::{Content, Kind as FilesKind, files},
     strings::element,
 };
 use crate::differential::Random;

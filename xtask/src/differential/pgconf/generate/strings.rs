@@ -25,7 +25,7 @@ pub(super) fn string(random: &mut Random, name: &str) -> String {
 
 /// An element of a list, that may need its double quotes.
 pub(in super::super) fn element(random: &mut Random) -> String {
-    const ELEMENTS: [&str; 16] = [
+    const ELEMENTS: [&str; 17] = [
         "public",
         "$user",
         "My Schema",
@@ -42,6 +42,7 @@ pub(in super::super) fn element(random: &mut Random) -> String {
         "1st",
         "/tmp/a b",
         "pg_stat_statements",
+        "longer_than_the_63_bytes_that_a_server_keeps_of_what_it_takes_for_a_name",
     ];
     random.pick(&ELEMENTS).to_owned()
 }
