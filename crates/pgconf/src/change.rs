@@ -1,8 +1,8 @@
 //! Changing a configuration of many files, so that the change counts, or says why it does not.
 
 use crate::{
-    Catalogue, Configuration, InvalidValue, Origin,
-    catalogue::Activation,
+    Catalogue, Configuration, InvalidValue, ListKind, Origin,
+    catalogue::{Activation, split_list},
     configuration::Occurrence,
     diagnostics::Problem,
     edit::{Change, EditError, Unset, check_name, check_text},
@@ -134,8 +134,8 @@ impl Configuration {
     /// ```
     ///
     /// # Errors
-    /// [`EditError`]: a name or value that the file's grammar cannot hold, that no file may set, or
-    /// that the server refuses. A name that the catalogue does not know is none, but a warning.
+    /// [`EditError`]: a name or value that the file's grammar cannot hold, that no file may set, that
+    /// the server refuses, or that is to be a list and is none. A name that the catalogue does not know is none, but a warning.
     pub fn set(
         &mut self,
         name: impl AsRef<[u8]>,
@@ -253,8 +253,13 @@ impl Configuration {
         if setting.is_refused_in_file() {
             return Err(EditError::NotForFiles { name: setting.name() });
         }
-        match setting.check(value) {
-            Ok(_) => Ok(Vec::new()),
+        match setting.check_in_file(value) {
+            Ok(_) => {
+                if let Some(kind) = ListKind::of(setting.name()) {
+                    split_list(self.version, kind, value)?;
+                }
+                Ok(Vec::new())
+            }
             Err(invalid) if invalid.is_build_dependent() => {
                 Ok(vec![Warning::BuildDependentValue(invalid)])
             }

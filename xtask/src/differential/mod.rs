@@ -38,6 +38,7 @@ const SETS: &[(&str, Compare)] = &[
     ("pgconf", pgconf::files::compare),
     ("pgconf-values", pgconf::values::compare),
     ("pgconf-edits", pgconf::edits::compare),
+    ("pgconf-starts", pgconf::starts::compare),
 ];
 
 #[derive(clap::Args)]

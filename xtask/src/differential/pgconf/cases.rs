@@ -54,7 +54,7 @@ impl Case<'_> {
 /// Judges as many cases as are wanted.
 pub(super) fn judge_each(
     options: &Options,
-    kind: generate::FilesKind,
+    kind: impl Fn(usize) -> generate::FilesKind,
     mut judge: impl FnMut(Case<'_>, &mut Outcome) -> Result<(), Box<dyn Error>>,
 ) -> Result<Outcome, String> {
     let text = |error: &dyn Error| error.to_string();
@@ -69,7 +69,7 @@ pub(super) fn judge_each(
         let turn = number % readers.len().max(1);
         let Some((reader, settings)) = readers.get_mut(turn) else { break };
         let mut random = random(options, number);
-        let files = generate::files(&mut random, settings, kind);
+        let files = generate::files(&mut random, settings, kind(number));
         reader.write(&files).map_err(|error| text(&error))?;
         let case = Case { number, seed: options.seed, random, reader, settings, files };
         judge(case, &mut tally).map_err(|error| text(&*error))?;

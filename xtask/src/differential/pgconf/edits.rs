@@ -19,71 +19,75 @@ use super::{
 use crate::differential::{Options, Outcome, Random};
 
 pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, String> {
-    judge_each(options, FilesKind::Readable, |mut case, tally| {
-        let Some(before) = case.rows(tally)? else { return Ok(()) };
-        if before.iter().any(|row| row.name.is_none()) {
-            // The server would not look at what an edit does in files that it cannot read.
-            tally.explain("files that the server cannot read, so nothing to judge");
-            return Ok(());
-        }
-        let mut configuration = case.reader.configuration();
-        let edit = Edit::new(&mut case.random, case.settings, &configuration);
-        let outcome = match edit.make(&mut configuration) {
-            Ok(outcome) => outcome,
-            Err(
-                EditError::InvalidValue(_)
-                | EditError::NotForFiles { .. }
-                | EditError::Name { .. }
-                | EditError::ListSyntax(_),
-            ) => {
-                tally.explain("edits that the crate refuses");
+    judge_each(
+        options,
+        |_| FilesKind::Readable,
+        |mut case, tally| {
+            let Some(before) = case.rows(tally)? else { return Ok(()) };
+            if before.iter().any(|row| row.name.is_none()) {
+                // The server would not look at what an edit does in files that it cannot read.
+                tally.explain("files that the server cannot read, so nothing to judge");
                 return Ok(());
             }
-            Err(error) => return Err(error.into()),
-        };
-        let names = spellings(configuration.version(), edit.name.as_bytes());
-        let untouched = configuration.edited().all(|(path, file)| {
-            if Some(path) == configuration.auto_path() {
-                return false;
+            let mut configuration = case.reader.configuration();
+            let edit = Edit::new(&mut case.random, case.settings, &configuration);
+            let outcome = match edit.make(&mut configuration) {
+                Ok(outcome) => outcome,
+                Err(
+                    EditError::InvalidValue(_)
+                    | EditError::NotForFiles { .. }
+                    | EditError::Name { .. }
+                    | EditError::ListSyntax(_),
+                ) => {
+                    tally.explain("edits that the crate refuses");
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let names = spellings(configuration.version(), edit.name.as_bytes());
+            let untouched = configuration.edited().all(|(path, file)| {
+                if Some(path) == configuration.auto_path() {
+                    return false;
+                }
+                let old = std::fs::read(path_of(path)).unwrap_or_default();
+                is_edit_of(file, &old, &names)
+            });
+            for (path, file) in configuration.edited() {
+                std::fs::write(path_of(path), file.to_bytes())?;
             }
-            let old = std::fs::read(path_of(path)).unwrap_or_default();
-            is_edit_of(file, &old, &names)
-        });
-        for (path, file) in configuration.edited() {
-            std::fs::write(path_of(path), file.to_bytes())?;
-        }
-        let mut again = case.reader.configuration();
-        let second = edit.make(&mut again)?;
-        let Some(after) = case.rows(tally)? else { return Ok(()) };
-        tally.compared += 1;
-        let version = configuration.version();
-        let (before, after) = (effective(version, &before), effective(version, &after));
-        let overridden = outcome.warnings.iter().any(|warning| {
-            matches!(warning, Warning::AlterSystemWins { .. } | Warning::LaterFileWins { .. })
-        });
-        let key = key(version, edit.name.as_bytes());
-        let others = |all: &BTreeMap<Vec<u8>, Vec<u8>>| {
-            let mut others = all.clone();
-            others.remove(&key);
-            others
-        };
-        let wrong = match () {
-            () if !untouched => Some("lines that were not to be touched are other bytes"),
-            () if again.edited().next().is_some() || second.change != Change::None => {
-                Some("doing it again changes bytes")
+            let mut again = case.reader.configuration();
+            let second = edit.make(&mut again)?;
+            let Some(after) = case.rows(tally)? else { return Ok(()) };
+            tally.compared += 1;
+            let version = configuration.version();
+            let (before, after) = (effective(version, &before), effective(version, &after));
+            let overridden = outcome.warnings.iter().any(|warning| {
+                matches!(warning, Warning::AlterSystemWins { .. } | Warning::LaterFileWins { .. })
+            });
+            let key = key(version, edit.name.as_bytes());
+            let others = |all: &BTreeMap<Vec<u8>, Vec<u8>>| {
+                let mut others = all.clone();
+                others.remove(&key);
+                others
+            };
+            let wrong = match () {
+                () if !untouched => Some("lines that were not to be touched are other bytes"),
+                () if again.edited().next().is_some() || second.change != Change::None => {
+                    Some("doing it again changes bytes")
+                }
+                () if others(&before) != others(&after) => Some("another setting changed"),
+                () if overridden => (before.get(&key) != after.get(&key))
+                    .then_some("said to be overridden, but changed"),
+                () => edit.what_is_wrong_with(version, before.get(&key), after.get(&key)),
+            };
+            if overridden {
+                tally.explain("of the edits, those with a warning that they do not count");
             }
-            () if others(&before) != others(&after) => Some("another setting changed"),
-            () if overridden => (before.get(&key) != after.get(&key))
-                .then_some("said to be overridden, but changed"),
-            () => edit.what_is_wrong_with(version, before.get(&key), after.get(&key)),
-        };
-        if overridden {
-            tally.explain("of the edits, those with a warning that they do not count");
-        }
-        let shown = wrong.map(|wrong| case.shown(&format!("{wrong}: {edit:?}\n  {outcome:?}")));
-        tally.disagreements.extend(shown);
-        Ok(())
-    })
+            let shown = wrong.map(|wrong| case.shown(&format!("{wrong}: {edit:?}\n  {outcome:?}")));
+            tally.disagreements.extend(shown);
+            Ok(())
+        },
+    )
 }
 
 #[derive(Debug)]

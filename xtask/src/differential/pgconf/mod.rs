@@ -5,6 +5,7 @@ pub(super) mod edits;
 pub(super) mod files;
 mod generate;
 mod server;
+pub(super) mod starts;
 pub(super) mod values;
 
 use super::{Options, Random};

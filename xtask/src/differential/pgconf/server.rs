@@ -73,10 +73,18 @@ impl Reader {
 
     /// What the crate reads there.
     pub(super) fn configuration(&self) -> Configuration {
+        self.read(Some(self.data.as_os_str().as_encoded_bytes()))
+    }
+
+    /// What the crate reads there, `postgresql.auto.conf` left out.
+    pub(super) fn configuration_without_auto(&self) -> Configuration {
+        self.read(None)
+    }
+
+    fn read(&self, data: Option<&[u8]>) -> Configuration {
         let main = self.data.join("postgresql.conf");
-        let data = self.data.as_os_str().as_encoded_bytes();
-        let version = self.server.version();
-        Configuration::read(&AsTheServer, main.as_os_str().as_encoded_bytes(), Some(data), version)
+        let main = main.as_os_str().as_encoded_bytes();
+        Configuration::read(&AsTheServer, main, data, self.server.version())
     }
 
     /// What the server reads there, without what it adds about settings that were in its files when

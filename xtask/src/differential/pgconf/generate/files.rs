@@ -29,11 +29,14 @@ impl fmt::Display for Content {
     }
 }
 
-/// Whether a server has to be able to read what is made.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// How good the files are to be.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(in super::super) enum Kind {
     Any,
+    /// A server can read them.
     Readable,
+    /// And take nearly all of the values.
+    Sound,
 }
 
 /// The files of a case, by their names below the data folder.
@@ -66,7 +69,7 @@ pub(in super::super) fn files(
     ];
     let mut files = Vec::new();
     files.push(("postgresql.conf".to_owned(), Content::Bytes(file(random, settings, kind, 0))));
-    if kind == Kind::Readable {
+    if kind >= Kind::Readable {
         files.push(("case/d".to_owned(), Content::Folder));
     }
     if random.once_in(2) {
@@ -84,13 +87,20 @@ pub(in super::super) fn files(
                 files.push((name.to_owned(), Content::Folder));
             }
         }
+        // Of several links to nothing a server reports the one that the folder happens to have first.
+        let mut leads_nowhere = false;
         for (name, target) in LINKS {
-            let leads_nowhere = matches!(target, "nothing" | "loop.conf");
-            if leads_nowhere && kind == Kind::Readable {
+            let is_loose = match target {
+                "nothing" | "loop.conf" => true,
+                "../a.conf" => !files.iter().any(|(file, _)| file == "case/a.conf"),
+                _ => false,
+            };
+            if is_loose && (kind >= Kind::Readable || leads_nowhere) {
                 continue;
             }
             if random.once_in(if name.starts_with("case/d/") { 12 } else { 3 }) {
                 files.push((name.to_owned(), Content::Link(target)));
+                leads_nowhere |= is_loose;
             }
         }
         // One below the other, deeper than a server goes or not.
@@ -168,7 +178,7 @@ fn file(random: &mut Random, settings: &[Setting], kind: Kind, depth: usize) -> 
         "include",
     ];
     let mut bytes = Vec::new();
-    let readable = kind == Kind::Readable;
+    let readable = kind >= Kind::Readable;
     if !readable && random.once_in(50) {
         bytes.extend_from_slice(b"\xef\xbb\xbf");
     }
@@ -205,7 +215,7 @@ fn file(random: &mut Random, settings: &[Setting], kind: Kind, depth: usize) -> 
 
 /// Mostly lines that can be read: one that cannot hides the rest of the file.
 fn sane(random: &mut Random, settings: &[Setting], kind: Kind) -> Vec<u8> {
-    if random.once_in(8) {
+    if kind < Kind::Sound && random.once_in(8) {
         let line = line(random, settings);
         if kind == Kind::Any || is_readable(&line, settings) {
             return line;
@@ -215,12 +225,25 @@ fn sane(random: &mut Random, settings: &[Setting], kind: Kind) -> Vec<u8> {
         let name = name(random, settings);
         let taken = Catalogue::new(settings[0].version()).takes(&name);
         let unknown = kind == Kind::Any && random.once_in(20);
+        let is_settable = || {
+            let setting = Catalogue::new(settings[0].version()).get(&name);
+            setting.is_none_or(|setting| !setting.is_refused_in_file())
+        };
+        if kind == Kind::Sound && !is_settable() {
+            continue;
+        }
         if (taken || unknown) && name.split('.').count() < 3 {
             break name;
         }
     };
     let setting = Catalogue::new(settings[0].version()).get(&name);
-    let mut value = value(random, setting.as_ref()).replace('\n', "");
+    let mut value = String::new();
+    for _ in 0..if kind == Kind::Sound && !random.once_in(30) { 50 } else { 1 } {
+        value = super::value(random, setting.as_ref()).replace('\n', "");
+        if setting.is_none_or(|setting| setting.check_in_file(&value).is_ok()) {
+            break;
+        }
+    }
     if random.once_in(400) {
         // Longer than the buffers of a lexer.
         value = value.repeat(20_000 / value.len().max(1));
