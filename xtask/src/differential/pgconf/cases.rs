@@ -51,17 +51,27 @@ impl Case<'_> {
     }
 }
 
-/// Judges as many cases as are wanted.
+/// What becomes of a case: it was judged, or the run cannot go on.
+type Judged = Result<(), Box<dyn Error>>;
+
+/// Judges as many cases as are wanted, each with files of the kind that its number asks for.
 pub(super) fn judge_each(
     options: &Options,
     kind: impl Fn(usize) -> generate::FilesKind,
-    mut judge: impl FnMut(Case<'_>, &mut Outcome) -> Result<(), Box<dyn Error>>,
+    judge: impl FnMut(Case<'_>, &mut Outcome) -> Judged,
 ) -> Result<Outcome, String> {
-    let text = |error: &dyn Error| error.to_string();
+    run(options, kind, judge).map_err(|error| error.to_string())
+}
+
+fn run(
+    options: &Options,
+    kind: impl Fn(usize) -> generate::FilesKind,
+    mut judge: impl FnMut(Case<'_>, &mut Outcome) -> Judged,
+) -> Result<Outcome, Box<dyn Error>> {
     let mut readers = Vec::new();
-    for installation in &pgtest::find_each_major().map_err(|error| text(&error))? {
-        let reader = Reader::start(installation).map_err(|error| text(&error))?;
-        let settings = generate::settings(&reader.server).map_err(|error| text(&error))?;
+    for installation in &pgtest::find_each_major()? {
+        let reader = Reader::start(installation)?;
+        let settings = generate::settings(&reader.server)?;
         readers.push((reader, settings));
     }
     let mut tally = Outcome::default();
@@ -70,9 +80,8 @@ pub(super) fn judge_each(
         let Some((reader, settings)) = readers.get_mut(turn) else { break };
         let mut random = random(options, number);
         let files = generate::files(&mut random, settings, kind(number));
-        reader.write(&files).map_err(|error| text(&error))?;
-        let case = Case { number, seed: options.seed, random, reader, settings, files };
-        judge(case, &mut tally).map_err(|error| text(&*error))?;
+        reader.write(&files)?;
+        judge(Case { number, seed: options.seed, random, reader, settings, files }, &mut tally)?;
     }
     Ok(tally)
 }
