@@ -20,6 +20,13 @@ pub trait Files {
     /// # Errors
     /// Why it cannot be listed.
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError>;
+
+    /// The one path that all paths to the file at `path` have in common: symbolic links are followed,
+    /// `.` and `..` resolved. `None` where that cannot be told; two paths are then two files.
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let _ = path;
+        None
+    }
 }
 
 impl<F: Files + ?Sized> Files for &F {
@@ -30,6 +37,10 @@ impl<F: Files + ?Sized> Files for &F {
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
         (**self).list(path)
     }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        (**self).canonical(path)
+    }
 }
 
 /// What a name in a folder stands for, symbolic links followed.
@@ -39,7 +50,7 @@ pub enum FileKind {
     File,
     /// A folder.
     Directory,
-    /// A symbolic link to nothing.
+    /// A symbolic link to nothing, or to itself: what it stands for cannot be told.
     Dangling,
 }
 
@@ -215,6 +226,10 @@ impl Files for MemoryFiles {
         }
         Ok(names.into_iter().collect())
     }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.walk(path).filter(|path| self.entries.contains_key(path))
+    }
 }
 
 /// Names only: the files may hold secrets.
@@ -226,6 +241,10 @@ impl fmt::Debug for MemoryFiles {
     }
 }
 
+/// How much is read of what is no plain file.
+#[cfg(feature = "fs")]
+const MAX_DEVICE_LEN: u64 = 1 << 20;
+
 /// The files of this machine.
 #[cfg(feature = "fs")]
 #[derive(Clone, Copy, Debug, Default)]
@@ -234,7 +253,24 @@ pub struct DiskFiles;
 #[cfg(feature = "fs")]
 impl Files for DiskFiles {
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
-        std::fs::read(crate::fs::path_of(path)).map_err(Into::into)
+        use std::{fs::OpenOptions, io::Read as _, os::unix::fs::OpenOptionsExt as _};
+
+        // A pipe that nobody writes to must not keep us waiting: it is empty.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(crate::fs::path_of(path))?;
+        let mut bytes = Vec::new();
+        if file.metadata()?.is_file() {
+            file.read_to_end(&mut bytes)?;
+            return Ok(bytes);
+        }
+        // A device can be a file without an end.
+        file.take(MAX_DEVICE_LEN).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 == MAX_DEVICE_LEN {
+            return Err(FileError::new(FileErrorKind::Other));
+        }
+        Ok(bytes)
     }
 
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
@@ -246,12 +282,19 @@ impl Files for DiskFiles {
             let kind = match std::fs::metadata(entry.path()) {
                 Ok(metadata) if metadata.is_dir() => FileKind::Directory,
                 Ok(_) => FileKind::File,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => FileKind::Dangling,
-                Err(error) => return Err(error.into()),
+                // One name that leads nowhere is no reason to know nothing of the others.
+                Err(_) => FileKind::Dangling,
             };
             names.push((entry.file_name().as_bytes().to_vec(), kind));
         }
         Ok(names)
+    }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        use std::os::unix::ffi::OsStringExt as _;
+
+        let path = std::fs::canonicalize(crate::fs::path_of(path)).ok()?;
+        Some(path.into_os_string().into_vec())
     }
 }
 

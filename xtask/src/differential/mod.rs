@@ -39,6 +39,7 @@ const SETS: &[(&str, Compare)] = &[
     ("pgconf", pgconf::files::compare),
     ("pgconf-values", pgconf::values::compare),
     ("pgconf-edits", pgconf::edits::compare),
+    ("pgconf-starts", pgconf::starts::compare),
 ];
 
 #[derive(clap::Args)]
