@@ -3,7 +3,8 @@
 //! [`Client`] → [`FirstSent`] → [`FinalSent`] → [`Authenticated`]: each step takes the state before
 //! it, so that none can be skipped, and only a server that proved itself leads to the last.
 //! A caller who gets AuthenticationOk early asks the state it is in
-//! ([`Client::authentication_ok`], [`FinalSent::authentication_ok`]) and must not decide itself.
+//! ([`Client::authentication_ok`], [`FirstSent::authentication_ok`],
+//! [`FinalSent::authentication_ok`]) and must not decide itself.
 //!
 //! The rules are those of libpq (`fe-auth.c`, `fe-auth-scram.c`), with either of two profiles on
 //! top: see [`Profile`].
@@ -315,6 +316,17 @@ impl FirstSent {
     #[must_use]
     pub fn message(&self) -> &[u8] {
         &self.message
+    }
+
+    /// The server sent AuthenticationOk in answer to the first message, without proof that it knows
+    /// the user's secret, and without asking for the client's: is that acceptable?
+    ///
+    /// libpq thinks so unless told `require_auth` or `channel_binding=require`.
+    ///
+    /// # Errors
+    /// [`ClientError::ServerDidNotFinish`] in the strict profile, and with either of the two.
+    pub fn authentication_ok(self) -> Result<(), ClientError> {
+        if self.must_finish { Err(ClientError::ServerDidNotFinish) } else { Ok(()) }
     }
 
     /// Takes the server's first message (AuthenticationSASLContinue), derives the keys and makes

@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod certificates;
+mod hostile;
 mod libpq;
 mod login;
+mod player;
+mod scripts;
 mod secrets;
 mod server;
 mod wire;
