@@ -185,11 +185,17 @@ impl Stream {
 
     /// Reads what there is, at least one byte.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let count = match self {
-            Self::Unix(stream) => stream.read(buffer),
-            Self::Tcp(stream) => stream.read(buffer),
-        }
-        .map_err(Error::io("waiting for the server's answer"))?;
+        let count = loop {
+            let read = match self {
+                Self::Unix(stream) => stream.read(buffer),
+                Self::Tcp(stream) => stream.read(buffer),
+            };
+            match read {
+                // A socket with a time limit is never read again by itself after a signal.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read.map_err(Error::io("waiting for the server's answer"))?,
+            }
+        };
         if count == 0 {
             let source = io::ErrorKind::UnexpectedEof.into();
             return Err(Error::Io { what: "the server closed the connection".into(), source });
