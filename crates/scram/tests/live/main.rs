@@ -39,6 +39,7 @@ fn ask(version: PgVersion) {
     server.reload().unwrap();
     server::first_messages(&server);
     server::last_messages(&server);
+    server::lengths_of_first_messages(&server);
 }
 
 macro_rules! majors {

@@ -156,8 +156,8 @@ fn read_body(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
 /// A message of type `p`, unless the client has gone.
 fn read_message(stream: &mut impl Read) -> std::io::Result<Option<Vec<u8>>> {
     let mut kind = [0];
-    match stream.read(&mut kind) {
-        Ok(1) if kind == *b"p" => read_body(stream).map(Some),
+    match stream.read_exact(&mut kind) {
+        Ok(()) if kind == *b"p" => read_body(stream).map(Some),
         _ => Ok(None),
     }
 }
