@@ -48,6 +48,7 @@ pub(super) fn verifier(case: &Value) -> Result<Vec<Comparison>, String> {
                 Outcome::Scram(_) | Outcome::Md5 => "verbatim",
                 Outcome::ClearText(_) => "REHASHED",
                 Outcome::TooLong { .. } => "ERR ERROR:  encrypted password is too long",
+                Outcome::PasswordTooLong(_) => "ERR ERROR:  password too long",
                 _ => "cleared",
             };
             // an error's first line: the others are detail, and cut short in the record
