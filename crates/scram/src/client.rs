@@ -46,9 +46,9 @@ pub enum Policy {
 pub enum Profile {
     /// What a real PostgreSQL sends, and no more. Refuses, of what libpq accepts: AuthenticationOk
     /// before the server proved itself, or with no exchange at all; a server nonce that adds
-    /// nothing or is not printable; a salt shorter than [`MIN_SALT_LEN`] or in sloppy base64; a
-    /// count that is not plain digits, or outside the [`Limits`]; anything behind the last
-    /// attribute.
+    /// nothing or is not printable; a salt shorter than [`MIN_SALT_LEN`]; salt or signature in
+    /// sloppy base64; a count that is not plain digits, or outside the [`Limits`]; anything behind
+    /// the last attribute.
     #[default]
     Strict,
     /// Exactly what libpq 12 to 18 accepts, for measuring and for proxies that must not be
@@ -434,8 +434,12 @@ impl FinalSent {
                 if self.profile == Profile::Strict && rest.is_some() {
                     return Err(ClientError::TrailingData);
                 }
-                let signature =
-                    base64::decode_key(signature).ok_or(ClientError::ServerSignatureForm)?;
+                let text = signature;
+                let signature = base64::decode_key(text).ok_or(ClientError::ServerSignatureForm)?;
+                if self.profile == Profile::Strict && base64::encode(&*signature).as_bytes() != text
+                {
+                    return Err(ClientError::ServerSignatureForm);
+                }
                 if bool::from(signature.ct_eq(&*self.signature)) {
                     Ok(Authenticated { bound: self.bound, server_key: self.server_key })
                 } else {

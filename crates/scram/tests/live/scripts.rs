@@ -192,6 +192,7 @@ pub(crate) fn scripts() -> Vec<Script> {
     }
     // the last message
     for message in [
+        "v={sloppy}",
         "v={v},x=1",
         "v={v},",
         "v={v},,",
