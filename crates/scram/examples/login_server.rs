@@ -65,7 +65,7 @@ pub(crate) fn serve(
     send(stream, b'R', &[&0u32.to_be_bytes()])?; // AuthenticationOk
     send(stream, b'Z', &[b"I"])?; // ReadyForQuery
     let mut kind = [0];
-    while stream.read(&mut kind)? == 1 && kind != *b"X" {
+    while stream.read_exact(&mut kind).is_ok() && kind != *b"X" {
         read(stream)?;
         let name = if bound.as_ref().is_ok_and(|bound| *bound) {
             Mechanism::ScramSha256Plus

@@ -28,6 +28,7 @@ const SETS: &[(&str, Judge)] = &[
     ("verifiers", scram::verifier),
     ("fake-server", scram::fake_server),
     ("transcripts", scram::transcript),
+    ("channel-binding", scram::channel_binding),
     ("client-chains", pki::client_chains),
     ("host-names", pki::host_names),
     ("limbo", pki::limbo),

@@ -3,9 +3,6 @@
 //! A PBKDF2 iteration's messages are digests, so that states need no trip through memory: they
 //! become the next message by four shuffles. One password alone is bound by the latency of
 //! `sha256rnds2`; four interleaved ones keep the unit busy.
-//!
-//! The only `unsafe` of the crate is the call of functions compiled for these instructions; the
-//! intrinsics themselves take no pointers and are safe inside them.
 
 use std::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_set_epi32, _mm_setzero_si128,
@@ -14,59 +11,12 @@ use std::arch::x86_64::{
 };
 
 use super::{
-    Job,
-    lane::{Lane, Words},
+    super::lane::{Lane, Words},
+    K,
 };
 
-/// FIPS 180-4, section 4.2.2: four round constants each.
-const K: [[u32; 4]; 16] = [
-    [0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5],
-    [0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5],
-    [0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3],
-    [0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174],
-    [0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc],
-    [0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da],
-    [0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7],
-    [0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967],
-    [0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13],
-    [0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85],
-    [0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3],
-    [0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070],
-    [0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5],
-    [0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3],
-    [0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208],
-    [0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2],
-];
-
 /// Passwords at a time in a batch.
-const WIDTH: usize = 4;
-
-/// Whether the processor has the instructions that this module uses.
-pub(super) fn is_available() -> bool {
-    is_x86_feature_detected!("sha")
-        && is_x86_feature_detected!("sse4.1")
-        && is_x86_feature_detected!("ssse3")
-}
-
-/// Derives every job's key, `rounds` iterations after the first.
-///
-/// The caller has seen [`is_available`].
-pub(super) fn derive(rounds: u32, jobs: &mut [Job<'_>]) {
-    assert!(is_available(), "the caller checks the processor");
-    let (quads, rest) = jobs.as_chunks_mut::<WIDTH>();
-    for quad in quads {
-        let mut lanes = quad.each_ref().map(|job| Lane::new(job.password, job.salt));
-        // SAFETY: the assertion above found every feature that the function is compiled for.
-        unsafe { iterate(&mut lanes, rounds) };
-        quad.iter_mut().zip(&lanes).for_each(|(job, lane)| lane.write(job.out));
-    }
-    for job in rest {
-        let mut lanes = [Lane::new(job.password, job.salt)];
-        // SAFETY: the assertion above found every feature that the function is compiled for.
-        unsafe { iterate(&mut lanes, rounds) };
-        lanes.iter().for_each(|lane| lane.write(job.out));
-    }
-}
+pub(super) const WIDTH: usize = 4;
 
 /// A SHA-256 state as the instructions want it: words A, B, E, F and C, D, G, H, the first word in
 /// the highest element.
@@ -76,9 +26,10 @@ struct State {
     cdgh: __m128i,
 }
 
+/// Runs `rounds` more iterations in each lane.
 #[inline]
 #[target_feature(enable = "sha,sse4.1,ssse3")]
-fn iterate<const N: usize>(lanes: &mut [Lane; N], rounds: u32) {
+pub(super) fn iterate<const N: usize>(lanes: &mut [Lane; N], rounds: u32) {
     let inner = lanes.each_ref().map(|lane| load(&lane.inner));
     let outer = lanes.each_ref().map(|lane| load(&lane.outer));
     let mut u = lanes.each_ref().map(|lane| load(&lane.u));
