@@ -42,7 +42,7 @@ impl LinksNow {
                 let Some(node) = waiting.next() else { break };
                 let work = work.clone();
                 asking.spawn(async move {
-                    let client = work.connect(&node, None).await?;
+                    let client = work.session(&node).await?;
                     let inspecting = inspect::inspect_with(&client, &work.spec, &node);
                     within(work.limits.answer, "the node to be inspected", inspecting).await
                 });

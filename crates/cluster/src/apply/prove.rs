@@ -69,7 +69,7 @@ async fn replicating(
     let unknown = links.iter().any(|(.., replicated)| replicated.is_none());
     // A node that does not answer now is found out below.
     let client = match work.node(to) {
-        Ok(node) if unknown => work.connect(node, None).await.ok(),
+        Ok(node) if unknown => work.session(node).await.ok(),
         _ => None,
     };
     let mut found = Vec::new();

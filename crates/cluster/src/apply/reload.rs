@@ -6,16 +6,12 @@ use std::{sync::Arc, time::SystemTime};
 use pki::Certificate;
 use tokio_postgres::Client;
 
-use super::{
-    Work,
-    log::LogPlace,
-    step::{Failure, anchor},
-};
+use super::{Work, log::LogPlace, step::Failure};
 use crate::{
     deadline::{Deadline, within},
     error::Error,
     hba,
-    inspect::{self, Node},
+    inspect::{self, HbaError, Node},
     plan::Expectation,
     run::journal::Loaded,
     sessions::microseconds,
@@ -31,7 +27,7 @@ pub(super) async fn reload(
 ) -> Result<Loaded, Failure> {
     let patience = work.limits.answer;
     // From before, should the new rules let no session in.
-    let client = anchor(work, node).await.map_err(Failure::without_effect)?;
+    let client = work.session(node).await.map_err(Failure::without_effect)?;
     let before = async {
         within(patience, "the files to be checked", check(work, node, &client)).await?;
         let before = within(patience, "the server's log", async {
@@ -75,7 +71,8 @@ pub(super) async fn reload(
         within(patience, "the server to show its certificate", shown).await?;
     }
     // Somebody may have written between the first look and the load.
-    within(patience, "the files to be checked", check(work, node, &fresh)).await?;
+    let looks = async { settings_are_taken(&fresh).await.and(rules_are_taken(&fresh).await) };
+    within(patience, "the server's view of its files", looks).await?;
     Ok(loaded)
 }
 
@@ -84,16 +81,27 @@ pub(super) async fn reload(
 async fn check(work: &Work, node: &Node, client: &Client) -> Result<(), Error> {
     let state = inspect::inspect_with(client, &work.spec, node).await?;
     hba::check_on_disk(&state)?;
-    if let Some(error) = state.hba_errors.first() {
-        return Err(Error::NotTaken {
-            reason: format!(
-                "the server would not load line {} of {}: {}",
-                error.line,
-                state.hba_file().display(),
-                error.message
-            ),
-        });
+    match state.hba_errors.first() {
+        Some(error) => Err(refused(error)),
+        None => settings_are_taken(client).await,
     }
+}
+
+/// Refuses a `pg_hba.conf` that the server would not load.
+async fn rules_are_taken(client: &Client) -> Result<(), Error> {
+    let errors = inspect::hba_errors(client).await?;
+    errors.first().map_or(Ok(()), |error| Err(refused(error)))
+}
+
+fn refused(error: &HbaError) -> Error {
+    let HbaError { line, message } = error;
+    Error::NotTaken {
+        reason: format!("the server would not load line {line} of pg_hba.conf: {message}"),
+    }
+}
+
+/// Refuses configuration files that the server would not load.
+async fn settings_are_taken(client: &Client) -> Result<(), Error> {
     // What wants a restart has an error, too, and keeps nothing else from being loaded.
     const QUERY: &str = "SELECT f.sourcefile, f.sourceline, f.name, f.error \
          FROM pg_catalog.pg_file_settings f LEFT JOIN pg_catalog.pg_settings s USING (name) \

@@ -322,7 +322,7 @@ async fn tidy_node(
 
     let node = work.node(name)?;
     if name != THIS_MACHINE
-        && let Ok(client) = work.connect(node, None).await
+        && let Ok(client) = work.session(node).await
     {
         let (names, patience) = (&work.application, work.limits.answer);
         let end = sessions::end_left(&client, &names.run, &names.own, patience);

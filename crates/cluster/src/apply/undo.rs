@@ -242,7 +242,7 @@ async fn password(
     written: &Statement,
     found: &Statement,
 ) -> Result<Undo, Error> {
-    let client = work.connect(node, None).await?;
+    let client = work.session(node).await?;
     let query = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1";
     let ask = async { Ok(client.query_opt(query, &[&role]).await?) };
     let Some(row) = within(work.limits.answer, "the role's password", ask).await? else {

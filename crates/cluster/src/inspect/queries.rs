@@ -41,7 +41,7 @@ pub(super) async fn admin_session(client: &Client) -> Result<AdminSession, Error
     })
 }
 
-pub(super) async fn hba_errors(client: &Client) -> Result<Vec<HbaError>, Error> {
+pub(crate) async fn hba_errors(client: &Client) -> Result<Vec<HbaError>, Error> {
     // A row without type is a line that the server refuses; where the type is set the error is only
     // a warning. Some refusals have no text here: only the log tells them.
     const QUERY: &str = "SELECT line_number, coalesce(error, 'refused; the reason is in the log') \

@@ -241,7 +241,7 @@ impl Runner {
             observer: self.observer.clone(),
             limits: self.limits,
             application: Application { run: all, own },
-            anchors: Mutex::default(),
+            sessions: Mutex::default(),
             _lock: lock,
         }))
     }
@@ -320,7 +320,7 @@ fn state_of(told: &Told) -> State {
 
 /// # Errors
 /// [`Error::Run`] if there is an unfinished run.
-fn no_unfinished(spec: &ClusterSpec) -> Result<(), Error> {
+pub(crate) fn no_unfinished(spec: &ClusterSpec) -> Result<(), Error> {
     for run in RunFolder::all(&spec.secrets)? {
         let header = run.header()?;
         let told = run.told()?;
