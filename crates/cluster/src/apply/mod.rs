@@ -5,6 +5,8 @@
 //! the work: what was done is taken back, in the opposite order, on every node, and the error says
 //! so.
 
+mod bounded;
+mod finish;
 mod links;
 mod log;
 mod prove;

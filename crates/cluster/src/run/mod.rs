@@ -444,7 +444,9 @@ fn run_status(run: RunFolder, digest: &str) -> Result<RunStatus, Error> {
             }
             let with = |reason: &String| format!("{words}: {reason}");
             status.failed.extend(state.failed.as_ref().map(with));
-            status.kept.extend(state.kept.as_ref().map(|kept| format!("{}: {kept}", step.node)));
+            let kept = state.kept.as_ref().map(|kept| format!("{}: {kept}", step.node));
+            // A file that is written twice is found twice.
+            status.kept.extend(kept.filter(|kept| !status.kept.contains(kept)));
             status.left.extend(state.left.as_ref().map(with));
         }
         let title = stage.title.clone();
