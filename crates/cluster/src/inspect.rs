@@ -13,6 +13,8 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use queries::hba_errors;
+
 use pg_version::PgVersion;
 use pgconf::Configuration;
 use textfile::{MemoryFiles, fs::Access};

@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     inspect::NodeState,
     plan::{self, Pace, Plan},
+    run,
     spec::ClusterSpec,
     topology::{self, Cluster, Demands, Link, Topology},
     vault::Vault,
@@ -29,7 +30,8 @@ pub struct Prepared {
 /// are made, too: all in memory. Nothing is written, on no machine.
 ///
 /// # Errors
-/// [`Error`] where something must be different before: see its message.
+/// [`Error`] where something must be different before: see its message. [`Error::Run`] if a run is
+/// unfinished.
 pub fn prepare(
     spec: &ClusterSpec,
     states: &[NodeState],
@@ -50,6 +52,8 @@ pub(crate) struct Preparation<'a> {
 impl<'a> Preparation<'a> {
     pub(crate) fn new(spec: &'a ClusterSpec, states: &'a [NodeState]) -> Result<Self, Error> {
         spec.check()?;
+        // What is there now is neither what was found nor what is wanted.
+        run::no_unfinished(spec)?;
         let topology = topology::of(spec.topology);
         let links = topology.links(spec, states)?;
         if links.is_empty() {

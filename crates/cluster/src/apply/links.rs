@@ -2,13 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::task::JoinSet;
-
-use super::Work;
+use super::{Work, bounded::for_each};
 use crate::{
     deadline::within,
     error::Error,
-    inspect,
+    inspect::{self, Node, NodeState},
     topology::{self, Link, LinkPlace},
 };
 
@@ -34,25 +32,18 @@ impl LinksNow {
     /// Asks every node of the cluster; one that does not answer has no links here.
     pub(super) async fn look(work: &Arc<Work>) -> Self {
         let servers = work.nodes.values().filter(|node| node.spec.name != inspect::THIS_MACHINE);
-        let mut waiting = servers.cloned().collect::<Vec<_>>().into_iter();
-        let mut asking = JoinSet::new();
-        let mut states = Vec::new();
-        loop {
-            while asking.len() < work.limits.nodes.max(1) {
-                let Some(node) = waiting.next() else { break };
-                let work = work.clone();
-                asking.spawn(async move {
-                    let client = work.connect(&node, None).await?;
-                    let inspecting = inspect::inspect_with(&client, &work.spec, &node);
-                    within(work.limits.answer, "the node to be inspected", inspecting).await
-                });
+        let ask = |node: Node| {
+            let work = work.clone();
+            async move {
+                let client = work.session(&node).await?;
+                let inspecting = inspect::inspect_with(&client, &work.spec, &node);
+                within(work.limits.answer, "the node to be inspected", inspecting).await
             }
-            let Some(asked) = asking.join_next().await else { break };
-            // Why a node does not answer is told where something is to be done there.
-            if let Ok(Ok(state)) = asked {
-                states.push(state);
-            }
-        }
+        };
+        let asked = for_each(work.limits.nodes, servers.cloned().collect::<Vec<_>>(), ask).await;
+        // Why a node does not answer is told where something is to be done there.
+        let mut states: Vec<_> =
+            asked.into_iter().flatten().filter_map(Result::<NodeState, Error>::ok).collect();
         states.sort_by(|a, b| a.name.cmp(&b.name));
         let links = topology::of(work.spec.topology).links(&work.spec, &states);
         let now = |link: Link| ((link.from, link.name, link.place), link.conninfo.to_masked_text());

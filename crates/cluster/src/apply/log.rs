@@ -22,23 +22,23 @@ impl LogPlace {
         Ok(Self(told(client.query_opt(QUERY, &[]).await)?.map(|row| (row.get(0), row.get(1)))))
     }
 
-    /// The line by which the server says, from this place on, that it did not take its configuration;
-    /// `None` if it says no such thing, or its log cannot be read.
+    /// What the server says it did not take, from this place on; nothing if it says no such thing, or
+    /// its log cannot be read.
     ///
     /// `mark` is written to the log, so that its end can be told: the collector writes later than the
     /// server speaks. With `lc_messages` in another language than English nothing is found.
-    pub(super) async fn refusal(
+    pub(super) async fn refusals(
         &self,
         client: &Client,
         mark: &str,
-    ) -> Result<Option<String>, Error> {
-        let Some((file, size)) = &self.0 else { return Ok(None) };
+    ) -> Result<Vec<Refusal>, Error> {
+        let Some((file, size)) = &self.0 else { return Ok(Vec::new()) };
         let speak = format!(
             "DO LANGUAGE plpgsql {}",
             postgres_protocol::escape::escape_literal(&format!("BEGIN RAISE LOG '{mark}'; END")),
         );
         if told(client.batch_execute(&speak).await.map(Some))?.is_none() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let end = tokio::time::Instant::now() + COLLECTOR;
         loop {
@@ -48,32 +48,40 @@ impl LogPlace {
                         pg_catalog.current_setting('hba_file') \
                  FROM pg_catalog.pg_current_logfile('stderr') f WHERE f IS NOT NULL";
             let Some(row) = told(client.query_opt(QUERY, &[file, size]).await)? else {
-                return Ok(None);
+                return Ok(Vec::new());
             };
             let text = String::from_utf8_lossy(row.get(0)).into_owned();
-            let all = text.contains(mark);
-            let hba_file: &str = row.get(1);
-            let refusal = text.lines().find_map(|line| refusal_in(line, hba_file));
-            if all || refusal.is_some() || tokio::time::Instant::now() > end {
-                return Ok(refusal.map(str::to_owned));
+            if text.contains(mark) || tokio::time::Instant::now() > end {
+                let hba_file: &str = row.get(1);
+                return Ok(text.lines().filter_map(|line| refusal_in(line, hba_file)).collect());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
+/// What a server did not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Its rules or its settings, in its own words.
+    Configuration(String),
+    /// Its certificate, key or authority.
+    Certificates,
+}
+
 /// The server's words for it (`hba.c` and `postmaster.c`, `be-secure-openssl.c`, `guc-file.l`; from
 /// 16 on with the path of `pg_hba.conf`), if they are what the line says. What is quoted of somebody's
 /// statement is in a line of another beginning, or behind a tab.
-fn refusal_in<'l>(line: &'l str, hba_file: &str) -> Option<&'l str> {
+fn refusal_in(line: &str, hba_file: &str) -> Option<Refusal> {
     let (_, message) = line.split_once("LOG:  ").filter(|_| !line.starts_with('\t'))?;
-    let what = message.strip_suffix(" was not reloaded");
-    let refused =
-        what.is_some_and(|what| [hba_file, "pg_hba.conf", "SSL configuration"].contains(&what));
-    let refused = refused
-        || (message.starts_with("configuration file \"")
-            && message.ends_with("\" contains errors; no changes were applied"));
-    refused.then_some(message)
+    match message.strip_suffix(" was not reloaded") {
+        Some("SSL configuration") => return Some(Refusal::Certificates),
+        Some(file) if file == hba_file || file == "pg_hba.conf" => {}
+        _ if message.starts_with("configuration file \"")
+            && message.ends_with("\" contains errors; no changes were applied") => {}
+        _ => return None,
+    }
+    Some(Refusal::Configuration(message.to_owned()))
 }
 
 /// What the server does not let this user ask tells nothing.

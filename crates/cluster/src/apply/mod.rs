@@ -5,6 +5,8 @@
 //! the work: what was done is taken back, in the opposite order, on every node, and the error says
 //! so.
 
+mod bounded;
+mod finish;
 mod links;
 mod log;
 mod prove;
@@ -137,9 +139,9 @@ pub(crate) struct Work {
     pub(crate) limits: Limits,
     /// What our sessions are called on the servers: what all of this run's begin with, and ours.
     pub(crate) application: Application,
-    /// A session on each node that was reloaded, from before: should no new one get in any more, the
-    /// way back is by it.
-    pub(crate) anchors: Mutex<BTreeMap<String, Arc<Client>>>,
+    /// A session on each node, for all that needs none of its own. It is from before any reload:
+    /// should the new rules let nobody in, the way back is by it.
+    pub(crate) sessions: Mutex<BTreeMap<String, Arc<Client>>>,
     /// Nobody else works on the cluster.
     pub(crate) _lock: RunLock,
 }
@@ -200,7 +202,19 @@ impl Work {
         })
     }
 
-    /// A session on a node.
+    /// The session on a node that stays open.
+    pub(crate) async fn session(&self, node: &Node) -> Result<Arc<Client>, Error> {
+        let name = &node.spec.name;
+        let there = self.sessions.lock().await.get(name).cloned();
+        if let Some(there) = there.filter(|client| !client.is_closed()) {
+            return Ok(there);
+        }
+        let client = Arc::new(self.connect(node, None).await?);
+        self.sessions.lock().await.insert(name.clone(), client.clone());
+        Ok(client)
+    }
+
+    /// A new session on a node.
     pub(crate) async fn connect(
         &self,
         node: &Node,

@@ -8,14 +8,14 @@ use tokio_postgres::Client;
 
 use super::{
     Work,
-    log::LogPlace,
-    step::{Failure, anchor},
+    log::{LogPlace, Refusal},
+    step::Failure,
 };
 use crate::{
     deadline::{Deadline, within},
     error::Error,
     hba,
-    inspect::{self, Node},
+    inspect::{self, HbaError, Node},
     plan::Expectation,
     run::journal::Loaded,
     sessions::microseconds,
@@ -23,15 +23,37 @@ use crate::{
     verify::probe::{self, Shown},
 };
 
-/// Reloads a node's server.
+/// What a reload came to.
+#[derive(Debug)]
+pub(super) struct Reloaded {
+    pub(super) loaded: Loaded,
+    /// Whether the server says that it could not load its certificate, key or authority: it keeps the
+    /// ones that it has.
+    pub(super) keeps_certificates: bool,
+}
+
+/// Reloads a node's server, and looks that it has taken everything.
 pub(super) async fn reload(
     work: &Arc<Work>,
     node: &Node,
     expectation: &Expectation,
 ) -> Result<Loaded, Failure> {
+    let Reloaded { loaded, keeps_certificates } = reload_rules(work, node).await?;
+    if keeps_certificates {
+        return Err(not_taken("the server's log says: SSL configuration was not reloaded").into());
+    }
+    if let Some(expected) = &expectation.certificate {
+        let shown = wait_for_certificate(work, node, expected);
+        within(work.limits.answer, "the server to show its certificate", shown).await?;
+    }
+    Ok(loaded)
+}
+
+/// Reloads a node's server, and looks that it has taken its rules and settings.
+pub(super) async fn reload_rules(work: &Arc<Work>, node: &Node) -> Result<Reloaded, Failure> {
     let patience = work.limits.answer;
     // From before, should the new rules let no session in.
-    let client = anchor(work, node).await.map_err(Failure::without_effect)?;
+    let client = work.session(node).await.map_err(Failure::without_effect)?;
     let before = async {
         within(patience, "the files to be checked", check(work, node, &client)).await?;
         let before = within(patience, "the server's log", async {
@@ -64,18 +86,21 @@ pub(super) async fn reload(
             .await?
             .get(0);
         let mark = format!("{}: the configuration was to be read", work.application.own);
-        if let Some(refused) = log.refusal(&fresh, &mark).await? {
-            return Err(Error::NotTaken { reason: format!("the server's log says: {refused}") });
+        let refusals = log.refusals(&fresh, &mark).await?;
+        for refusal in &refusals {
+            if let Refusal::Configuration(words) = refusal {
+                return Err(not_taken(format!("the server's log says: {words}")));
+            }
         }
-        Ok(Loaded { before: microseconds(before), open: microseconds(open) })
+        Ok(Reloaded {
+            loaded: Loaded { before: microseconds(before), open: microseconds(open) },
+            keeps_certificates: refusals.contains(&Refusal::Certificates),
+        })
     })
     .await?;
-    if let Some(expected) = &expectation.certificate {
-        let shown = wait_for_certificate(work, node, expected);
-        within(patience, "the server to show its certificate", shown).await?;
-    }
     // Somebody may have written between the first look and the load.
-    within(patience, "the files to be checked", check(work, node, &fresh)).await?;
+    let looks = async { settings_are_taken(&fresh).await.and(rules_are_taken(&fresh).await) };
+    within(patience, "the server's view of its files", looks).await?;
     Ok(loaded)
 }
 
@@ -84,16 +109,29 @@ pub(super) async fn reload(
 async fn check(work: &Work, node: &Node, client: &Client) -> Result<(), Error> {
     let state = inspect::inspect_with(client, &work.spec, node).await?;
     hba::check_on_disk(&state)?;
-    if let Some(error) = state.hba_errors.first() {
-        return Err(Error::NotTaken {
-            reason: format!(
-                "the server would not load line {} of {}: {}",
-                error.line,
-                state.hba_file().display(),
-                error.message
-            ),
-        });
+    match state.hba_errors.first() {
+        Some(error) => Err(refused(error)),
+        None => settings_are_taken(client).await,
     }
+}
+
+/// Refuses a `pg_hba.conf` that the server would not load.
+async fn rules_are_taken(client: &Client) -> Result<(), Error> {
+    let errors = inspect::hba_errors(client).await?;
+    errors.first().map_or(Ok(()), |error| Err(refused(error)))
+}
+
+fn refused(error: &HbaError) -> Error {
+    let HbaError { line, message } = error;
+    not_taken(format!("the server would not load line {line} of pg_hba.conf: {message}"))
+}
+
+fn not_taken(reason: impl Into<String>) -> Error {
+    Error::NotTaken { reason: reason.into() }
+}
+
+/// Refuses configuration files that the server would not load.
+async fn settings_are_taken(client: &Client) -> Result<(), Error> {
     // What wants a restart has an error, too, and keeps nothing else from being loaded.
     const QUERY: &str = "SELECT f.sourcefile, f.sourceline, f.name, f.error \
          FROM pg_catalog.pg_file_settings f LEFT JOIN pg_catalog.pg_settings s USING (name) \
@@ -103,13 +141,8 @@ async fn check(work: &Work, node: &Node, client: &Client) -> Result<(), Error> {
     let (file, line, name, error): (Option<String>, Option<i32>, Option<String>, String) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
     let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
-    Err(Error::NotTaken {
-        reason: format!(
-            "the server would not load line {} of {}: {name}{error}",
-            line.unwrap_or_default(),
-            file.as_deref().unwrap_or("its configuration")
-        ),
-    })
+    let (line, file) = (line.unwrap_or_default(), file.as_deref().unwrap_or("its configuration"));
+    Err(not_taken(format!("the server would not load line {line} of {file}: {name}{error}")))
 }
 
 /// A server that cannot load its certificate says so in its log only, and keeps the old one.
@@ -125,11 +158,10 @@ async fn wait_for_certificate(work: &Work, node: &Node, expected: &str) -> Resul
             return Ok(());
         }
         if deadline.pause().await.is_err() {
-            return Err(Error::NotTaken {
-                reason: "the server was reloaded, but does not show its new certificate: its log \
-                         says why after \"SSL configuration was not reloaded\""
-                    .to_owned(),
-            });
+            return Err(not_taken(
+                "the server was reloaded, but does not show its new certificate: its log says why \
+                 after \"SSL configuration was not reloaded\"",
+            ));
         }
     }
 }

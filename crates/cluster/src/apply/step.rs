@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use textfile::fs::FsError;
-use tokio_postgres::{
-    Client,
-    error::{DbError, SqlState},
-};
+use tokio_postgres::error::{DbError, SqlState};
 use zeroize::Zeroizing;
 
 use super::{Work, reload};
@@ -65,7 +62,7 @@ pub(super) async fn session_now(
     to: &str,
     key: &SessionKey,
 ) -> Result<Option<SessionId>, Error> {
-    let client = work.connect(work.node(to)?, None).await?;
+    let client = work.session(work.node(to)?).await?;
     let find = async { Ok(sessions::find(&client, key).await?.map(|session| session.id())) };
     within(work.limits.answer, "the link's session", find).await
 }
@@ -138,7 +135,7 @@ pub(super) async fn run(
                 tls: *tls,
                 since: sessions::time_of(opened(work, at, &step.node)?),
             };
-            let client = work.connect(node, None).await?;
+            let client = work.session(node).await?;
             let patience = work.limits.answer;
             let end = sessions::end_old(&client, &way, patience);
             within(patience, "the sessions from before to end", end).await?;
@@ -172,7 +169,7 @@ pub(super) async fn reconnect(
     before: Option<SessionId>,
 ) -> Result<(), Error> {
     if let Some(before) = before {
-        let client = work.connect(work.node(to)?, None).await?;
+        let client = work.session(work.node(to)?).await?;
         let end = sessions::end(&client, before);
         within(work.limits.answer, "the link's session to end", end).await?;
     }
@@ -186,7 +183,7 @@ pub(super) async fn until_anew(
     key: &SessionKey,
     before: Option<SessionId>,
 ) -> Result<(), Error> {
-    let client = work.connect(work.node(to)?, None).await?;
+    let client = work.session(work.node(to)?).await?;
     let patience = work.limits.answer;
     let anew = sessions::until_anew(&client, key, before, patience);
     // The wait has a deadline of its own; a server that stands still keeps it from being looked at.
@@ -256,16 +253,4 @@ fn is_there_already(error: &DbError) -> bool {
         SqlState::DUPLICATE_DATABASE,
     ]
     .contains(error.code())
-}
-
-/// A session to a node that stays open to the end of the run.
-pub(super) async fn anchor(work: &Work, node: &Node) -> Result<Arc<Client>, Error> {
-    let name = &node.spec.name;
-    let there = work.anchors.lock().await.get(name).cloned();
-    if let Some(there) = there.filter(|client| !client.is_closed()) {
-        return Ok(there);
-    }
-    let client = Arc::new(work.connect(node, None).await?);
-    work.anchors.lock().await.insert(name.clone(), client.clone());
-    Ok(client)
 }

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::{
     Work,
     links::{LinkNow, LinksNow},
+    prove::LinkToProve,
     step::{execute, session_now, switch, until_anew},
 };
 use crate::{
@@ -20,8 +21,6 @@ use crate::{
     inspect::Node,
     plan::{Action, AutoConf, Content, Expected, Statement, Step, hex},
     run::journal::{At, Found},
-    sessions::SessionId,
-    topology::SessionKey,
     transport::NodeFile,
 };
 
@@ -61,10 +60,11 @@ pub(super) struct SwitchBack {
     statements: Vec<(Option<String>, Statement)>,
     reload: bool,
     put_back: Option<Box<AutoConf>>,
-    to: String,
-    key: SessionKey,
-    /// Whether to wait until it replicates, by another session than this.
-    wait: Option<Option<SessionId>>,
+    /// The connection string that it has then, secrets masked.
+    now: String,
+    link: LinkToProve,
+    /// Whether it worked before the run, and is waited for.
+    wait: bool,
 }
 
 /// Looks what is there, and decides.
@@ -102,6 +102,15 @@ pub(super) async fn look(
     }
 }
 
+/// What came of taking a step back.
+#[derive(Default)]
+pub(super) struct Undone {
+    /// What somebody else had changed, and was left to them.
+    pub(super) kept: Option<String>,
+    /// A link that has its old connection string and has not been seen to work by it.
+    pub(super) to_prove: Option<LinkToProve>,
+}
+
 /// Takes the step back.
 pub(super) async fn run(
     work: &Arc<Work>,
@@ -109,14 +118,15 @@ pub(super) async fn run(
     at: At,
     act: Act,
     links: &LinksNow,
-) -> Result<Option<String>, Error> {
+) -> Result<Undone, Error> {
+    let mut undone = Undone::default();
     match act {
         Act::Nothing => {}
         Act::Write { path, bytes, access, expected } => {
-            let write = move |files: &dyn crate::transport::NodeFiles, path: &std::path::Path| {
+            work.on_files(node, &path, move |files, path| {
                 files.write(path, &bytes, access, expected)
-            };
-            work.on_files(node, &path, write).await?;
+            })
+            .await?;
         }
         Act::RemoveFile { path } => {
             work.on_files(node, &path, |files, path| files.remove_file(path)).await?;
@@ -126,35 +136,31 @@ pub(super) async fn run(
         }
         Act::Execute { database, statement } => {
             let executed = execute(work, node, database.as_deref(), &statement).await;
-            let Err(failure) = executed else { return Ok(None) };
+            let Err(failure) = executed else { return Ok(undone) };
             let code = failure.error.sql().map(tokio_postgres::error::DbError::code);
-            let done = work.journal.state(at).is_done();
-            return match code {
+            match code {
                 // It may never have been done.
-                Some(code) if is_gone(code) && !done => Ok(None),
+                Some(code) if is_gone(code) && !work.journal.state(at).is_done() => {}
                 Some(code) if is_gone(code) || *code == SqlState::DEPENDENT_OBJECTS_STILL_EXIST => {
-                    Ok(Some(format!("{statement}: {}", failure.error)))
+                    undone.kept = Some(format!("{statement}: {}", failure.error));
                 }
-                _ => Err(failure.error),
-            };
+                _ => return Err(failure.error),
+            }
         }
         Act::Switch(back) => {
-            let SwitchBack { statements, reload, put_back, to, key, wait } = *back;
+            let SwitchBack { statements, reload, put_back, now, link, wait } = *back;
             switch(work, node, &statements, reload).await?;
             if let Some(file) = put_back {
                 put_back_auto_conf(work, node, *file).await?;
             }
-            if let Some(Action::SwitchLink { name, place, before, .. }) =
-                work.step(at).map(|step| &step.action)
-            {
-                links.set(&node.spec.name, name, place, before);
-            }
-            if let Some(before) = wait {
-                until_anew(work, &to, &key, before).await?;
+            links.set(&link.from, &link.name, &link.place, &now);
+            // Where it does not work now it is none the better for what has not been taken back yet.
+            if wait && until_anew(work, &link.to, &link.key, link.before).await.is_err() {
+                undone.to_prove = Some(link);
             }
         }
     }
-    Ok(None)
+    Ok(undone)
 }
 
 /// Gives `postgresql.auto.conf` the bytes that it had, if it says the same but for `primary_conninfo`:
@@ -263,7 +269,7 @@ async fn password(
     written: &Statement,
     found: &Statement,
 ) -> Result<Undo, Error> {
-    let client = work.connect(node, None).await?;
+    let client = work.session(node).await?;
     let query = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1";
     let ask = async { Ok(client.query_opt(query, &[&role]).await?) };
     let Some(row) = within(work.limits.answer, "the role's password", ask).await? else {
@@ -313,18 +319,23 @@ async fn link(
             reason: format!("the link {name} was given another connection string by hand: {now}"),
         });
     }
-    // A link that did not replicate before is not waited for.
-    let wait = match begun {
-        Some(Found::Session { session: Some(_) }) => Some(session_now(work, to, session).await?),
-        _ => None,
+    let wait = matches!(begun, Some(Found::Session { session: Some(_) }));
+    let session_before = if wait { session_now(work, to, session).await? } else { None };
+    let link = LinkToProve {
+        from: step.node.clone(),
+        to: to.clone(),
+        name: name.clone(),
+        place: place.clone(),
+        key: session.clone(),
+        before: session_before,
     };
-    Ok(Act::Switch(Box::new(SwitchBack {
+    let back = SwitchBack {
         statements: statements.clone(),
         reload: *reload,
         put_back: put_back.clone(),
-        to: to.clone(),
-        key: session.clone(),
+        now: before.clone(),
+        link,
         wait,
-    }))
-    .into())
+    };
+    Ok(Act::Switch(Box::new(back)).into())
 }

@@ -241,7 +241,7 @@ impl Runner {
             observer: self.observer.clone(),
             limits: self.limits,
             application: Application { run: all, own },
-            anchors: Mutex::default(),
+            sessions: Mutex::default(),
             _lock: lock,
         }))
     }
@@ -320,7 +320,7 @@ fn state_of(told: &Told) -> State {
 
 /// # Errors
 /// [`Error::Run`] if there is an unfinished run.
-fn no_unfinished(spec: &ClusterSpec) -> Result<(), Error> {
+pub(crate) fn no_unfinished(spec: &ClusterSpec) -> Result<(), Error> {
     for run in RunFolder::all(&spec.secrets)? {
         let header = run.header()?;
         let told = run.told()?;
@@ -444,7 +444,9 @@ fn run_status(run: RunFolder, digest: &str) -> Result<RunStatus, Error> {
             }
             let with = |reason: &String| format!("{words}: {reason}");
             status.failed.extend(state.failed.as_ref().map(with));
-            status.kept.extend(state.kept.as_ref().map(|kept| format!("{}: {kept}", step.node)));
+            let kept = state.kept.as_ref().map(|kept| format!("{}: {kept}", step.node));
+            // A file that is written twice is found twice.
+            status.kept.extend(kept.filter(|kept| !status.kept.contains(kept)));
             status.left.extend(state.left.as_ref().map(with));
         }
         let title = stage.title.clone();

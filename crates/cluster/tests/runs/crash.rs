@@ -1,6 +1,7 @@
 //! `kill -9` after every record of the journal.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::process::ExitStatusExt as _,
     path::Path,
@@ -108,20 +109,27 @@ async fn is_unfinished(bench: &Bench, when: &str) -> Tested<State> {
     Ok(run.state)
 }
 
-/// After each record: odd ones are resumed, and taken back from the end; even ones are taken back at
-/// once. Every third time the last record is torn.
-async fn killed_after_every_record(mode: Mode) -> Tested {
+/// Which of the records somebody is killed after.
+#[derive(Clone, Copy)]
+struct Records {
+    first: usize,
+    every: usize,
+}
+
+/// Killed while applying: odd ones are resumed, and taken back from the end; even ones are taken back
+/// at once. Every third time the last record is torn.
+async fn killed_while_applying(mode: Mode, records: Records) -> Tested {
     let bench = Bench::start(PgVersion::V18, mode, 2).await?;
     let found = bench.state()?;
     let watch = AdminWatch::begin(&bench.spec().nodes);
-    let mut record = 0;
-    loop {
-        record += 1;
-        if in_child(&bench, "apply", record).await? {
+    for (turn, record) in (records.first..).step_by(records.every).enumerate() {
+        let ended = in_child(&bench, "apply", record).await?;
+        if ended {
+            assert!(record > 40, "{record} records");
             break;
         }
         let when = format!("{mode:?}, killed after record {record}");
-        if record % 3 == 0 {
+        if turn % 3 == 0 {
             tear(&bench)?;
         }
         let status = run::status(bench.spec())?;
@@ -130,59 +138,84 @@ async fn killed_after_every_record(mode: Mode) -> Tested {
             assert_eq!(status.runs[0].state, State::Applied, "{when}");
         } else {
             is_unfinished(&bench, &when).await?;
-            if record % 2 == 1 {
+            if turn % 2 == 1 {
                 assert_eq!(bench.runner().resume().await?, Outcome::Applied, "{when}");
-                bench.is_proved().await?;
                 assert!(bench.prepare().await?.plan.is_empty(), "{when}");
+                if turn % 8 == 1 {
+                    bench.is_proved().await?;
+                }
             }
         }
-        let taken_back = bench.rollback().await.inspect_err(|e| {
-            eprintln!("{when} {e}");
-            bench.dump()
-        })?;
-        assert_eq!(taken_back, Outcome::TakenBack { kept: Vec::new() }, "{when}");
-        bench.is_as_found(&found, &when).await?;
-        let newest = &run::status(bench.spec())?.runs[0];
-        assert_eq!(newest.state, State::TakenBack, "{when}");
-        assert!(!vault_of(&newest.folder), "{when}");
+        is_taken_back(&bench, bench.rollback().await?, &found, &when).await?;
     }
-    assert!(record > 40, "{record} records");
-
-    // It came to its end: now taking it back is killed, each time a little later.
     bench.is_proved().await?;
-    let mut record = 0;
-    loop {
-        record += 1;
-        let when = format!("{mode:?}, rollback killed after record {record}");
-        if in_child(&bench, "rollback", record).await? {
-            break;
-        }
-        if record % 3 == 0 {
-            tear(&bench)?;
-        }
-        if run::status(bench.spec())?.unfinished().is_some() {
-            assert_eq!(is_unfinished(&bench, &when).await?, State::TakingBack, "{when}");
-        }
-        if record % 8 == 0 {
-            // Either word goes on with it.
-            let runner = bench.runner();
-            let ended =
-                if record % 16 == 0 { runner.resume().await? } else { runner.rollback().await? };
-            assert_eq!(ended, Outcome::TakenBack { kept: Vec::new() }, "{when}");
-            bench.is_as_found(&found, &when).await?;
-            assert_eq!(bench.apply().await?, Outcome::Applied, "{when}");
-        }
-    }
-    bench.is_as_found(&found, "after all").await?;
+    is_taken_back(&bench, bench.rollback().await?, &found, "at the end").await?;
     watch.end().await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_after_every_record_with_certificates() -> Tested {
-    killed_after_every_record(Mode::Cert).await
+/// Killed while what was applied is taken back; then either word goes on with it.
+async fn killed_while_taking_back(mode: Mode, records: Records) -> Tested {
+    let bench = Bench::start(PgVersion::V18, mode, 2).await?;
+    let found = bench.state()?;
+    let watch = AdminWatch::begin(&bench.spec().nodes);
+    for (turn, record) in (records.first..).step_by(records.every).enumerate() {
+        assert_eq!(bench.apply().await?, Outcome::Applied);
+        if in_child(&bench, "rollback", record).await? {
+            assert!(record > 40, "{record} records");
+            break;
+        }
+        let when = format!("{mode:?}, killed after record {record} of taking back");
+        if turn % 3 == 0 {
+            tear(&bench)?;
+        }
+        match run::status(bench.spec())?.runs[0].state {
+            // What told that taking back had begun was torn.
+            State::Applied => drop(bench.rollback().await?),
+            State::TakenBack => {}
+            _ => {
+                assert_eq!(is_unfinished(&bench, &when).await?, State::TakingBack, "{when}");
+                // Once more, a little later.
+                if !in_child(&bench, "resume", record / 2 + 1).await? {
+                    let runner = bench.runner();
+                    let ended = match turn % 2 {
+                        0 => runner.resume().await?,
+                        _ => runner.rollback().await?,
+                    };
+                    is_taken_back(&bench, ended, &found, &when).await?;
+                }
+            }
+        }
+        bench.is_as_found(&found, &when).await?;
+    }
+    bench.is_as_found(&found, "at the end").await?;
+    watch.end().await
+}
+
+async fn is_taken_back(
+    bench: &Bench,
+    outcome: Outcome,
+    found: &BTreeMap<String, String>,
+    when: &str,
+) -> Tested {
+    assert_eq!(outcome, Outcome::TakenBack { kept: Vec::new() }, "{when}");
+    bench.is_as_found(found, when).await?;
+    let newest = &run::status(bench.spec())?.runs[0];
+    assert_eq!(newest.state, State::TakenBack, "{when}");
+    assert!(!vault_of(&newest.folder), "{when}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_after_every_record_with_passwords() -> Tested {
-    killed_after_every_record(Mode::Scram).await
+async fn killed_after_every_record() -> Tested {
+    killed_while_applying(Mode::Cert, Records { first: 1, every: 1 }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_some_records_with_passwords() -> Tested {
+    killed_while_applying(Mode::Scram, Records { first: 2, every: 4 }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_what_was_applied_is_taken_back() -> Tested {
+    killed_while_taking_back(Mode::Scram, Records { first: 1, every: 3 }).await
 }

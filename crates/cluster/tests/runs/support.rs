@@ -261,20 +261,7 @@ async fn watch(node: NodeSpec, stop: Arc<AtomicBool>) -> (u32, Vec<String>) {
             }
             Err(error) => failures.push(format!("{}: {error:?}", node.name)),
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     (logins, failures)
-}
-
-impl Bench {
-    pub(crate) fn dump(&self) {
-        for node in self.names() {
-            let data = self.data(&node).unwrap();
-            for entry in fs::read_dir(data.join("log")).into_iter().flatten().flatten() {
-                let _ = fs::copy(entry.path(), format!("/tmp/jr/{node}.log"));
-            }
-        }
-        let newest = cluster::run::status(self.spec()).unwrap().runs.remove(0);
-        let _ = fs::copy(newest.folder.join("journal.jsonl"), "/tmp/jr/journal.jsonl");
-    }
 }
