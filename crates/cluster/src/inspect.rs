@@ -170,6 +170,8 @@ pub struct BdrState {
     pub database: String,
     /// The node's own name in the group.
     pub local_node: Option<String>,
+    /// What the replication slots that its links use on their peers may be called.
+    pub slots: Vec<String>,
     /// Every node of the group: its name, and how this node connects to it.
     pub interfaces: Vec<(String, ConnInfo)>,
 }

@@ -97,6 +97,7 @@ impl Topology for Native {
                     && cluster.links_to(&state.name).next().is_some(),
                 ..RoleDemand::new(&spec.link_role)
             }],
+            above_zero: Vec::new(),
             notes: Vec::new(),
             statements: Vec::new(),
         })
