@@ -30,7 +30,6 @@ use crate::{
     transport::{FilesSpec, LocalFiles, NodeFile, NodeFiles},
 };
 
-pub(crate) use queries::hba_errors;
 
 /// A node that can be reached: its description and the way to its files.
 #[derive(Clone, Debug)]
@@ -179,6 +178,8 @@ pub struct BdrState {
     pub database: String,
     /// The node's own name in the group.
     pub local_node: Option<String>,
+    /// What the replication slots that its links use on their peers may be called.
+    pub slots: Vec<String>,
     /// Every node of the group: its name, and how this node connects to it.
     pub interfaces: Vec<(String, ConnInfo)>,
 }

@@ -228,7 +228,7 @@ impl Files for MemoryFiles {
     }
 
     fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
-        self.walk(path).filter(|path| self.entries.contains_key(path))
+        self.walk(path).ok().filter(|path| self.entries.contains_key(path))
     }
 }
 

@@ -4,7 +4,11 @@
 //! Source: PostgreSQL documentation, "Message Flow", section "Start-up"; the same in majors 12 to 18
 //! for what is used here.
 
-use std::{error::Error as StdError, fmt, net::SocketAddr};
+use std::{
+    error::Error as StdError,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator as _;
@@ -15,7 +19,7 @@ use postgres_protocol::message::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -32,6 +36,9 @@ pub(crate) struct Attempt<'a> {
     pub(crate) tls: Option<&'a TlsClient>,
     /// What is answered when the server asks for a password.
     pub(crate) password: Option<&'a scram::Password>,
+    /// Whether being let in is not enough, and the session must have begun: the server looks whether
+    /// the role may log in at all only after it has authenticated it.
+    pub(crate) to_the_end: bool,
 }
 
 /// How a login went.
@@ -86,6 +93,27 @@ impl fmt::Display for Outcome {
             Self::NoTls => f.write_str("the server speaks no TLS"),
         }
     }
+}
+
+/// The address that a node sees connections of this machine come from, if nothing on the way changes
+/// it.
+pub(crate) async fn own_address(node: &NodeSpec) -> Result<IpAddr, Error> {
+    let any: IpAddr = match node.address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let place = SocketAddr::new(node.address, node.port);
+    let route = async {
+        // Nothing is sent: the system only chooses a way.
+        let socket = UdpSocket::bind((any, 0)).await?;
+        socket.connect(place).await?;
+        Ok::<_, std::io::Error>(socket.local_addr()?.ip())
+    };
+    let failed = |error: std::io::Error| Error::Connect {
+        place: place.to_string(),
+        reason: error.to_string(),
+    };
+    route.await.map_err(failed)
 }
 
 /// Tries a login.
@@ -202,7 +230,11 @@ async fn converse(
     loop {
         let message = next_message(&mut stream, &mut input).await?;
         let wants = match message {
-            Message::AuthenticationOk => return Ok(Outcome::LetIn { asked }),
+            Message::AuthenticationOk if attempt.to_the_end => continue,
+            Message::AuthenticationOk | Message::ReadyForQuery(_) => {
+                return Ok(Outcome::LetIn { asked });
+            }
+            Message::ParameterStatus(_) | Message::BackendKeyData(_) => continue,
             Message::ErrorResponse(body) => {
                 let (code, message) = code_and_message(&body)?;
                 return Ok(Outcome::Refused { asked, code, message });

@@ -107,14 +107,20 @@ fn end_session(session: &SessionKey) -> Option<String> {
     let slots = "pg_catalog.pg_replication_slots WHERE active_pid IS NOT NULL AND";
     let (pid, place) = match session {
         SessionKey::Slot(slot) => ("active_pid", format!("{slots} slot_name = {}", literal(slot))),
-        SessionKey::SlotEnding(ending) => (
-            "active_pid",
-            format!(
-                "{slots} pg_catalog.right(slot_name::text, {}) = {}",
+        SessionKey::Peer { slots: names, ending, .. } => {
+            let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
+            let named = if names.is_empty() {
+                "false".to_owned()
+            } else {
+                format!("slot_name IN ({})", names.join(", "))
+            };
+            let ends = format!(
+                "pg_catalog.right(slot_name::text, {}) = {}",
                 ending.chars().count(),
                 literal(ending)
-            ),
-        ),
+            );
+            ("active_pid", format!("{slots} ({named} OR {ends})"))
+        }
         SessionKey::Walreceiver { application, .. } => (
             "pid",
             format!(

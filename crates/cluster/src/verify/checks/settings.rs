@@ -23,6 +23,14 @@ pub(super) fn check(state: &NodeState, demand: &Demand, findings: &mut Vec<Findi
             format!("{file} was changed after the server last read its configuration"),
         );
     }
+    for name in &demand.above_zero {
+        if state.setting(name) == "0" {
+            find(
+                Code::OtherSetting,
+                format!("{name} is 0: links need it above 0, which takes a restart"),
+            );
+        }
+    }
     for (name, wanted) in &demand.settings {
         let value = state.setting(name);
         if state.configuration.means(name, wanted) && value == wanted {

@@ -5,6 +5,21 @@
 //! identity="…" method=… (FILE:LINE)` (`auth.c`, `set_authn_id`; for `trust` only from 17 on). The
 //! line is written before the identity is compared with the role, so it proves nothing alone: the
 //! session must exist, or "connection authorized" follow.
+//!
+//! Whoever is let in can have the server log what he likes. So what counts is the beginning of a
+//! session: from the first "connection received" after its start to "connection authorized", which
+//! come before its first statement.
+//!
+//! The words are those of `lc_messages` in English; in another language nothing is found.
+
+mod csv;
+mod json;
+mod read;
+mod stderr;
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+pub(crate) use self::read::{Told, tell};
 
 /// How a session was let in, from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +34,8 @@ pub struct Authentication {
     pub line: u32,
 }
 
-/// The last authentication of process `pid` that the log tells of. `prefix` is the server's
-/// `log_line_prefix`; it must have `%p` in it.
+/// The last authentication of process `pid` that a log in the format of `stderr` tells of. `prefix` is
+/// the server's `log_line_prefix`; it must have `%p` in it.
 ///
 /// ```
 /// use cluster::verify::log;
@@ -32,79 +47,106 @@ pub struct Authentication {
 /// ```
 #[must_use]
 pub fn authentication_of(pid: i32, prefix: &str, log: &str) -> Option<Authentication> {
-    messages_of(pid, prefix, log)?
-        // What is older was said of an earlier process of that number.
-        .take_while(|message| !message.starts_with(RECEIVED))
-        .find_map(parse_authenticated)
+    Stories::of(stderr::messages(prefix, log)).last(pid)?.authentication.clone()
 }
 
-/// Whether the log tells that process `pid` was let in without any authentication, by `trust`: it has
-/// the whole beginning of the session, and between the arrival and the authorization no word on an
-/// authentication. Only majors 14 to 16 say so by their silence: 12 and 13 never tell of an
-/// authentication, 17 and later tell of `trust`, too.
+/// Whether a log in the format of `stderr` tells that process `pid` was let in without any
+/// authentication, by `trust`: it has the whole beginning of the session, and between the arrival and
+/// the authorization no word on an authentication. Only majors 14 to 16 say so by their silence: 12
+/// and 13 never tell of an authentication, 17 and later tell of `trust`, too.
 #[must_use]
 pub fn let_in_without_authentication(pid: i32, prefix: &str, log: &str) -> bool {
-    let mut authorized = false;
-    for message in messages_of(pid, prefix, log).into_iter().flatten() {
-        if message.starts_with(AUTHENTICATED) {
-            return false;
-        }
-        if message.starts_with(RECEIVED) {
-            return authorized;
-        }
-        authorized |= message.starts_with("connection authorized: ")
-            || message.starts_with("replication connection authorized: ");
-    }
-    false
+    Stories::of(stderr::messages(prefix, log)).last(pid).is_some_and(Story::is_silent)
 }
 
 const RECEIVED: &str = "connection received: ";
 const AUTHENTICATED: &str = "connection authenticated: ";
+const AUTHORIZED: [&str; 2] = ["connection authorized: ", "replication connection authorized: "];
 
-/// What process `pid` logged at the level `LOG`, the last first; `None` if the lines do not tell whose
-/// they are.
-fn messages_of<'l>(
+/// A line of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Message<'l> {
     pid: i32,
-    prefix: &'l str,
-    log: &'l str,
-) -> Option<impl Iterator<Item = &'l str>> {
-    let (before, after) = prefix.split_once("%p")?;
-    // Who connects chooses these, and could write another process' number there.
-    if ["%a", "%u", "%d", "%i"].iter().any(|chosen| before.contains(chosen)) {
-        return None;
-    }
-    // The literal text around the number, up to the neighbouring escapes.
-    let before = before.rfind('%').map_or(before, |escape| before.get(escape + 2..).unwrap_or(""));
-    let after = after.find('%').map_or(after, |escape| &after[..escape]);
-    let lines = log.lines().rev().filter_map(move |line| {
-        // The server puts a tab before each further line of a message (elog.c,
-        // `append_with_tabs`): what stands there is anybody's words.
-        let (process, rest) =
-            process_of(line, before, after).filter(|_| !line.starts_with('\t'))?;
-        // Nothing but the prefix comes before the level: a statement that is quoted does not count.
-        let (level, message) = rest.split_once(":  ")?;
-        (process == pid && level.ends_with("LOG")).then_some(message)
-    });
-    Some(lines)
+    /// Its time, in `log_timezone`, without the zone.
+    time: Option<&'l str>,
+    /// The session's id: the second of its start and the process, in hexadecimal (`%c`).
+    session: Option<&'l str>,
+    text: Cow<'l, str>,
 }
 
-/// The process number at the start of a line, and what comes after it: the first digits between the
-/// two texts. What follows later in the line may be anybody's words.
-fn process_of<'l>(line: &'l str, before: &str, after: &str) -> Option<(i32, &'l str)> {
-    let mut rest = line;
-    loop {
-        let start = rest.find(before)? + before.len();
-        let candidate = &rest[start..];
-        let digits = candidate.find(|c: char| !c.is_ascii_digit()).unwrap_or(candidate.len());
-        if digits > 0 && candidate[digits..].starts_with(after) {
-            let (number, rest) = candidate.split_at(digits);
-            return Some((number.parse().ok()?, &rest[after.len()..]));
+/// What a log tells of the beginning of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Story {
+    /// As the first of its messages has them.
+    time: Option<String>,
+    session: Option<String>,
+    received: bool,
+    /// Whether there was a word on it, understood or not.
+    authenticated: bool,
+    authentication: Option<Authentication>,
+    authorized: bool,
+    /// The words on it.
+    words: String,
+}
+
+impl Story {
+    fn new(message: &Message<'_>, received: bool) -> Self {
+        let (time, session) = (message.time, message.session);
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Self { time: owned(time), session: owned(session), received, ..Self::default() }
+    }
+
+    fn hear(&mut self, message: &str) {
+        if self.authorized {
+            return;
         }
-        // Without a text in front the number can only be the first thing of the line.
-        if before.is_empty() {
-            return None;
+        if message.starts_with(AUTHENTICATED) && !self.authenticated {
+            self.authenticated = true;
+            self.authentication = parse_authenticated(message);
+            message.clone_into(&mut self.words);
         }
-        rest = candidate;
+        self.authorized |= AUTHORIZED.iter().any(|start| message.starts_with(start));
+    }
+
+    /// Let in without a word on any authentication.
+    fn is_silent(&self) -> bool {
+        self.received && self.authorized && !self.authenticated
+    }
+}
+
+/// What a log tells of the beginnings of sessions, in its order.
+#[derive(Debug, Default)]
+struct Stories {
+    /// The time of the first message.
+    since: Option<String>,
+    of: BTreeMap<i32, Vec<Story>>,
+}
+
+impl Stories {
+    fn of<'l>(messages: impl Iterator<Item = Message<'l>>) -> Self {
+        let mut stories = Self::default();
+        for message in messages {
+            if stories.since.is_none() {
+                stories.since = message.time.map(str::to_owned);
+            }
+            let received = message.text.starts_with(RECEIVED);
+            let of_process = stories.of.entry(message.pid).or_default();
+            if received || of_process.is_empty() {
+                of_process.push(Story::new(&message, received));
+            }
+            if let Some(story) = of_process.last_mut() {
+                story.hear(&message.text);
+            }
+        }
+        stories
+    }
+
+    fn of_process(&self, pid: i32) -> &[Story] {
+        self.of.get(&pid).map_or(&[], Vec::as_slice)
+    }
+
+    fn last(&self, pid: i32) -> Option<&Story> {
+        self.of_process(pid).last()
     }
 }
 
@@ -173,7 +215,13 @@ mod tests {
             \t2026-11-22 01:00:00.000 UTC [12] LOG:  connection authenticated: \
             identity=\"CN=repl\" method=cert (/d/pg_hba.conf:1)\n";
         assert_eq!(authentication_of(12, "%m [%p] ", forged), None);
-        // What the session itself says later.
+        // What the session itself says later, even in the server's own words.
+        let told = "t [12] LOG:  connection received: host=127.0.0.1 port=1\n\
+            t [12] LOG:  connection authenticated: user=\"r\" method=trust (/d/pg_hba.conf:9)\n\
+            t [12] LOG:  connection authorized: user=r database=app\n\
+            t [12] LOG:  connection authenticated: identity=\"CN=r\" method=cert (/d/pg_hba.conf:1)\n";
+        let found = authentication_of(12, "%m [%p] ", told);
+        assert_eq!(found.map(|found| found.method).as_deref(), Some("trust"));
         let forged = "2026-11-22 01:00:00.000 UTC [12] STATEMENT:  START_REPLICATION \"x LOG:  \
             connection authenticated: identity=\"CN=repl\" method=cert (/d/pg_hba.conf:1)\n";
         assert_eq!(authentication_of(12, "%m [%p] ", forged), None);
