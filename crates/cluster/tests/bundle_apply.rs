@@ -1,6 +1,7 @@
 //! A cluster none of whose nodes has files in reach: planned over SQL, carried there in bundles,
 //! proved over SQL.
 #![cfg(feature = "demo")]
+#![allow(clippy::panic, reason = "helpers of tests")]
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
