@@ -274,6 +274,16 @@ impl Servers {
         Ok(app(server)?.query(statement)?.value().map(str::to_owned))
     }
 
+    /// Does something with a node's server: stops it, or starts it again.
+    ///
+    /// # Errors
+    /// [`DemoError::NoServer`] for a node that is none.
+    pub fn with<T>(&self, node: &str, act: impl FnOnce(&mut Server) -> T) -> Result<T, DemoError> {
+        let mut servers = self.lock();
+        let found = servers.iter_mut().find(|(number, _)| name_of(**number) == node);
+        found.map(|(_, server)| act(server)).ok_or(DemoError::NoServer)
+    }
+
     /// Leaves the servers running, each with the connection string that a link to it has.
     ///
     /// # Errors

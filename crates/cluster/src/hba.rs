@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use hba_parser::{
     Address, AddressSpec, Connection, ConnectionType, DatabaseKind, DatabaseSpec, EditError,
-    Encryption, HbaDocument, Method, NewRule, RoleGraph, Roles as _, Rule, Rules, Server,
-    UnknownNetwork, UserKind, UserSpec, regex::Regex,
+    Encryption, HbaDocument, Method, NewRule, RoleGraph, Roles as _, Rule, Rules, Server, Severity,
+    UnknownNetwork, UserKind, UserSpec, Verdict, regex::Regex,
 };
 use ipnet::IpNet;
 use pg_version::PgVersion;
@@ -95,6 +95,45 @@ pub(crate) fn decide(state: &NodeState, question: &Question<'_>) -> Option<Decid
     let decision = rules.decide(&question.connection(), &file.roles, &UnknownNetwork);
     let rule = decision.rule?;
     Some(DecidingRule { line: rule.line(), method: rule.method().as_str() })
+}
+
+/// Looks at the file that is on the disk before the server reads it: it must be one that is loaded,
+/// and that lets this administrator in.
+///
+/// # Errors
+/// [`Error::NotTaken`].
+pub(crate) fn check_on_disk(state: &NodeState) -> Result<(), Error> {
+    let file = File { state, server: server(state), roles: roles(state), ways: &[] };
+    let rules = file.interpret(&file.found());
+    let refused = |what: String| {
+        let path = state.hba_file().display();
+        Err(Error::NotTaken { reason: format!("{path} is not one to be loaded: {what}") })
+    };
+    match rules.verdict() {
+        Verdict::Loaded => {}
+        Verdict::ServerDown(crash) => return refused(crash.to_string()),
+        _ => {
+            let first = rules.diagnostics().iter().find(|found| found.severity == Severity::Error);
+            return refused(first.map_or_else(String::new, ToString::to_string));
+        }
+    }
+    let AdminSession { user, database, .. } = &state.admin;
+    let admin = question(&state.admin);
+    let decision = rules.decide(&admin.connection(), &file.roles, &UnknownNetwork);
+    // Whom a name or `samenet` stands for, only the node can tell.
+    let by_name = |rule: &Rule<'_>| {
+        !matches!(rule.address(), None | Some(Address::All | Address::Network(..)))
+    };
+    if !decision.is_rejected() || decision.passed.iter().any(|(rule, _)| by_name(rule)) {
+        return Ok(());
+    }
+    match decision.rule {
+        Some(rule) => refused(format!(
+            "line {} would shut your own way in as {user} to {database}",
+            rule.line()
+        )),
+        None => refused(format!("no line would let you in as {user} to {database}")),
+    }
 }
 
 /// The rules that let the network in without a password, in words.
@@ -494,6 +533,8 @@ mod tests {
             configuration_errors: Vec::new(),
             changed_since_reload: None,
             roles: vec![role("postgres"), role("repl")],
+            in_recovery: false,
+            primary_conninfo: None,
             subscriptions: Vec::new(),
             foreign_servers: Vec::new(),
             bdr: None,

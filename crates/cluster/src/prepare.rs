@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     authority,
+    conninfo::ConnInfo,
     credentials::{self, Credentials, Renew},
     error::Error,
     inspect::NodeState,
@@ -66,7 +67,7 @@ impl<'a> Preparation<'a> {
     }
 
     pub(crate) fn plan(&self, renew: Renew, now: OffsetDateTime) -> Result<Prepared, Error> {
-        let mut vault = self.as_found();
+        let mut vault = self.as_found()?;
         let there = authority::find(&self.spec.secrets, now)?;
         let (authority, steps) = match there {
             Some(authority) => (authority, Vec::new()),
@@ -97,13 +98,17 @@ impl<'a> Preparation<'a> {
     }
 
     /// The secrets that the nodes have now, so that they can be put back.
-    pub(crate) fn as_found(&self) -> Vault {
+    ///
+    /// # Errors
+    /// [`Error::Plan`] for a link that starts or ends at no node.
+    pub(crate) fn as_found(&self) -> Result<Vault, Error> {
         let mut vault = Vault::default();
         for state in self.states {
             let Some(demand) = self.demands.get(&state.name) else { continue };
-            let keys = demand.pairs().map(|pair| &pair.key);
-            for path in keys.chain(&demand.passfile) {
-                let path = state.in_data_directory(path);
+            let keys = demand.pairs().map(|pair| state.in_data_directory(&pair.key));
+            let passfile = demand.passfile.iter().map(|path| state.in_data_directory(path));
+            // It may hold a primary_conninfo with a password.
+            for path in keys.chain(passfile).chain([state.auto_conf()]) {
                 if let Some(file) = state.file(&path) {
                     vault.insert(plan::as_found(&state.name, &path), file.bytes.clone());
                 }
@@ -115,10 +120,19 @@ impl<'a> Preparation<'a> {
                 }
             }
         }
+        let cluster = self.cluster();
+        let secret = |conninfo: &ConnInfo| Zeroizing::new(conninfo.to_text().as_bytes().to_vec());
         for link in self.links.iter().filter(|link| link.conninfo.has_secret()) {
-            let text = Zeroizing::new(link.conninfo.to_text().as_bytes().to_vec());
-            vault.insert(plan::link_as_found(link), text);
+            for (option, value) in link.conninfo.iter() {
+                let name = topology::native::foreign::secret_name(link, option);
+                vault.insert(name, Zeroizing::new(value.as_bytes().to_vec()));
+            }
+            vault.insert(plan::links::as_found(link), secret(&link.conninfo));
+            let after = topology::wanted(self.topology, &cluster, &self.demands, link)?;
+            if let Some(either) = plan::links::either_way(&cluster, link, &after) {
+                vault.insert(plan::links::with_credentials(link), secret(&either));
+            }
         }
-        vault
+        Ok(vault)
     }
 }

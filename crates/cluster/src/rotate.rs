@@ -33,7 +33,7 @@ pub fn certificates(
     now: OffsetDateTime,
 ) -> Result<Prepared, Error> {
     let preparation = secured(spec, states, now)?;
-    let mut vault = preparation.as_found();
+    let mut vault = preparation.as_found()?;
     let authority = crate::authority::open(&spec.secrets)?;
     let renew = Renew { certificates: true, ..Renew::default() };
     let credentials = preparation.credentials(&authority, renew, now, &mut vault)?;

@@ -13,8 +13,32 @@ use crate::{
 /// How long a connection may take to come up, and a statement to end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How a session is opened: what it is called on the server, and how long it may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Login<'a> {
+    /// `application_name`, by which the server shows whose session it is.
+    pub(crate) application: &'a str,
+    /// How long the connection may take to come up, and a statement to end on the server.
+    pub(crate) patience: Duration,
+}
+
+impl Default for Login<'_> {
+    fn default() -> Self {
+        Self { application: "pgward", patience: PATIENCE }
+    }
+}
+
 /// Connects to a node as the description says, to another database if one is given.
 pub(crate) async fn connect(node: &NodeSpec, database: Option<&str>) -> Result<Client, Error> {
+    connect_as(node, database, Login::default()).await
+}
+
+/// [`connect`] with another name or patience.
+pub(crate) async fn connect_as(
+    node: &NodeSpec,
+    database: Option<&str>,
+    login: Login<'_>,
+) -> Result<Client, Error> {
     let connect = async {
         let mut conninfo: ConnInfo = node
             .sql
@@ -23,26 +47,30 @@ pub(crate) async fn connect(node: &NodeSpec, database: Option<&str>) -> Result<C
         if let Some(database) = database {
             conninfo.set("dbname", database);
         }
-        connect_to(&conninfo).await
+        connect_to(&conninfo, login).await
     };
     connect.await.on_node(&node.name)
 }
 
-async fn connect_to(conninfo: &ConnInfo) -> Result<Client, Error> {
+async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Error> {
     let mut config: Config = conninfo.to_text().parse()?;
-    config.application_name("pgward").connect_timeout(PATIENCE);
+    config.application_name(login.application).connect_timeout(login.patience);
     let refused = |reason: String| Error::Connect { place: conninfo.to_masked_text(), reason };
-    let connected = tokio::time::timeout(PATIENCE, config.connect(NoTls)).await;
-    let (client, connection) = match connected {
-        Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return Err(refused(Error::from(error).to_string())),
-        Err(_) => return Err(refused(format!("no answer within {} s", PATIENCE.as_secs()))),
+    let connect = async {
+        let (client, connection) = config.connect(NoTls).await?;
+        // The connection ends when the client is dropped; its errors reach the client's callers.
+        tokio::spawn(connection);
+        let timeout = login.patience.as_millis();
+        client
+            .batch_execute(&format!(
+                "SET statement_timeout = {timeout}; SET lock_timeout = {timeout}"
+            ))
+            .await?;
+        Ok::<_, Error>(client)
     };
-    // The connection ends when the client is dropped; its errors reach the client's callers.
-    tokio::spawn(connection);
-    let timeout = PATIENCE.as_millis();
-    client
-        .batch_execute(&format!("SET statement_timeout = {timeout}; SET lock_timeout = {timeout}"))
-        .await?;
-    Ok(client)
+    match tokio::time::timeout(login.patience, connect).await {
+        Ok(Ok(client)) => Ok(client),
+        Ok(Err(error)) => Err(refused(error.to_string())),
+        Err(_) => Err(refused(format!("no answer within {:?}", login.patience))),
+    }
 }

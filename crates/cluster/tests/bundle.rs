@@ -18,7 +18,7 @@ use std::{
 use cluster::{
     plan::{Action, Content, Expectation, Expected, Pace, Plan, Stage, Statement, Step},
     spec::Mode,
-    topology::SessionKey,
+    topology::{LinkPlace, SessionKey},
     transport::{
         BundleNode, BundleSpec, LocalFiles, NodeFiles,
         bundle::{
@@ -245,6 +245,11 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
             "switch the links over",
             vec![step(Action::SwitchLink {
                 to: "node-2".to_owned(),
+                name: "to_node_2".to_owned(),
+                place: LinkPlace::Subscription { database: "app".to_owned() },
+                before: "host=node-2".to_owned(),
+                after: "host=node-2 sslmode=verify-full".to_owned(),
+                put_back: None,
                 session: SessionKey::None,
                 statements: vec![(None, Statement::new("ALTER ROLE repl CONNECTION LIMIT 7"))],
                 reload: false,
@@ -262,7 +267,11 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
                 ),
                 step(Action::RemoveFile { path: data.join("pg_ident.conf") }),
                 reload(),
-                step(Action::EndOldSessions { roles: vec!["it's".to_owned(), "repl".to_owned()] }),
+                step(Action::EndOldSessions {
+                    roles: vec!["it's".to_owned(), "repl".to_owned()],
+                    networks: vec![],
+                    tls: true,
+                }),
             ],
         ),
     ];

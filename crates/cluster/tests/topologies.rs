@@ -7,9 +7,9 @@ mod standin;
 use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, sync::Arc};
 
 use cluster::{
-    apply,
     inspect::{self, Node},
     prepare,
+    run::Runner,
     spec::{
         CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TimescaleSpec, TopologyKind,
         UserChain,
@@ -64,8 +64,7 @@ async fn secure(spec: &ClusterSpec) -> Outcome<usize> {
     let states = inspect::inspect_all(spec, &nodes(spec)).await?;
     let prepared = prepare::prepare(spec, &states, OffsetDateTime::now_utc())?;
     let steps = prepared.plan.stages.iter().map(|stage| stage.steps.len()).sum();
-    let nobody: apply::Observer = Arc::new(|_| ());
-    apply::apply(&nodes(spec), &prepared.plan, &Arc::new(prepared.vault), &nobody).await?;
+    Runner::new(spec, &nodes(spec)).apply(prepared).await?;
     Ok(steps)
 }
 

@@ -17,6 +17,7 @@ use cluster::{
     demo::{DemoError, KeptServer, RowSeen, Servers},
     inspect::{self, Node},
     plan, prepare,
+    run::Runner,
     spec::Mode,
     verify,
 };
@@ -275,12 +276,9 @@ async fn show(arguments: &Arguments, servers: &Servers) -> Result<Report, Failur
             }
         })
     };
-    let vault = Arc::new(prepared.vault.clone());
-    progress
-        .phase("apply", async {
-            Ok(apply::apply(&nodes, &prepared.plan, &vault, &observer).await?)
-        })
-        .await?;
+    let runner = Runner::new(&cluster.spec, &nodes).observer(observer);
+    let plan = prepared.plan.clone();
+    progress.phase("apply", async { Ok(runner.apply(prepared).await?) }).await?;
     let verification = progress
         .phase("verify", async { Ok(verify::verify(&cluster.spec, &nodes, now).await?) })
         .await?;
@@ -294,7 +292,7 @@ async fn show(arguments: &Arguments, servers: &Servers) -> Result<Report, Failur
         server_version: installation.full_version().to_owned(),
         mode,
         topology: cluster.topology_words(),
-        plan: prepared.plan,
+        plan,
         verification,
         rows,
         phases: progress.phases,

@@ -57,6 +57,7 @@ fn record_action(node: &BundleNode, action: &Action, vault: &Vault) -> Result<()
         Action::Execute { database, statement } => {
             record_statement(node, database.as_deref(), statement, vault)?;
         }
+        Action::SetPassword { statement, .. } => record_statement(node, None, statement, vault)?,
         Action::Reload(_) => node.reload(),
         Action::SwitchLink { statements, reload, .. } => {
             for (database, statement) in statements {
@@ -71,7 +72,7 @@ fn record_action(node: &BundleNode, action: &Action, vault: &Vault) -> Result<()
                 node.statement(None, statement.clone(), Zeroizing::new(statement));
             }
         }
-        Action::EndOldSessions { roles } => {
+        Action::EndOldSessions { roles, .. } => {
             let statement = end_old_sessions(roles);
             node.statement(None, statement.clone(), Zeroizing::new(statement));
         }
@@ -111,6 +112,14 @@ fn end_session(session: &SessionKey) -> Option<String> {
                 ending.chars().count(),
                 literal(ending)
             )
+        }
+        // Several may be called so: the others connect anew as well.
+        SessionKey::Walreceiver { application, .. } => {
+            return Some(format!(
+                "SELECT pg_catalog.pg_terminate_backend(pid) \
+                 FROM pg_catalog.pg_stat_replication WHERE application_name = {}",
+                literal(application)
+            ));
         }
         SessionKey::OnDemand { .. } | SessionKey::None => return None,
     };
