@@ -2,14 +2,12 @@
 //! through forwarded sockets.
 #![cfg(feature = "demo")]
 
-use std::sync::Arc;
-
 use cluster::{
-    apply::{self, Observer},
     conninfo::ConnInfo,
     demo::{DemoCluster, RowSeen, Servers},
     inspect::{self, Node},
     prepare,
+    run::Runner,
     spec::{ClusterSpec, Mode},
     transport::{SshNode, Transport},
     verify,
@@ -49,7 +47,6 @@ async fn nodes_behind_ssh_are_secured_as_local_ones() -> Outcome {
         let (spec, nodes) = by_ssh(&cluster, &sshds).await?;
 
         let now = OffsetDateTime::now_utc();
-        let nobody: Observer = Arc::new(|_| ());
         let states = inspect::inspect_all(&spec, &nodes).await?;
         let prepared = prepare::prepare(&spec, &states, now)?;
         assert!(!prepared.plan.is_empty());
@@ -69,7 +66,7 @@ async fn nodes_behind_ssh_are_secured_as_local_ones() -> Outcome {
             assert_eq!(paths(by_ssh), paths(local));
             assert_eq!(by_ssh.owner, local.owner);
         }
-        apply::apply(&nodes, &prepared.plan, &Arc::new(prepared.vault), &nobody).await?;
+        Runner::new(&spec, &nodes).apply(prepared).await?;
 
         let verification = verify::verify(&spec, &nodes, now).await?;
         assert!(verification.proved(), "{mode:?}: {verification:#?}");
