@@ -2,6 +2,8 @@
 //! through forwarded sockets.
 #![cfg(feature = "demo")]
 
+use std::sync::Arc;
+
 use cluster::{
     conninfo::ConnInfo,
     demo::{DemoCluster, RowSeen, Servers},
@@ -9,7 +11,7 @@ use cluster::{
     prepare,
     run::Runner,
     spec::{ClusterSpec, Mode},
-    transport::{SshNode, Transport},
+    transport::{FilesSpec, Transport, bundle::Connector},
     verify,
 };
 use pg_version::PgVersion;
@@ -26,7 +28,10 @@ async fn by_ssh(cluster: &DemoCluster, sshds: &[Sshd]) -> Outcome<(ClusterSpec, 
     let mut spec = cluster.spec.clone();
     let mut nodes = Vec::new();
     for (node, sshd) in spec.nodes.iter_mut().zip(sshds) {
-        let transport = Transport::Ssh(SshNode::new(sshd.spec())?);
+        // Only a bundle asks the server before anything is asked of it.
+        let connect: Connector = Arc::new(|| Box::pin(async { Err(cluster::Error::Cancelled) }));
+        let files = FilesSpec::Ssh(sshd.spec());
+        let transport = Transport::open(&files, &node.name, connect).await?;
         let there: ConnInfo = node.sql.parse()?;
         let here = transport.sql(&there).await?;
         node.sql = here.to_text().to_string();
