@@ -384,7 +384,10 @@ async fn a_host_that_falls_silent_is_given_up_and_asked_again() {
     })
     .await;
     let first = first.unwrap_err();
-    assert!(matches!(SshError::of(&first), Some(SshError::TimedOut { seconds: 10, .. })), "{first}");
+    assert!(
+        matches!(SshError::of(&first), Some(SshError::TimedOut { seconds: 10, .. })),
+        "{first}"
+    );
     second.unwrap();
     assert_eq!(fs::read(folder.path().join("pg_hba.conf")).unwrap(), [b'n'; 5000]);
     assert!(temporaries(folder.path()).is_empty());
