@@ -36,6 +36,9 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error(transparent)]
     Files(#[from] FsError),
+    /// The way to the node's files fails.
+    #[error(transparent)]
+    Transport(#[from] crate::transport::TransportError),
     /// The data directory that the server names is not to be found among the node's files.
     #[error("the data directory {} is not there: are these the files of this server?", path.display())]
     NoDataDirectory {

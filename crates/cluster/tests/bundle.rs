@@ -245,15 +245,15 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
             "switch the links over",
             vec![step(Action::SwitchLink {
                 to: "node-2".to_owned(),
-                name: "sub".to_owned(),
-                place: LinkPlace::Subscription { database: "postgres".to_owned() },
+                name: "to_node_2".to_owned(),
+                place: LinkPlace::Subscription { database: "app".to_owned() },
+                before: "host=node-2".to_owned(),
+                after: "host=node-2 sslmode=verify-full".to_owned(),
+                put_back: None,
                 session: SessionKey::None,
-                before: String::new(),
-                after: String::new(),
                 statements: vec![(None, Statement::new("ALTER ROLE repl CONNECTION LIMIT 7"))],
                 reload: false,
                 wait: true,
-                put_back: None,
             })],
         ),
         stage(
@@ -269,7 +269,7 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
                 reload(),
                 step(Action::EndOldSessions {
                     roles: vec!["it's".to_owned(), "repl".to_owned()],
-                    networks: Vec::new(),
+                    networks: vec![],
                     tls: true,
                 }),
             ],
@@ -501,7 +501,7 @@ enum Operation {
 }
 
 fn operations() -> impl Strategy<Value = Operation> {
-    let name = || proptest::sample::select(vec!["a", "b", "sub/c", "sub/d", "new/e", "sub", "new"]);
+    let name = || proptest::sample::select(vec!["a", "sub/c", "new/e", "sub", "new"]);
     let mode = proptest::sample::select(vec![0o600, 0o640, 0o644]);
     let bytes = proptest::collection::vec(any::<u8>(), 0..700);
     prop_oneof![
@@ -515,9 +515,14 @@ fn operations() -> impl Strategy<Value = Operation> {
     ]
 }
 
-fn perform(files: &dyn NodeFiles, folder: &Path, access: Access, operation: &Operation) -> String {
+fn perform(
+    files: &dyn NodeFiles,
+    folder: &Path,
+    access: Access,
+    operation: &Operation,
+) -> Result<(), FsError> {
     let at = |name: &str| folder.join(name);
-    let done = match operation {
+    match operation {
         Operation::Write { name, bytes, mode, new } => {
             let there = files.find(&at(name)).ok().flatten().map(|there| there.bytes);
             let there = there.as_ref().map(|bytes| bytes.as_slice());
@@ -530,10 +535,6 @@ fn perform(files: &dyn NodeFiles, folder: &Path, access: Access, operation: &Ope
         Operation::RemoveFile { name } => files.remove_file(&at(name)),
         Operation::RemoveFolder { name } => files.remove_folder(&at(name)),
         Operation::Reload => Ok(()),
-    };
-    match done {
-        Ok(()) => "done".to_owned(),
-        Err(_) => "an error".to_owned(),
     }
 }
 
@@ -573,11 +574,43 @@ fn carry_out(bundle: &Path, manifest: &Manifest) {
     }
 }
 
+/// What takes the place of something else, all in one go: a folder with another mode, a folder of a
+/// file, a file of a folder.
+#[test]
+fn what_takes_the_place_of_something_else_comes_after_it() {
+    let fixture = Fixture::new();
+    let data = fixture.server.data_dir();
+    let (folder, file) = (data.join("folder"), data.join("file"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&file, "old").unwrap();
+    let access = |mode| fixture.owned(mode);
+    let node = fixture.open(fixture.spec());
+    node.remove_folder(&folder).unwrap();
+    node.make_folder(&folder, access(0o750)).unwrap();
+    node.remove_file(&file).unwrap();
+    node.make_folder(&file, access(0o700)).unwrap();
+    node.remove_folder(&folder).unwrap();
+    node.write(&folder, b"now a file", access(0o640), Expected::Absent).unwrap();
+    let bundle = node.finish(NOW).unwrap().unwrap();
+    carry_out(&bundle, &Manifest::read(&bundle).unwrap());
+    assert!(file.is_dir());
+    assert_eq!(fs::read(&folder).unwrap(), b"now a file");
+    assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o7777, 0o640);
+
+    // And no part is left of what comes to nothing.
+    let node = fixture.open(BundleSpec::new(fixture.folder.path().join("another")));
+    let new = data.join("new");
+    node.make_folder(&new, access(0o700)).unwrap();
+    node.remove_folder(&new).unwrap();
+    let bundle = node.finish(NOW).unwrap().unwrap();
+    assert_eq!(Manifest::read(&bundle).unwrap().entries().count(), 0);
+}
+
 /// Whatever is done to files: carried there in a bundle it comes to the same as done directly.
 #[test]
 fn what_is_carried_there_is_what_was_done() {
     let fixture = Fixture::new();
-    let config = ProptestConfig { cases: 30, failure_persistence: None, ..Default::default() };
+    let config = ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() };
     proptest!(config, |(operations in proptest::collection::vec(operations(), 1..16))| {
         let account = fixture.server.account();
         let scratch = tempfile::tempdir_in(fixture.server.root()).unwrap();
@@ -599,11 +632,11 @@ fn what_is_carried_there_is_what_was_done() {
         }
         let node = fixture.open(BundleSpec::new(scratch.path().join("bundles")));
         for (index, operation) in operations.iter().enumerate() {
-            let phase = Phase(u16::try_from(index * 3 / operations.len()).unwrap());
+            let phase = Phase(u16::try_from(index / 6).unwrap());
             node.begin(phase, "do something").unwrap();
             let recorded = perform(&node, &there, fixture.owned(0), operation);
             let done = perform(&LocalFiles, &here, fixture.owned(0), operation);
-            prop_assert_eq!(recorded, done, "{:?}", operation);
+            prop_assert_eq!(recorded.is_ok(), done.is_ok(), "{:?} {:?}", recorded, done);
         }
         if let Some(bundle) = node.finish(NOW).unwrap() {
             carry_out(&bundle, &Manifest::read(&bundle).unwrap());

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use cluster::{
-    apply::{self, Observer},
     conninfo::ConnInfo,
     demo::{DemoCluster, RowSeen, Servers},
     inspect::{self, Node},
     prepare,
+    run::Runner,
     spec::{ClusterSpec, Mode},
-    transport::{SshNode, Transport},
+    transport::{FilesSpec, Transport, bundle::Connector},
     verify,
 };
 use pg_version::PgVersion;
@@ -28,7 +28,10 @@ async fn by_ssh(cluster: &DemoCluster, sshds: &[Sshd]) -> Outcome<(ClusterSpec, 
     let mut spec = cluster.spec.clone();
     let mut nodes = Vec::new();
     for (node, sshd) in spec.nodes.iter_mut().zip(sshds) {
-        let transport = Transport::Ssh(SshNode::new(sshd.spec())?);
+        // Only a bundle asks the server before anything is asked of it.
+        let connect: Connector = Arc::new(|| Box::pin(async { Err(cluster::Error::Cancelled) }));
+        let files = FilesSpec::Ssh(sshd.spec());
+        let transport = Transport::open(&files, &node.name, connect).await?;
         let there: ConnInfo = node.sql.parse()?;
         let here = transport.sql(&there).await?;
         node.sql = here.to_text().to_string();
@@ -49,7 +52,6 @@ async fn nodes_behind_ssh_are_secured_as_local_ones() -> Outcome {
         let (spec, nodes) = by_ssh(&cluster, &sshds).await?;
 
         let now = OffsetDateTime::now_utc();
-        let nobody: Observer = Arc::new(|_| ());
         let states = inspect::inspect_all(&spec, &nodes).await?;
         let prepared = prepare::prepare(&spec, &states, now)?;
         assert!(!prepared.plan.is_empty());
@@ -69,7 +71,7 @@ async fn nodes_behind_ssh_are_secured_as_local_ones() -> Outcome {
             assert_eq!(paths(by_ssh), paths(local));
             assert_eq!(by_ssh.owner, local.owner);
         }
-        apply::apply(&nodes, &prepared.plan, &Arc::new(prepared.vault), &nobody).await?;
+        Runner::new(&spec, &nodes).apply(prepared).await?;
 
         let verification = verify::verify(&spec, &nodes, now).await?;
         assert!(verification.proved(), "{mode:?}: {verification:#?}");

@@ -121,6 +121,26 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// The way to the files of the node of this name; with `ssh` there is no connection until it is
+    /// needed. `connect` is how its server is asked, which a bundle is begun with. Must be called in a
+    /// Tokio runtime.
+    ///
+    /// # Errors
+    /// Those of [`SshNode::new`] and [`BundleNode::open`].
+    pub async fn open(
+        files: &FilesSpec,
+        node: &str,
+        connect: bundle::Connector,
+    ) -> Result<Self, TransportError> {
+        Ok(match files {
+            FilesSpec::Local => Self::Local,
+            FilesSpec::Ssh(spec) => Self::Ssh(SshNode::new(spec.clone())?),
+            FilesSpec::Bundle(spec) => {
+                Self::Bundle(BundleNode::open(spec.clone(), node, connect).await?)
+            }
+        })
+    }
+
     /// The node's files.
     #[must_use]
     pub fn files(&self) -> Arc<dyn NodeFiles> {
@@ -159,4 +179,16 @@ impl Transport {
             Self::Ssh(node) => Ok(Box::new(node.open_tcp(address).await.map_err(io::Error::from)?)),
         }
     }
+}
+
+/// Why a node is not reached, or no bundle was made for it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// By `ssh`.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// By a bundle.
+    #[error(transparent)]
+    Bundle(#[from] bundle::BundleError),
 }

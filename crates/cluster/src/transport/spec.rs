@@ -106,7 +106,7 @@ impl SshSpec {
             !text.is_empty()
                 && !text.starts_with('-')
                 && !text
-                    .contains(|c: char| c.is_whitespace() || c.is_control() || "@/\\".contains(c))
+                    .contains(|c: char| c.is_whitespace() || c.is_control() || "@/\\[]".contains(c))
         };
         if !word(&self.host) {
             return Err(FilesSpecError::Host { host: self.host.clone() });

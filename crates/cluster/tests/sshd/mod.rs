@@ -128,6 +128,8 @@ impl Sshd {
         spec.identity_file = Some(self.path("client"));
         spec.known_hosts = Some(known_hosts);
         spec.config = Some("none".into());
+        // No test waits for these but those that say so; a machine may be slow.
+        (spec.connect_timeout, spec.timeout) = (120, 120);
         spec
     }
 

@@ -127,22 +127,37 @@ impl Packer<'_> {
         for deeds in done.chunk_by(|a, b| a.phase == b.phase) {
             let phase = deeds[0].phase;
             let mut parts = Vec::new();
-            for alike in deeds.chunk_by(|a, b| Kind::of(&a.deed) == Kind::of(&b.deed)) {
-                parts.push(self.part(phase, parts.len() + 1, alike)?);
+            let alike = deeds.chunk_by(|a, b| Kind::of(&a.deed) == Kind::of(&b.deed));
+            for deeds in alike.flat_map(apart) {
+                parts.extend(self.part(phase, parts.len() + 1, deeds)?);
             }
             phases.push(PhaseWork { phase, parts });
         }
         Ok(phases)
     }
 
-    fn part(&self, phase: Phase, number: usize, deeds: &[Recorded]) -> Result<Part, BundleError> {
+    /// A part; none where its deeds come to nothing.
+    fn part(
+        &self,
+        phase: Phase,
+        number: usize,
+        deeds: &[Recorded],
+    ) -> Result<Option<Part>, BundleError> {
         let mut stages: Vec<String> = deeds.iter().map(|deed| deed.stage.clone()).collect();
         stages.dedup();
         let name = format!("phase-{phase}/{number}");
         match &deeds[0].deed {
-            Deed::Execute { database, .. } => self.sql(stages, &name, database.as_deref(), deeds),
-            Deed::Reload => Ok(Part::Reload { stages }),
-            _ => self.files(stages, &name, deeds),
+            Deed::Execute { database, .. } => {
+                self.sql(stages, &name, database.as_deref(), deeds).map(Some)
+            }
+            Deed::Reload => Ok(Some(Part::Reload { stages })),
+            _ => {
+                let net = Net::of(deeds);
+                if net.changes.is_empty() {
+                    return Ok(None);
+                }
+                self.files(stages, &name, &net).map(Some)
+            }
         }
     }
 
@@ -167,14 +182,8 @@ impl Packer<'_> {
         Ok(Part::RunSql { stages, file, database: database.map(str::to_owned), statements })
     }
 
-    fn files(
-        &self,
-        stages: Vec<String>,
-        name: &str,
-        deeds: &[Recorded],
-    ) -> Result<Part, BundleError> {
+    fn files(&self, stages: Vec<String>, name: &str, net: &Net<'_>) -> Result<Part, BundleError> {
         let folder = format!("{name}-files");
-        let net = Net::of(deeds);
         let mut entries = Vec::new();
         for (path, change) in &net.changes {
             entries.push(match change {
@@ -202,7 +211,7 @@ impl Packer<'_> {
         let mut archive = None;
         if self.spec.tar {
             let name = format!("{name}-files.tar");
-            self.write(&name, &self.archive(&net).map_err(io("pack", Path::new(&name)))?)?;
+            self.write(&name, &self.archive(net).map_err(io("pack", Path::new(&name)))?)?;
             archive = Some(name);
         }
         for (which, sums) in
@@ -275,6 +284,34 @@ impl Packer<'_> {
         // Mode 0600: what it is to have on the node the manifest tells.
         textfile::fs::create(&path, bytes, None).map_err(Into::into)
     }
+}
+
+/// Cuts deeds where one makes what an earlier one has removed: within a part things are removed after
+/// others were made. Only a file that takes a file's place needs no cut.
+fn apart(mut deeds: &[Recorded]) -> Vec<&[Recorded]> {
+    let mut parts = Vec::new();
+    loop {
+        let mut removed: BTreeMap<&Path, bool> = BTreeMap::new();
+        let cut = deeds.iter().position(|Recorded { deed, .. }| match deed {
+            Deed::RemoveFile { path, .. } => {
+                removed.entry(path).or_insert(false);
+                false
+            }
+            Deed::RemoveFolder { path } => {
+                removed.insert(path, true);
+                false
+            }
+            Deed::MakeFolder { path, .. } => removed.contains_key(path.as_path()),
+            Deed::WriteFile { path, .. } => removed.get(path.as_path()) == Some(&true),
+            Deed::Execute { .. } | Deed::Reload => false,
+        });
+        let Some(cut) = cut else { break };
+        let (part, rest) = deeds.split_at(cut);
+        parts.push(part);
+        deeds = rest;
+    }
+    parts.push(deeds);
+    parts
 }
 
 /// What deeds with files come to: for each path the last of it, with what was there before the first.

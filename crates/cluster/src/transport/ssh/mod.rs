@@ -12,6 +12,9 @@
 //! ends: its standard input does. A connection that breaks is made again by the next call that needs
 //! it.
 //!
+//! What is written passes through the buffers of the library for SFTP and of `ssh`, which nobody wipes
+//! but the system when the process is gone.
+//!
 //! # The libraries
 //! `russh-sftp` 3.0 (2026; the SFTP of russh, and so of Warpgate and Tabby) has a raw session whose
 //! `open` takes the mode that a file is made with. `openssh-sftp-client` 0.15 has not: it makes files
