@@ -147,7 +147,7 @@ pub(super) async fn run(
         }
         Act::Switch(back) => {
             let SwitchBack { statements, reload, now, link, wait } = *back;
-            switch(work, node, &statements, reload).await?;
+            switch(work, node, &statements, reload).await.map_err(|failure| failure.error)?;
             links.set(&link.from, &link.name, &link.place, &now);
             // Where it does not work now it is none the better for what has not been taken back yet.
             if wait && until_anew(work, &link.to, &link.key, link.before).await.is_err() {
