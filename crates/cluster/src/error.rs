@@ -181,6 +181,10 @@ fn taken_back_message(kept: &[String], left: &[String]) -> String {
 fn sql_message(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         let mut message = format!("{}: {} ({})", db.severity(), db.message(), db.code().code());
+        if let Some(detail) = db.detail() {
+            message.push_str("; detail: ");
+            message.push_str(detail.trim_end());
+        }
         if let Some(hint) = db.hint() {
             message.push_str("; hint: ");
             message.push_str(hint);

@@ -533,6 +533,8 @@ mod tests {
             configuration_errors: Vec::new(),
             changed_since_reload: None,
             roles: vec![role("postgres"), role("repl")],
+            in_recovery: false,
+            primary_conninfo: None,
             subscriptions: Vec::new(),
             foreign_servers: Vec::new(),
             bdr: None,

@@ -90,6 +90,10 @@ pub struct NodeState {
     pub changed_since_reload: Option<String>,
     /// Every role.
     pub roles: Vec<Role>,
+    /// Whether the server is a standby.
+    pub in_recovery: bool,
+    /// How a standby connects to the server that it follows.
+    pub primary_conninfo: Option<ConnInfo>,
     /// Every subscription.
     pub subscriptions: Vec<Subscription>,
     /// The foreign servers of the administrator's database that lead to PostgreSQL servers.
@@ -191,6 +195,9 @@ pub struct ForeignServer {
     pub mappings: Vec<(Option<String>, ConnInfo)>,
     /// The roles of the description that may use it.
     pub usable_by: Vec<String>,
+    /// A foreign table of it for each role that has a mapping and may read one: the role, and the
+    /// table as SQL writes it.
+    pub tables: Vec<(String, String)>,
 }
 
 /// Where the server process' libpq looks for password files.
@@ -219,7 +226,8 @@ pub struct Subscription {
 }
 
 /// The settings that inspection reads.
-const SETTINGS: [&str; 24] = [
+const SETTINGS: [&str; 26] = [
+    "cluster_name",
     "config_file",
     "data_directory",
     "hba_file",
@@ -231,6 +239,7 @@ const SETTINGS: [&str; 24] = [
     "logging_collector",
     "password_encryption",
     "port",
+    "primary_slot_name",
     "server_version",
     "server_version_num",
     "ssl",
@@ -275,6 +284,12 @@ impl NodeState {
     #[must_use]
     pub fn config_file(&self) -> &Path {
         Path::new(self.setting("config_file"))
+    }
+
+    /// Where `ALTER SYSTEM` writes.
+    #[must_use]
+    pub fn auto_conf(&self) -> PathBuf {
+        self.in_data_directory("postgresql.auto.conf")
     }
 
     /// What a file that inspection read holds.
@@ -368,6 +383,8 @@ pub(crate) async fn inspect_with(
         configuration_errors: queries::configuration_errors(client).await?,
         changed_since_reload: queries::changed_since_reload(client).await?,
         roles: queries::roles(client, &link_roles).await?,
+        in_recovery: queries::in_recovery(client).await?,
+        primary_conninfo: queries::primary_conninfo(client).await?,
         subscriptions: queries::subscriptions(client).await?,
         foreign_servers: queries::foreign_servers(client, &link_roles).await?,
         bdr: queries::bdr(client).await?,

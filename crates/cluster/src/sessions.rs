@@ -7,7 +7,7 @@ use std::{
 
 use postgres_protocol::escape::escape_identifier;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, error::SqlState};
 
 use crate::{
     deadline::Deadline,
@@ -87,9 +87,18 @@ pub(crate) async fn find(client: &Client, key: &SessionKey) -> Result<Option<Ses
          JOIN pg_catalog.pg_stat_replication r ON r.pid = l.active_pid \
          JOIN pg_catalog.pg_stat_ssl s ON s.pid = r.pid \
          WHERE CASE WHEN $2 THEN l.slot_name LIKE '%' || $3 ELSE l.slot_name = $1 END LIMIT 1";
+    const BY_APPLICATION: &str = "SELECT r.pid, r.backend_start, r.usename::text, r.client_addr, s.version, s.cipher, \
+                                s.client_dn, r.state \
+         FROM pg_catalog.pg_stat_replication r JOIN pg_catalog.pg_stat_ssl s ON s.pid = r.pid \
+         WHERE r.application_name = $1 \
+         ORDER BY r.client_addr = $2 DESC NULLS LAST, r.backend_start DESC LIMIT 1";
     let (slot, by_ending) = match key {
         SessionKey::Slot(slot) => (slot, false),
         SessionKey::SlotEnding(ending) => (ending, true),
+        SessionKey::Walreceiver { application, address } => {
+            let row = client.query_opt(BY_APPLICATION, &[application, address]).await?;
+            return Ok(row.as_ref().map(Session::of_walsender));
+        }
         SessionKey::OnDemand { .. } | SessionKey::None => return Ok(None),
     };
     let pattern = slot.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
@@ -128,6 +137,11 @@ pub(crate) async fn open(
         user.batch_execute(statement).await
     };
     let used = used.await;
+    // Who asks a server for a schema that is not there has asked it.
+    let used = match used {
+        Err(error) if error.code() == Some(&SqlState::FDW_SCHEMA_NOT_FOUND) => Ok(()),
+        other => other,
+    };
     let rows = client.query(QUERY, &[&remote]).await?;
     let mut session = rows.iter().find(|row| !before.contains(&row.get(0))).map(Session::of);
     if let Err(error) = used {

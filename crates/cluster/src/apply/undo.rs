@@ -15,10 +15,11 @@ use super::{
     step::{execute, session_now, switch, until_anew},
 };
 use crate::{
+    conf,
     deadline::within,
     error::Error,
     inspect::Node,
-    plan::{Action, Content, Expected, Statement, Step, hex},
+    plan::{Action, AutoConf, Content, Expected, Statement, Step, hex},
     run::journal::{At, Found},
     transport::NodeFile,
 };
@@ -51,6 +52,7 @@ pub(super) enum Act {
     RemoveFile { path: PathBuf },
     RemoveFolder { path: PathBuf },
     Execute { database: Option<String>, statement: Statement },
+    PutBack(Box<AutoConf>),
     Switch(Box<SwitchBack>),
 }
 
@@ -58,6 +60,7 @@ pub(super) enum Act {
 pub(super) struct SwitchBack {
     statements: Vec<(Option<String>, Statement)>,
     reload: bool,
+    put_back: Option<Box<AutoConf>>,
     /// The connection string that it has then, secrets masked.
     now: String,
     link: LinkToProve,
@@ -145,9 +148,13 @@ pub(super) async fn run(
                 _ => return Err(failure.error),
             }
         }
+        Act::PutBack(file) => put_back_auto_conf(work, node, *file).await?,
         Act::Switch(back) => {
-            let SwitchBack { statements, reload, now, link, wait } = *back;
+            let SwitchBack { statements, reload, put_back, now, link, wait } = *back;
             switch(work, node, &statements, reload).await.map_err(|failure| failure.error)?;
+            if let Some(file) = put_back {
+                put_back_auto_conf(work, node, *file).await?;
+            }
             links.set(&link.from, &link.name, &link.place, &now);
             // Where it does not work now it is none the better for what has not been taken back yet.
             if wait && until_anew(work, &link.to, &link.key, link.before).await.is_err() {
@@ -156,6 +163,22 @@ pub(super) async fn run(
         }
     }
     Ok(undone)
+}
+
+/// Gives `postgresql.auto.conf` the bytes that it had, if it says the same but for `primary_conninfo`:
+/// what somebody has set since stays.
+async fn put_back_auto_conf(work: &Arc<Work>, node: &Node, file: AutoConf) -> Result<(), Error> {
+    let AutoConf { path, access, content } = file;
+    let content = Content::Secret(content);
+    let bytes = Zeroizing::new(content.resolve(&work.vault)?.to_vec());
+    work.on_files(node, &path, move |files, path| {
+        let Some(there) = files.find(path)? else { return Ok(()) };
+        if !conf::same_but(&there.bytes, &bytes, "primary_conninfo") {
+            return Ok(());
+        }
+        files.write(path, &bytes, access, Expected::of(Some(&there.bytes)))
+    })
+    .await
 }
 
 fn is_gone(code: &SqlState) -> bool {
@@ -276,7 +299,7 @@ async fn link(
 ) -> Result<Undo, Error> {
     let (
         Action::SwitchLink { to, name, place, session, before, after, .. },
-        Some(Action::SwitchLink { statements, reload, .. }),
+        Some(Action::SwitchLink { statements, reload, put_back, .. }),
     ) = (&step.action, &step.undo)
     else {
         return Ok(Act::Nothing.into());
@@ -291,7 +314,9 @@ async fn link(
         }
     };
     if now == *before {
-        return Ok(Act::Nothing.into());
+        // The file may not be, after an attempt that was interrupted.
+        let act = put_back.clone().map_or(Act::Nothing, Act::PutBack);
+        return Ok(act.into());
     }
     if now != *after {
         return Err(Error::NotTaken {
@@ -311,6 +336,7 @@ async fn link(
     let back = SwitchBack {
         statements: statements.clone(),
         reload: *reload,
+        put_back: put_back.clone(),
         now: before.clone(),
         link,
         wait,

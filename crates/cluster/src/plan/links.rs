@@ -1,11 +1,14 @@
 //! Links get other connection strings: at no moment one by which they could not connect.
 
-use super::{Action, LinkChange, Step};
+use pg_version::PgVersion;
+
+use super::{Action, AutoConf, LinkChange, Step, files};
 use crate::{
     conninfo::ConnInfo,
     error::Error,
+    inspect::NodeState,
     spec::Mode,
-    topology::{self, Cluster, Demands, Dsn, Link, Switch, Topology},
+    topology::{self, Cluster, Demands, Dsn, Link, LinkPlace, Switch, Topology},
 };
 
 /// What becomes of the links.
@@ -31,7 +34,8 @@ pub(super) fn switch(
         if after == link.conninfo {
             continue;
         }
-        let change = |before: &ConnInfo, after: &ConnInfo| step(topology, link, before, after);
+        let change =
+            |before: &ConnInfo, after: &ConnInfo| step(topology, cluster, link, before, after);
         let either = either_way(cluster, link, &after);
         let between = either.as_ref().unwrap_or(&link.conninfo);
         let Some(last) = change(between, &after) else { continue };
@@ -89,10 +93,21 @@ pub(crate) fn either_way(cluster: &Cluster<'_>, link: &Link, after: &ConnInfo) -
 }
 
 /// The step that gives a link another connection string.
-fn step(topology: &dyn Topology, link: &Link, before: &ConnInfo, after: &ConnInfo) -> Option<Step> {
+fn step(
+    topology: &dyn Topology,
+    cluster: &Cluster<'_>,
+    link: &Link,
+    before: &ConnInfo,
+    after: &ConnInfo,
+) -> Option<Step> {
+    let from = cluster.state(&link.from);
+    // The WAL receiver of major 12 takes another primary_conninfo at a restart only.
+    let physical = link.place == LinkPlace::PrimaryConninfo;
+    let restarts = physical && from.is_some_and(|from| from.version < PgVersion::V13);
     // A link that is switched off does not replicate, before or after.
-    let wait = link.enabled && link.session.is_lasting();
-    let action = |from: &ConnInfo, to: &ConnInfo, wait| {
+    let wait = link.enabled && link.session.is_lasting() && !restarts;
+    let auto_conf = from.filter(|_| physical).and_then(auto_conf).map(Box::new);
+    let action = |from: &ConnInfo, to: &ConnInfo, wait, put_back| {
         let name = if *to == link.conninfo { as_found(link) } else { with_credentials(link) };
         let dsn = if to.has_secret() { Dsn::Secret(&name) } else { Dsn::Plain(to) };
         let Switch { statements, reload } = topology.switch(link, dsn)?;
@@ -106,10 +121,20 @@ fn step(topology: &dyn Topology, link: &Link, before: &ConnInfo, after: &ConnInf
             statements,
             reload,
             wait,
+            put_back,
         })
     };
-    let there = action(before, after, wait)?;
-    Some(Step { node: link.from.clone(), action: there, undo: action(after, before, false) })
+    // What was found comes back when the link is as it was found.
+    let last = auto_conf.filter(|_| *before == link.conninfo);
+    let there = action(before, after, wait, None)?;
+    Some(Step { node: link.from.clone(), action: there, undo: action(after, before, false, last) })
+}
+
+/// `ALTER SYSTEM` writes its whole file anew: what takes it back ends with the bytes that were there.
+fn auto_conf(state: &NodeState) -> Option<AutoConf> {
+    let path = state.auto_conf();
+    let access = state.file(&path)?.access;
+    Some(AutoConf { access, content: files::as_found(&state.name, &path), path })
 }
 
 /// The vault's name of a link's connection string as inspection found it.

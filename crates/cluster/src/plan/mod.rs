@@ -19,7 +19,7 @@ pub(crate) use files::as_found;
 pub(crate) use make::{make, password_as_found, stage};
 pub use statement::Statement;
 pub(crate) use step::hex;
-pub use step::{Action, Content, Expectation, Expected, Pace, Stage, Step};
+pub use step::{Action, AutoConf, Content, Expectation, Expected, Pace, Stage, Step};
 
 use crate::{spec::Mode, topology::LinkPlace};
 

@@ -121,6 +121,10 @@ pub enum Action {
         reload: bool,
         /// Whether to wait until it works by the new connection string.
         wait: bool,
+        /// `postgresql.auto.conf` as it was found, where `ALTER SYSTEM` writes it anew: the end of
+        /// taking back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        put_back: Option<Box<AutoConf>>,
     },
     /// Ends a link's session, and waits until it works by a new one.
     Reconnect {
@@ -150,12 +154,26 @@ impl Action {
             Self::Execute { statement, .. } | Self::SetPassword { statement, .. } => {
                 statement.secret().into_iter().collect()
             }
-            Self::SwitchLink { statements, .. } => {
-                statements.iter().filter_map(|(_, statement)| statement.secret()).collect()
-            }
+            Self::SwitchLink { statements, put_back, .. } => statements
+                .iter()
+                .filter_map(|(_, statement)| statement.secret())
+                .chain(put_back.iter().map(|file| file.content.as_str()))
+                .collect(),
             _ => Vec::new(),
         }
     }
+}
+
+/// `postgresql.auto.conf` as it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoConf {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its owner and mode.
+    #[serde(with = "access_text")]
+    pub access: Access,
+    /// The vault's name of its bytes.
+    pub content: String,
 }
 
 /// In words, without secrets.

@@ -12,7 +12,7 @@ use crate::{
     sessions::{self, Session},
     spec::{ClusterSpec, Mode},
     sql,
-    topology::{Link, SessionKey},
+    topology::{Link, LinkPlace, SessionKey},
 };
 
 /// What was found out about a directed link, and from where it is known.
@@ -171,7 +171,7 @@ fn judge(
             tls: session.tls.is_some(),
             user: &session.user,
             database: link.database().unwrap_or_default(),
-            physical: false,
+            physical: link.place == LinkPlace::PrimaryConninfo,
         },
     ) {
         proof.method = Some(rule.method.to_owned());
