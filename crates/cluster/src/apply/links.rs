@@ -1,6 +1,9 @@
 //! The links' connection strings as they are now.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::{Work, bounded::for_each};
 use crate::{
@@ -13,7 +16,11 @@ use crate::{
 /// The links of the nodes that can be asked, by node, name and place; with what has become of them
 /// since.
 #[derive(Debug)]
-pub(super) struct LinksNow(Result<Mutex<Vec<(Key, String)>>, String>);
+pub(super) struct LinksNow {
+    links: Result<Mutex<Vec<(Key, String)>>, String>,
+    /// The nodes that do not answer, and why.
+    silent: BTreeMap<String, String>,
+}
 
 type Key = (String, String, LinkPlace);
 
@@ -35,26 +42,39 @@ impl LinksNow {
         let ask = |node: Node| {
             let work = work.clone();
             async move {
-                let client = work.session(&node).await?;
-                let inspecting = inspect::inspect_with(&client, &work.spec, &node);
-                within(work.limits.answer, "the node to be inspected", inspecting).await
+                let inspect = async {
+                    let client = work.session(&node).await?;
+                    let inspecting = inspect::inspect_with(&client, &work.spec, &node);
+                    within(work.limits.answer, "the node to be inspected", inspecting).await
+                };
+                let inspected: Result<NodeState, Error> = inspect.await;
+                (node.spec.name, inspected)
             }
         };
-        let asked = for_each(work.limits.nodes, servers.cloned().collect::<Vec<_>>(), ask).await;
-        // Why a node does not answer is told where something is to be done there.
-        let mut states: Vec<_> =
-            asked.into_iter().flatten().filter_map(Result::<NodeState, Error>::ok).collect();
+        let servers: Vec<Node> = servers.cloned().collect();
+        let (mut states, mut silent) = (Vec::new(), BTreeMap::new());
+        match for_each(work.limits.nodes, servers, ask).await {
+            Ok(asked) => {
+                for (name, inspected) in asked {
+                    match inspected {
+                        Ok(state) => states.push(state),
+                        Err(error) => drop(silent.insert(name, error.to_string())),
+                    }
+                }
+            }
+            Err(error) => return Self { links: Err(error.to_string()), silent },
+        }
         states.sort_by(|a, b| a.name.cmp(&b.name));
         let links = topology::of(work.spec.topology).links(&work.spec, &states);
         let now = |link: Link| ((link.from, link.name, link.place), link.conninfo.to_masked_text());
         let links = links.map(|links| Mutex::new(links.into_iter().map(now).collect()));
-        Self(links.map_err(|error: Error| error.to_string()))
+        Self { links: links.map_err(|error| error.to_string()), silent }
     }
 
     pub(super) fn find(&self, from: &str, name: &str, place: &LinkPlace) -> LinkNow {
-        let links = match &self.0 {
-            Ok(links) => links.lock().unwrap_or_else(PoisonError::into_inner),
-            Err(reason) => return LinkNow::Unknown(reason.clone()),
+        let links = match (&self.links, self.silent.get(from)) {
+            (Err(reason), _) | (_, Some(reason)) => return LinkNow::Unknown(reason.clone()),
+            (Ok(links), None) => links.lock().unwrap_or_else(PoisonError::into_inner),
         };
         match links.iter().find(|(key, _)| is(key, from, name, place)) {
             Some((_, now)) => LinkNow::Conninfo(now.clone()),
@@ -64,7 +84,7 @@ impl LinksNow {
 
     /// A link has got another connection string.
     pub(super) fn set(&self, from: &str, name: &str, place: &LinkPlace, now: &str) {
-        let Ok(links) = &self.0 else { return };
+        let Ok(links) = &self.links else { return };
         let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, there) in links.iter_mut().filter(|(key, _)| is(key, from, name, place)) {
             now.clone_into(there);

@@ -150,13 +150,18 @@ pub(super) async fn switch(
     node: &Node,
     statements: &[(Option<String>, Statement)],
     reload: bool,
-) -> Result<(), Error> {
-    for (database, statement) in statements {
-        execute(work, node, database.as_deref(), statement).await.map_err(|f| f.error)?;
+) -> Result<(), Failure> {
+    for (index, (database, statement)) in statements.iter().enumerate() {
+        let executed = execute(work, node, database.as_deref(), statement).await;
+        executed.map_err(|failure| match index {
+            0 => failure,
+            _ => Failure { effect: Effect::Unknown, ..failure },
+        })?;
     }
     if reload {
         let expectation = Expectation { certificate: None };
-        reload::reload(work, node, &expectation).await.map_err(|failure| failure.error)?;
+        let reloaded = reload::reload(work, node, &expectation).await;
+        reloaded.map_err(|failure| Failure { effect: Effect::Unknown, ..failure })?;
     }
     Ok(())
 }
@@ -225,7 +230,9 @@ pub(super) async fn execute(
         client.batch_execute(&text).await?;
         Ok(())
     };
-    let executed = within(work.limits.answer, &statement.to_string(), executed).await;
+    // The server ends a statement that takes longer than it may, and says so: that is waited for.
+    let patience = work.limits.answer + work.limits.answer / 4;
+    let executed = within(patience, &statement.to_string(), executed).await;
     executed.map_err(|error| {
         // A statement that the server refused was not run by a half.
         let refused = error.sql().is_some_and(|error| !is_going_down(error));

@@ -52,6 +52,7 @@ pub(super) enum Act {
     RemoveFile { path: PathBuf },
     RemoveFolder { path: PathBuf },
     Execute { database: Option<String>, statement: Statement },
+    PutBack(Box<AutoConf>),
     Switch(Box<SwitchBack>),
 }
 
@@ -147,9 +148,10 @@ pub(super) async fn run(
                 _ => return Err(failure.error),
             }
         }
+        Act::PutBack(file) => put_back_auto_conf(work, node, *file).await?,
         Act::Switch(back) => {
             let SwitchBack { statements, reload, put_back, now, link, wait } = *back;
-            switch(work, node, &statements, reload).await?;
+            switch(work, node, &statements, reload).await.map_err(|failure| failure.error)?;
             if let Some(file) = put_back {
                 put_back_auto_conf(work, node, *file).await?;
             }
@@ -312,7 +314,9 @@ async fn link(
         }
     };
     if now == *before {
-        return Ok(Act::Nothing.into());
+        // The file may not be, after an attempt that was interrupted.
+        let act = put_back.clone().map_or(Act::Nothing, Act::PutBack);
+        return Ok(act.into());
     }
     if now != *after {
         return Err(Error::NotTaken {

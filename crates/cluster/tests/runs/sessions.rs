@@ -29,7 +29,8 @@ fn session(bench: &Bench, libpq: &Libpq, options: &[(&str, String)]) -> Tested<C
 }
 
 fn is_there(bench: &Bench, session: &Connection) -> Tested<bool> {
-    let query = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {}", session.backend_pid());
+    let query =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {}", session.backend_pid());
     Ok(bench.query("node-1", &query)?.as_deref() == Some("1"))
 }
 
@@ -64,8 +65,11 @@ async fn only_those_from_before_are_ended() -> Tested {
     let with_certificate = session(&bench, &libpq, &by_certificate)?;
     let plain = session(&bench, &libpq, &[("sslmode", "disable".to_owned())])?;
     // Others are left alone, whatever they came by.
-    let stranger =
-        session(&bench, &libpq, &[("user", "postgres".to_owned()), ("sslmode", "require".to_owned())])?;
+    let stranger = session(
+        &bench,
+        &libpq,
+        &[("user", "postgres".to_owned()), ("sslmode", "require".to_owned())],
+    )?;
 
     let secured_way = Arc::new(Mutex::new(Vec::new()));
     let (made, other) = (secured_way.clone(), bench.clone());
@@ -80,12 +84,9 @@ async fn only_those_from_before_are_ended() -> Tested {
     });
     assert_eq!(runner.apply(prepared).await?, Outcome::Applied);
 
-    for (session, stays) in [
-        (&over_tls, false),
-        (&with_certificate, false),
-        (&plain, false),
-        (&stranger, true),
-    ] {
+    for (session, stays) in
+        [(&over_tls, false), (&with_certificate, false), (&plain, false), (&stranger, true)]
+    {
         assert_eq!(is_there(&bench, session)?, stays, "{}", session.backend_pid());
     }
     let secured_way = secured_way.lock().unwrap_or_else(PoisonError::into_inner);
