@@ -92,7 +92,7 @@ fn certificates(plan: &Plan, change: &FileChange) -> Vec<Certificate> {
             _ => None,
         });
     let read = |bytes: &Vec<u8>| Certificate::all_from_pem(bytes).unwrap_or_default();
-    written.last().map(read).unwrap_or_default()
+    written.next_back().map(read).unwrap_or_default()
 }
 
 /// What was proved.
