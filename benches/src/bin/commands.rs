@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { pgward, runs } = Arguments::parse();
     let folder = std::env::temp_dir().join(format!("pgward-commands-{}", std::process::id()));
     std::fs::create_dir(&folder)?;
-    let measured = measure(&pgward, &folder, runs);
+    let measured = measure(&pgward.canonicalize()?, &folder, runs);
     std::fs::remove_dir_all(&folder)?;
     measured
 }
