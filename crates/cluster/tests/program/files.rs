@@ -138,3 +138,18 @@ fn an_included_file_is_read_and_named() -> Outcome {
     assert!(said.out.contains(&included), "{said:?}");
     Ok(())
 }
+
+/// Standard input is one file: what counts in another is not changed behind its back.
+#[test]
+fn standard_input_only_includes() -> Outcome {
+    let place = Place::new()?;
+    place.write("more.conf", "port = 5434\n", 0o600)?;
+    let said = place.run_with(
+        ["conf", "set", "-", "port", "5433", "--pg", "17"],
+        "port = 1\ninclude 'more.conf'\n",
+    )?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.talk.contains("port counts in more.conf"), "{said:?}");
+    assert_eq!(place.read("more.conf")?, "port = 5434\n");
+    Ok(())
+}

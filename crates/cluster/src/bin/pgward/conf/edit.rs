@@ -13,10 +13,10 @@ use super::{
 use crate::frame::{
     answer::Answer,
     console::Console,
-    edit,
+    edit::{self, Shown},
     failure::Failure,
     secret,
-    text::{FAINT, diff, plain, styled},
+    text::plain,
     version,
 };
 
@@ -156,6 +156,12 @@ fn change(
         changed.push(shown);
     }
     let is_input = stored.is_none();
+    if let Some(other) = changed.iter().find(|file| is_input && **file != reading.input.name) {
+        return Err(Failure::user(format!(
+            "{name} counts in {other}, which standard input only includes"
+        ))
+        .fix(format!("name the main file in place of -, or {other}")));
+    }
     let mut written = false;
     if let Some(mut stored) = stored
         && !arguments.dry_run
@@ -187,20 +193,8 @@ fn change(
         "diff": diffs,
         "text": text.as_deref().map(String::from_utf8_lossy),
     });
-    if let Some(text) = text.as_deref().filter(|_| !arguments.dry_run && !arguments.diff) {
-        console.show("note", &said);
-        return Ok(Answer::file(text, result));
-    }
-    let mut out = String::new();
-    if arguments.dry_run || arguments.diff {
-        out.push_str(&diff(&diffs));
-    }
-    out.push_str(&said);
-    if arguments.dry_run && !changed.is_empty() {
-        out.push_str(&styled(FAINT, "nothing was written (--dry-run)"));
-        out.push('\n');
-    }
-    Ok(Answer::new(out, result))
+    let shown = Shown { diff: &diffs, output: text.as_deref() };
+    Ok(arguments.answer(console, shown, &said, result))
 }
 
 fn refused(error: &EditError, name: &str, configuration: &Configuration) -> Failure {

@@ -138,23 +138,16 @@ impl Reading {
 
     /// What makes the server refuse the files.
     pub(super) fn problem(&self, found: &Located<'_, Problem>) -> Diagnostic {
-        let diagnostic = Diagnostic::error(found.what.to_string())
-            .code(problem_code(&found.what))
-            .at(self.place(found.file, found.line));
-        let near = match &found.what {
+        let mut diagnostic =
+            Diagnostic::error(found.what.to_string()).at(self.place(found.file, found.line));
+        diagnostic.code = problem_code(&found.what).map(str::to_owned);
+        diagnostic.fix = problem_fix(&found.what).map(str::to_owned);
+        match &found.what {
             Problem::Syntax { near: Some(token) } => {
-                Some(format!("near \"{}\"", crate::frame::text::lossy(token)))
+                diagnostic.why(format!("near \"{}\"", crate::frame::text::lossy(token)))
             }
-            Problem::Syntax { near: None } => Some("near the end of the line".to_owned()),
-            _ => None,
-        };
-        let diagnostic = match near {
-            Some(near) => diagnostic.why(near),
-            None => diagnostic,
-        };
-        match problem_fix(&found.what) {
-            Some(fix) => diagnostic.fix(fix),
-            None => diagnostic,
+            Problem::Syntax { near: None } => diagnostic.why("near the end of the line"),
+            _ => diagnostic,
         }
     }
 
@@ -186,8 +179,8 @@ impl Reading {
 }
 
 /// What `pgward explain` knows a problem by.
-pub(super) fn problem_code(problem: &Problem) -> &'static str {
-    match problem {
+fn problem_code(problem: &Problem) -> Option<&'static str> {
+    Some(match problem {
         Problem::Syntax { .. } => "syntax",
         Problem::UnknownName { .. } => "unknown-name",
         Problem::EmptyFileName => "empty-file-name",
@@ -199,12 +192,12 @@ pub(super) fn problem_code(problem: &Problem) -> &'static str {
         Problem::CannotStat { .. } => "dangling-link",
         Problem::Unreadable => "unreadable",
         Problem::Limit => "too-many-settings",
-        _ => "other",
-    }
+        _ => return None,
+    })
 }
 
 /// What to do about a problem.
-pub(super) fn problem_fix(problem: &Problem) -> Option<&'static str> {
+fn problem_fix(problem: &Problem) -> Option<&'static str> {
     Some(match problem {
         Problem::Syntax { .. } => {
             "write name = value, with single quotes around a value that is more than one word or \

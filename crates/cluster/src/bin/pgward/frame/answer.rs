@@ -9,7 +9,6 @@ use super::{
     console::Console,
     diagnostic::{Diagnostic, Severity},
     failure::{Exit, Failure},
-    text::plain_lines,
 };
 
 /// The version of the JSON that commands print. It is raised when a program that reads it would have
@@ -190,5 +189,5 @@ pub(crate) fn tally(findings: &[Diagnostic]) -> String {
         .filter(|part| part.0 > 0)
         .map(|(number, one, many)| super::text::count(number, one, many))
         .collect();
-    plain_lines(&parts.join(", "))
+    parts.join(", ")
 }

@@ -38,6 +38,15 @@ pub(crate) struct Edited {
     pub(crate) text: Option<String>,
 }
 
+/// What there is to show of a change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown<'a> {
+    /// The unified diff, with secrets as stars; empty where nothing changes.
+    pub(crate) diff: &'a str,
+    /// What standard input became.
+    pub(crate) output: Option<&'a [u8]>,
+}
+
 impl EditArguments {
     /// Writes a file anew, with its owner, mode and link kept; of standard input, hands the new bytes
     /// back. `shown` is the file before and after as they may be shown.
@@ -66,21 +75,20 @@ impl EditArguments {
     pub(crate) fn answer(
         self,
         console: &Console,
-        edited: &Edited,
-        new: &[u8],
+        shown: Shown<'_>,
         said: &str,
         result: impl Serialize,
     ) -> Answer {
-        if edited.text.is_some() && !self.dry_run && !self.diff {
+        if let Some(new) = shown.output.filter(|_| !self.dry_run && !self.diff) {
             console.show("note", said);
             return Answer::file(new, result);
         }
         let mut out = String::new();
         if self.dry_run || self.diff {
-            out.push_str(&diff(&edited.diff));
+            out.push_str(&diff(shown.diff));
         }
         out.push_str(said);
-        if self.dry_run && edited.changed {
+        if self.dry_run && !shown.diff.is_empty() {
             out.push_str(&text::styled(text::FAINT, "nothing was written (--dry-run)"));
             out.push('\n');
         }

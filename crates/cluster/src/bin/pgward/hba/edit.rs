@@ -12,7 +12,7 @@ use super::{
 use crate::frame::{
     answer::Answer,
     console::Console,
-    edit,
+    edit::{self, Shown},
     failure::Failure,
     input::Input,
     secret,
@@ -212,7 +212,8 @@ fn finish(
     {
         object.extend(edited);
     }
-    Ok(arguments.answer(console, &edited, &new, said, result))
+    let output = edited.text.is_some().then_some(&*new);
+    Ok(arguments.answer(console, Shown { diff: &edited.diff, output }, said, result))
 }
 
 fn refuse_secret(rule: &str) -> Result<(), Failure> {

@@ -82,17 +82,16 @@ fn file_change(out: &mut String, change: &FileChange, certificates: &[Certificat
 /// The certificates that a file will hold, if it will hold nothing else.
 fn certificates(plan: &Plan, change: &FileChange) -> Vec<Certificate> {
     let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
-    let written =
-        steps.filter(|step| step.node == change.node).filter_map(|step| match &step.action {
-            Action::WriteFile { path, content: Content::Public(bytes), .. }
-                if *path == change.path =>
-            {
-                Some(bytes)
-            }
-            _ => None,
-        });
+    let mut written = steps.filter(|step| step.node == change.node).filter_map(|step| match &step
+        .action
+    {
+        Action::WriteFile { path, content: Content::Public(bytes), .. } if *path == change.path => {
+            Some(bytes)
+        }
+        _ => None,
+    });
     let read = |bytes: &Vec<u8>| Certificate::all_from_pem(bytes).unwrap_or_default();
-    written.last().map(read).unwrap_or_default()
+    written.next_back().map(read).unwrap_or_default()
 }
 
 /// What was proved.

@@ -38,13 +38,11 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
                 Badness::Error => Severity::Error,
             };
             let (message, fix) = words(&finding.lint, &read.name);
-            let diagnostic = Diagnostic::new(severity, message)
-                .code(code(&finding.lint))
+            let mut diagnostic = Diagnostic::new(severity, message)
                 .at(Place::hidden(read.name.clone(), finding.line.unwrap_or(1)));
-            match fix {
-                Some(fix) => diagnostic.fix(fix),
-                None => diagnostic,
-            }
+            diagnostic.code = code(&finding.lint).map(str::to_owned);
+            diagnostic.fix = fix;
+            diagnostic
         })
         .collect();
     let entries = read.file.entries(&libpq).count();
@@ -79,8 +77,8 @@ fn words(lint: &Lint, name: &str) -> (String, Option<String>) {
 }
 
 /// What `pgward explain` knows a finding by.
-fn code(lint: &Lint) -> &'static str {
-    match lint {
+fn code(lint: &Lint) -> Option<&'static str> {
+    Some(match lint {
         Lint::Permissions(_) => "PASS001",
         Lint::TooFewFields => "PASS002",
         Lint::TrailingComment => "PASS003",
@@ -99,6 +97,6 @@ fn code(lint: &Lint) -> &'static str {
         Lint::ByteOrderMark => "PASS016",
         Lint::Nul => "PASS017",
         Lint::LostLine => "PASS018",
-        _ => "PASS000",
-    }
+        _ => return None,
+    })
 }

@@ -158,11 +158,12 @@ impl Findings {
             };
             return self.refused(who, rejection);
         }
-        let (code, error, fix) = about(finding);
         let message = finding.to_string();
-        let diagnostic =
-            if error { Diagnostic::error(message) } else { Diagnostic::warning(message) };
-        self.found.push(diagnostic.code(code).fix(fix));
+        self.found.push(match about(finding) {
+            Some((code, true, fix)) => Diagnostic::error(message).code(code).fix(fix),
+            Some((code, false, fix)) => Diagnostic::warning(message).code(code).fix(fix),
+            None => Diagnostic::warning(message),
+        });
     }
 
     fn refused(&mut self, who: &str, rejection: &Rejection) {
@@ -240,9 +241,8 @@ impl Findings {
 }
 
 /// What `pgward explain` knows a finding by, whether it is an error, and what to do.
-fn about(finding: &Finding) -> (&'static str, bool, &'static str) {
-    match finding {
-        Finding::Empty => ("PKI000", true, "name a file with a certificate"),
+fn about(finding: &Finding) -> Option<(&'static str, bool, &'static str)> {
+    Some(match finding {
         Finding::KeyMismatch { belongs_to_another: true } => {
             ("PKI002", true, "pgward pki chain puts the file in order")
         }
@@ -264,6 +264,7 @@ fn about(finding: &Finding) -> (&'static str, bool, &'static str) {
         Finding::AddressNotAsName { .. } => {
             ("PKI008", false, "issue it anew with pgward pki issue --host, which writes both")
         }
-        _ => ("PKI000", false, "see pgward pki inspect"),
-    }
+        // A file without a certificate was refused before.
+        _ => return None,
+    })
 }
