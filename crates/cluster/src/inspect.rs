@@ -30,7 +30,6 @@ use crate::{
     transport::{FilesSpec, LocalFiles, NodeFile, NodeFiles},
 };
 
-
 /// A node that can be reached: its description and the way to its files.
 #[derive(Clone, Debug)]
 pub struct Node {
