@@ -215,13 +215,20 @@ pub(crate) async fn open(
         if error.as_db_error().is_none() {
             return Err(error).on_node(&from.name);
         }
-        let state = Error::from(error).to_string();
+        let detail = error.as_db_error().and_then(|error| error.detail()).map(one_line);
+        let state = Error::from(error).to_string() + &detail.unwrap_or_default();
         session = session.map(|session| Session { state: state.clone(), works: false, ..session });
         if session.is_none() {
             return Err(Error::LinkFails { reason: state }).on_node(&from.name);
         }
     }
     Ok(OnDemand { session, _user: user })
+}
+
+/// The details of an error behind it.
+fn one_line(detail: &str) -> String {
+    let lines: Vec<&str> = detail.lines().map(str::trim).collect();
+    format!(": {}", lines.join("; "))
 }
 
 /// Ends sessions.

@@ -62,13 +62,13 @@ impl DecidingRule {
     }
 }
 
-/// `line 3 of FILE, by trust`
+/// `line 3 of FILE (trust)`
 impl std::fmt::Display for DecidingRule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "line {} of {}, by {}", self.line, self.file, self.method.as_str())?;
+        write!(f, "line {} of {} ({}", self.line, self.file, self.method.as_str())?;
         match &self.map {
-            Some(map) => write!(f, " with map={map}"),
-            None => Ok(()),
+            Some(map) => write!(f, " map={map})"),
+            None => f.write_str(")"),
         }
     }
 }
@@ -116,6 +116,17 @@ impl Reading {
                 Some(first.map_or_else(String::new, ToString::to_string))
             }
         }
+    }
+
+    /// What is wrong with a line of the file itself.
+    pub(crate) fn problem_at(&self, line: u32) -> Option<String> {
+        let mut found = self.rules.diagnostics().iter();
+        found
+            .find(|found| {
+                found.severity == Severity::Error
+                    && (found.location.file, found.location.line) == (FileId::MAIN, line)
+            })
+            .map(|found| found.message.to_string())
     }
 
     /// Which rule decides about a connection; `None` where none does, or the server would not load

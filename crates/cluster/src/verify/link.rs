@@ -239,7 +239,7 @@ async fn use_link(context: &Context, client: &Client, link: &Link) -> Result<OnD
 fn failing(link: &Link, error: &Error) -> (LinkProof, Vec<Finding>) {
     let proof = LinkProof::unknown(link, error.to_string());
     let code = if error.is_failing_link() { Code::NotWorking } else { Code::NodeSilent };
-    let finding = Finding::error(code, &link.from, format!("{}: {error}", link.name));
+    let finding = Finding::error(code, &link.from, format!("{}: {error}", title(link)));
     (proof, vec![finding.of_link(&link.from, &link.to)])
 }
 
@@ -249,9 +249,17 @@ fn down(link: &Link, was_cut: bool) -> (LinkProof, Vec<Finding>) {
         (true, true) => "the link did not connect anew",
         (true, false) => "the link has no session",
     };
-    let what = format!("{}: {why}", link.name);
+    let what = format!("{}: {why}", title(link));
     let finding = Finding::error(Code::LinkDown, &link.to, what).of_link(&link.from, &link.to);
     (LinkProof::unknown(link, why), vec![finding])
+}
+
+/// What a link is called in a message. An access node has one for each role by the same name.
+fn title(link: &Link) -> String {
+    match (&link.place, link.user()) {
+        (LinkPlace::AccessNode, Some(role)) => format!("{} as {role}", link.name),
+        _ => link.name.clone(),
+    }
 }
 
 /// What the links to one node are judged by.
@@ -267,7 +275,7 @@ impl Judge<'_> {
         let mut proof = LinkProof::of(link);
         let mut findings = Vec::new();
         let about = |code, what: &str| {
-            Finding::error(code, &link.to, format!("{}: {what}", link.name))
+            Finding::error(code, &link.to, format!("{}: {what}", title(link)))
                 .of_link(&link.from, &link.to)
         };
         let told = self.told.get(&session.pid);

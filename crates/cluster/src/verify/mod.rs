@@ -134,7 +134,7 @@ pub async fn verify_with(
         let cluster = Cluster { spec, states: &states, links: &links };
         let demands = demands(topology, &cluster, &mut findings);
         let (known, unknown) = wanted(topology, &cluster, &demands);
-        findings.extend(checks::all(topology, &cluster, &demands, &known, now));
+        findings.extend(checks::all(&cluster, &demands, &known, now));
         (known, unknown, demands)
     };
     let context = Context {

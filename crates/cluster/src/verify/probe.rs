@@ -149,7 +149,7 @@ async fn log_in(attempt: &Attempt<'_>, place: SocketAddr) -> std::io::Result<Out
                 {
                     Ok(Outcome::TlsRefused {
                         for_certificate: is_for_certificate(&error),
-                        reason: error.to_string(),
+                        reason: words(&error),
                     })
                 }
                 other => other,
@@ -157,7 +157,7 @@ async fn log_in(attempt: &Attempt<'_>, place: SocketAddr) -> std::io::Result<Out
         }
         Handshake::Failed(error) => Ok(Outcome::TlsRefused {
             for_certificate: is_for_certificate(&error),
-            reason: error.to_string(),
+            reason: words(&error),
         }),
         Handshake::NoTls => Ok(Outcome::NoTls),
     }
@@ -187,6 +187,16 @@ fn is_for_certificate(error: &std::io::Error) -> bool {
                 | Alert::DecryptError
         ))
     )
+}
+
+/// Why a handshake failed: where it was for the server's certificate, in our verifier's own words.
+fn words(error: &std::io::Error) -> String {
+    use tokio_rustls::rustls::{CertificateError, Error as TlsError};
+
+    match error.get_ref().and_then(|error| error.downcast_ref::<TlsError>()) {
+        Some(TlsError::InvalidCertificate(CertificateError::Other(own))) => own.0.to_string(),
+        _ => error.to_string(),
+    }
 }
 
 /// The certificate that the server showed, in DER.
@@ -360,7 +370,7 @@ pub(crate) async fn certificate_shown(
         Ok(Ok(Handshake::Done(tls))) => {
             Ok(leaf(&tls).map_or(Shown::NoTls, |leaf| Shown::Certificate(leaf.to_vec())))
         }
-        Ok(Ok(Handshake::Failed(error))) => Ok(Shown::Failed(error.to_string())),
+        Ok(Ok(Handshake::Failed(error))) => Ok(Shown::Failed(words(&error))),
         Ok(Ok(Handshake::NoTls)) => Ok(Shown::NoTls),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),

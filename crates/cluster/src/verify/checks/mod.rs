@@ -16,12 +16,11 @@ use crate::{
     conninfo::ConnInfo,
     inspect::NodeState,
     spec::{Mode, TopologyKind},
-    topology::{Cluster, Demands, Link, LinkPlace, Topology},
+    topology::{Cluster, Demands, Link, LinkPlace},
 };
 
 /// Everything that can be told from what inspection found.
 pub(crate) fn all(
-    topology: &dyn Topology,
     cluster: &Cluster<'_>,
     demands: &Demands,
     links: &[(Link, ConnInfo)],
@@ -40,7 +39,7 @@ pub(crate) fn all(
     for (link, wanted) in links {
         check_link(cluster.spec.mode, link, wanted, &mut findings);
         if cluster.spec.mode == Mode::Scram && link.enabled {
-            passwords::check_file(topology, cluster, demands, link, wanted, &mut findings);
+            passwords::check_file(cluster, demands, link, wanted, &mut findings);
         }
     }
     findings

@@ -10,7 +10,7 @@ use crate::{
     demand::Demand,
     inspect::{NodeState, Role},
     spec::NodeSpec,
-    topology::{Cluster, Demands, Link, Topology},
+    topology::{Cluster, Demands, Link},
     transport::NodeFile,
     verify::{Context, code::Code, finding::Finding},
 };
@@ -74,7 +74,6 @@ pub(super) fn check_mappings(state: &NodeState, findings: &mut Vec<Finding>) {
 
 /// The password file with which a link logs in.
 pub(super) fn check_file(
-    topology: &dyn Topology,
     cluster: &Cluster<'_>,
     demands: &Demands,
     link: &Link,
@@ -101,17 +100,15 @@ pub(super) fn check_file(
     if !asks || secret.verify(&found.password, &scram::Limits::default()) == Ok(true) {
         return;
     }
-    let doubts: Vec<String> = found.doubts.iter().map(|doubt| format!(" ({doubt})")).collect();
-    let realm = topology.realm(cluster, state);
+    let doubts: Vec<String> = found.doubts.iter().map(|doubt| format!("; {doubt}")).collect();
     find((
         Code::PasswordMissing,
         format!(
             "line {} of {path} decides for {role} on {host}:{port}, and its password is not the one \
-             that node {} stores{}{}",
+             that node {} stores{}",
             found.line,
             state.name,
-            doubts.concat(),
-            if realm == state.name { String::new() } else { format!(", as all of {realm} do") }
+            doubts.concat()
         ),
     ));
 }

@@ -1,7 +1,7 @@
 //! `pg_hba.conf`: which rule decides about the links, with TLS and without, and whom else the network
 //! is open to.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use hba_parser::{Method, Rule};
 
@@ -9,7 +9,7 @@ use crate::{
     conninfo::ConnInfo,
     demand::{Databases, Demand, WayIn},
     hba::{self, Question, Reading},
-    inspect::NodeState,
+    inspect::{HbaError, NodeState},
     spec::{ClusterSpec, NodeSpec},
     topology::{Cluster, Link},
     verify::{
@@ -28,16 +28,16 @@ pub(super) fn check(
     let Ok(node) = cluster.node(&state.name) else { return };
     let reading = Reading::of(state, node.address);
     if let Some(refusal) = reading.refusal() {
-        // Which rules the server has instead, nothing tells. What it says itself has been said.
-        if state.hba_errors.is_empty() {
-            let what = format!("{}: {refusal}", state.hba_file().display());
-            findings.push(Finding::error(Code::ReloadRefused, &state.name, what));
-        }
+        // Which rules the server has instead, nothing tells.
+        refused(state, &reading, &refusal, findings);
         return;
     }
+    // What is the same for several databases is said once.
+    let mut said: Vec<(Code, String, Vec<String>, String)> = Vec::new();
     for way in &demand.ways_in {
         for address in link_addresses(cluster.spec, links, way, &state.name) {
-            for (database, physical) in targets(way) {
+            let who = format!("{} from {address}", way.role);
+            for (database, physical) in targets(links, way, &state.name) {
                 let question = |tls| Question {
                     address: Some(address),
                     tls,
@@ -45,9 +45,20 @@ pub(super) fn check(
                     database: &database,
                     physical,
                 };
-                check_way(&reading, way, &state.name, question, findings);
+                let to = if physical { "replication".to_owned() } else { database.clone() };
+                for (code, what) in judge_way(&reading, way, question) {
+                    let mut same = said.iter_mut();
+                    match same.find(|same| (same.0, &same.1, &same.3) == (code, &who, &what)) {
+                        Some(same) => same.2.push(to.clone()),
+                        None => said.push((code, who.clone(), vec![to.clone()], what)),
+                    }
+                }
             }
         }
+    }
+    for (code, who, to, what) in said {
+        let what = format!("{who} to {}: {what}", to.join(", "));
+        findings.push(Finding::error(code, &state.name, what));
     }
     if !demand.ways_in.iter().any(|way| way.method == Method::Trust) {
         check_trust(&reading, state, node, demand, findings);
@@ -78,12 +89,32 @@ pub(in crate::verify) fn link_addresses(
     addresses
 }
 
+/// The lines that the server would not load, in its words, and else in ours.
+fn refused(state: &NodeState, reading: &Reading, refusal: &str, findings: &mut Vec<Finding>) {
+    let path = state.hba_file().display();
+    let mut find = |what| findings.push(Finding::error(Code::ReloadRefused, &state.name, what));
+    if state.hba_errors.is_empty() {
+        find(format!("{path}: {refusal}"));
+    }
+    for HbaError { line, message } in &state.hba_errors {
+        // Of some lines only the log tells why.
+        let own = u32::try_from(*line).ok().and_then(|line| reading.problem_at(line));
+        let message = own.as_deref().unwrap_or(message);
+        find(format!("line {line} of {path}: {message}"));
+    }
+}
+
 /// What links connect to, each with whether it is physical replication.
-fn targets(way: &WayIn) -> Vec<(String, bool)> {
+fn targets(links: &[(Link, ConnInfo)], way: &WayIn, to: &str) -> Vec<(String, bool)> {
     let mut targets = Vec::new();
     for databases in &way.databases {
         match databases {
-            Databases::All => targets.push(("postgres".to_owned(), false)),
+            Databases::All => {
+                let here = links.iter().filter(|(link, _)| link.to == to);
+                let own = here.filter_map(|(link, _)| link.database()).chain(["postgres"]);
+                let own: BTreeSet<&str> = own.collect();
+                targets.extend(own.into_iter().map(|name| (name.to_owned(), false)));
+            }
             Databases::Replication => targets.push((String::new(), true)),
             Databases::Names(names) => {
                 targets.extend(names.iter().map(|name| (name.clone(), false)));
@@ -93,34 +124,23 @@ fn targets(way: &WayIn) -> Vec<(String, bool)> {
     targets
 }
 
-fn check_way<'q>(
+/// What is wrong with the rules that decide about one way in.
+fn judge_way<'q>(
     reading: &Reading,
     way: &WayIn,
-    node: &str,
     question: impl Fn(bool) -> Question<'q>,
-    findings: &mut Vec<Finding>,
-) {
-    let with_tls = question(way.tls);
-    let to = if with_tls.physical {
-        "replication".to_owned()
-    } else {
-        format!("database {}", with_tls.database)
-    };
-    let from = with_tls.address.map(|address| format!(" from {address}")).unwrap_or_default();
-    let who = format!("{}{from} to {to}", way.role);
-    let wanted = way.method.as_str();
-    let mut find = |code, what| findings.push(Finding::error(code, node, what));
-    match reading.decide(&with_tls) {
-        None => find(Code::NoRule, format!("{who}: no rule matches")),
-        Some(rule) if rule.rejects() => find(Code::NoRule, format!("{who}: {rule}, decides")),
+) -> Vec<(Code, String)> {
+    let mut wrong = Vec::new();
+    match reading.decide(&question(way.tls)) {
+        None => wrong.push((Code::NoRule, "no rule matches".to_owned())),
+        Some(rule) if rule.rejects() => wrong.push((Code::NoRule, format!("{rule} decides"))),
         Some(rule) if rule.method != way.method => {
-            find(Code::Shadowed, format!("{who}: {rule}, decides, not {wanted}"));
+            let wanted = way.method.as_str();
+            wrong.push((Code::Shadowed, format!("{rule} decides, not {wanted}")));
         }
         Some(rule) if rule.map.is_some() => {
-            find(
-                Code::Shadowed,
-                format!("{who}: {rule}, decides: the map lets others be the role"),
-            );
+            let what = format!("{rule} decides, and its map lets others be the role");
+            wrong.push((Code::Shadowed, what));
         }
         Some(_) => {}
     }
@@ -128,8 +148,9 @@ fn check_way<'q>(
         && let Some(rule) = reading.decide(&question(false))
         && !rule.rejects()
     {
-        find(Code::PlainTextOpen, format!("{who}: {rule}, lets it in without TLS"));
+        wrong.push((Code::PlainTextOpen, format!("{rule} lets it in without TLS")));
     }
+    wrong
 }
 
 /// Rules that let the network in without a password, as whoever could do everything that links do.

@@ -8,12 +8,6 @@ use crate::{
 
 pub(super) fn check(state: &NodeState, demand: &Demand, findings: &mut Vec<Finding>) {
     let mut find = |code, what: String| findings.push(Finding::error(code, &state.name, what));
-    for error in &state.hba_errors {
-        find(
-            Code::ReloadRefused,
-            format!("line {} of {}: {}", error.line, state.hba_file().display(), error.message),
-        );
-    }
     for (file, message) in &state.configuration_errors {
         find(Code::ReloadRefused, format!("{file}: {message}"));
     }

@@ -149,7 +149,8 @@ impl Log {
         // From when on everything that was logged has been read.
         let mut since = None;
         'files: for (index, file) in self.files.iter().enumerate() {
-            if index > 0 && file.modified < earliest {
+            // The server tells the time of files to the second.
+            if index > 0 && file.modified + SECOND < earliest {
                 since = Some(earliest);
                 break;
             }
