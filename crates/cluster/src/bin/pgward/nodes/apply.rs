@@ -5,6 +5,7 @@ use cluster::{
     inspect::THIS_MACHINE,
     plan::Plan,
     prepare::Prepared,
+    run,
     vault::Vault,
     verify::{self, Verification},
 };
@@ -51,8 +52,18 @@ pub(super) struct ConsentArguments {
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
     let description = arguments.description.read()?;
+    nothing_unfinished(&description)?;
     let prepared = prepare(&description, console)?;
     carry_out(&description, prepared, arguments.consent, console)
+}
+
+/// A run that is unfinished is in the way of every other: that is said before anything is planned.
+pub(super) fn nothing_unfinished(description: &Description) -> Result<(), Failure> {
+    match run::status(&description.spec)?.unfinished() {
+        None => Ok(()),
+        Some(run) => Err(Failure::user(format!("run {} is unfinished", run.id))
+            .fix("go on with it by pgward resume, or take it back by pgward rollback")),
+    }
 }
 
 /// Shows a plan, asks, does it, and proves it.
@@ -70,10 +81,10 @@ pub(super) fn carry_out(
     if console.is_json() {
         console.show("plan", &render::plan(&plan));
     } else {
-        console.print(&render::plan(&plan))?;
+        console.print(&(render::plan(&plan) + "\n"))?;
     }
     if !consent.yes {
-        match console.confirm("\nDo it?") {
+        match console.confirm("Do it?") {
             Some(true) => {}
             Some(false) => {
                 let result = json!({ "plan": plan, "applied": false, "verification": null });
@@ -160,8 +171,9 @@ fn verified(
         return Ok(Answer::new(text, result));
     }
     let verification = verify_now(description, console)?;
+    let said = if said.is_empty() { String::new() } else { format!("{said}\n") };
     let text = format!(
-        "{said}\n{}{}",
+        "{said}{}{}",
         render::verification(&verification),
         render::conclusion(&verification)
     );

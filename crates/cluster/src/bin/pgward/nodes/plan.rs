@@ -3,6 +3,7 @@
 use cluster::{
     inspect::{self, NodeState},
     prepare::{self, Prepared},
+    run,
 };
 use serde_json::json;
 use time::OffsetDateTime;
@@ -30,6 +31,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
     let description = arguments.description.read()?;
+    if let Some(run) = run::status(&description.spec)?.unfinished() {
+        console.warn(&format!(
+            "run {} is unfinished: pgward resume goes on with it, pgward rollback takes it back",
+            run.id
+        ));
+    }
     let prepared = prepare(&description, console)?;
     let plan = prepared.plan;
     let fine = plan.is_empty() || !arguments.check;

@@ -4,7 +4,7 @@ use cluster::rotate;
 use time::OffsetDateTime;
 
 use super::{
-    apply::{ConsentArguments, carry_out},
+    apply::{ConsentArguments, carry_out, nothing_unfinished},
     description::DescriptionArgument,
     plan::inspect_all,
 };
@@ -40,6 +40,7 @@ enum What {
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
     let description = arguments.description.read()?;
+    nothing_unfinished(&description)?;
     let states = inspect_all(&description, console)?;
     let spec = &description.spec;
     let now = OffsetDateTime::now_utc();
