@@ -4,7 +4,7 @@
 #[path = "standin/mod.rs"]
 mod standin;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use cluster::{
     inspect,
@@ -232,10 +232,8 @@ async fn what_was_changed_since_is_told() -> Outcome {
     let mesh = PgdMesh::open(PgVersion::V17, 2, By::Ip).await?;
     let (spec, _folder) = describe(&mesh, Mode::Scram).await?;
     let prepared = secured::plan(&spec).await?;
-    let vault = Arc::new(prepared.vault);
-    let left = Left::default().with(&prepared.plan, Some(&vault));
-    let nobody: cluster::apply::Observer = Arc::new(|_| ());
-    cluster::apply::apply(&secured::nodes(&spec), &prepared.plan, &vault, &nobody).await?;
+    let left = Left::default().with(&prepared.plan, Some(&prepared.vault));
+    cluster::run::Runner::new(&spec, &secured::nodes(&spec)).apply(prepared).await?;
 
     let changed = async || -> Outcome<Vec<Finding>> {
         let states = inspect::inspect_all(&spec, &secured::nodes(&spec)).await?;
