@@ -169,6 +169,10 @@ address = "192.0.2.{number}"
 peers-from = ["192.0.2.0/24"]
 # How an administrator (a superuser) connects to it from here: a libpq connection string.
 sql = "host=192.0.2.{number} user=postgres dbname=postgres"
+# How its files are reached: "local" for this machine; {ssh="postgres@192.0.2.{number}"} for the
+# system's ssh, where sql then holds as seen from the node; {bundle="bundles"} for a node out of
+# reach, for which a folder is made that somebody carries there.
+# files = "local"
 "#;
 
 const NODE: &str = r#"
@@ -179,6 +183,7 @@ address = "192.0.2.{number}"
 # port = 5432
 peers-from = ["192.0.2.0/24"]
 sql = "host=192.0.2.{number} user=postgres dbname=postgres"
+# files = "local"
 "#;
 
 #[cfg(test)]
