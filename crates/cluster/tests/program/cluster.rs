@@ -13,8 +13,18 @@ fn description(place: &Place, sql: &str) -> Outcome {
     Ok(place.write("pgward.toml", text, 0o600)?)
 }
 
-const COMMANDS: [&[&str]; 5] =
-    [&["inspect"], &["plan"], &["apply", "--yes"], &["verify"], &["rotate", "certs", "--yes"]];
+/// All but `verify`, to which a node that does not answer is a finding.
+const COMMANDS: [&[&str]; 4] =
+    [&["inspect"], &["plan"], &["apply", "--yes"], &["rotate", "certs", "--yes"]];
+
+/// What `verify` says of a node that does not answer.
+fn verify_finds(place: &Place, what: &str) -> Outcome {
+    let said = place.run(["verify"])?;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.out.contains("error[PGW001]: node a: cannot connect"), "{said:?}");
+    assert!(said.out.contains(what) && !said.out.contains("geheim"), "{said:?}");
+    Ok(())
+}
 
 #[test]
 fn a_server_that_is_down() -> Outcome {
@@ -31,6 +41,7 @@ fn a_server_that_is_down() -> Outcome {
         assert!(!said.talk.contains("geheim"), "{said:?}");
         assert!(!place.path("secrets").exists(), "nothing is made for nothing");
     }
+    verify_finds(&place, "Connection refused")?;
     let said = place.run(["status"])?;
     assert_eq!(said.code, Some(2), "{said:?}");
     assert!(said.out.contains("DOWN") && said.out.contains("Connection refused"), "{said:?}");
@@ -49,7 +60,7 @@ fn a_server_that_never_answers() -> Outcome {
         assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
         assert!(said.talk.contains("no answer within 1 s"), "{arguments:?}: {said:?}");
     }
-    Ok(())
+    verify_finds(&place, "no answer within 1 s")
 }
 
 #[test]

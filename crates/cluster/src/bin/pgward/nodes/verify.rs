@@ -1,6 +1,9 @@
 //! `pgward verify`.
 
-use cluster::reconnect;
+use cluster::{
+    reconnect,
+    verify::{Code, Finding},
+};
 use serde_json::json;
 
 use super::{
@@ -40,7 +43,13 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
     let text = render::verification(&verification) + &render::conclusion(&verification);
     let findings = render::findings(&verification.findings);
     let result = json!({ "proved": proved, "verification": verification });
-    Ok(Answer::new(text, result).with_findings(findings).exit(Exit::Fine).fine_if(proved))
+    let silent = |finding: &Finding| finding.code == Code::NodeSilent;
+    let exit = match verification.findings.iter().any(silent) {
+        true => Exit::Failed,
+        false if proved => Exit::Fine,
+        false => Exit::Findings,
+    };
+    Ok(Answer::new(text, result).with_findings(findings).exit(exit))
 }
 
 fn reconnect(description: &Description, console: &Console) -> Result<(), Failure> {
