@@ -43,7 +43,8 @@ impl Session {
         Self {
             pid: row.get(0),
             start: row.get(1),
-            user: row.get(2),
+            // A process that is just ending has no role any more.
+            user: row.get::<_, Option<String>>(2).unwrap_or_default(),
             address: row.get(3),
             tls: row.get(4),
             cipher: row.get(5),
