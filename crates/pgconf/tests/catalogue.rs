@@ -161,7 +161,8 @@ fn names_in_a_session() {
     assert_eq!(invalid.message(), "invalid configuration parameter name \"a-b.c\"");
 }
 
-/// What another server may take: one with another library, another file, a larger stack.
+/// What another server may take: one with another library, another file, a larger stack. What the
+/// details of refused lists say.
 #[test]
 fn values_that_some_servers_take() {
     for (name, value, of_build) in [
@@ -185,6 +186,18 @@ fn values_that_some_servers_take() {
         let setting = Catalogue::new(version).get("debug_io_direct").unwrap();
         setting.check(value).unwrap_err().detail().map(str::to_owned)
     };
+    let connections = |value| {
+        let setting = Catalogue::new(PgVersion::V18).get("log_connections").unwrap();
+        setting.check(value).unwrap_err().detail().map(str::to_owned)
+    };
+    assert_eq!(
+        ["On, all", "all, on", "all,"].map(|value| connections(value).unwrap()),
+        [
+            "Cannot specify log_connections option \"on\" in a list with other options.",
+            "Invalid option \"on\".",
+            "Invalid list syntax in parameter \"log_connections\"."
+        ]
+    );
     let details = [(PgVersion::V16, "x"), (PgVersion::V17, "x"), (PgVersion::V18, "x,")];
     assert_eq!(
         details.map(|(version, value)| detail(version, value).unwrap()),
