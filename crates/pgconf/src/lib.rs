@@ -46,7 +46,7 @@
 //! | find what would keep a server from starting | [`Configuration::problems`], [`Configuration::invalid_values`] |
 //! | change a setting, know what the change needs | [`Configuration::set`], [`set_in`](Configuration::set_in), [`unset`](Configuration::unset), [`Outcome`] |
 //! | compare by meaning: is it set to that already? | [`Configuration::means`] |
-//! | type, unit, bounds, default of a setting; its value as the server shows it | [`Catalogue`], [`Setting::check`] |
+//! | type, unit, bounds, default of a setting; its value as the server shows it | [`Catalogue`], [`Setting::check`], [`Setting::check_in_file`] |
 //! | add to a list, take out of it | [`Configuration::add_to_list`], [`remove_from_list`](Configuration::remove_from_list), [`list`](Configuration::list); [`split_list`], [`join_list`] |
 //! | prepare an upgrade | [`Configuration::upgrade`], [`Catalogue::differences`] |
 //! | open and save files | `fs` (feature `fs`) |

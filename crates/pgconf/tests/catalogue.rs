@@ -132,7 +132,37 @@ fn values() {
     assert_eq!(setting.check("YES").map(|checked| checked.value().clone()), Ok(Value::Bool(true)));
 }
 
-/// What another server may take: one with another library, another file, a larger stack.
+/// Names as `SET` takes them, seen on 12 to 18.
+#[test]
+fn names_in_a_session() {
+    for (name, old, new) in [
+        ("work_mem", true, true),
+        ("SORT_MEM", true, true),
+        ("a.b", true, true),
+        ("a.b.c", true, true),
+        ("a$b.c", true, true),
+        ("é.x", true, true),
+        ("a-b.c", true, false),
+        ("a.b-c", true, false),
+        ("1a.b", true, false),
+        ("a.1b", true, false),
+        ("a.", true, false),
+        (".a", true, false),
+        (".", true, false),
+        ("a b.c", true, false),
+        ("nosuch", false, false),
+        ("work_mem ", false, false),
+        ("", false, false),
+    ] {
+        let is_good = |version| Catalogue::new(version).check_name(name).is_ok();
+        assert_eq!((is_good(PgVersion::V13), is_good(PgVersion::V14)), (old, new), "{name}");
+    }
+    let invalid = Catalogue::new(PgVersion::V18).check_name("a-b.c").unwrap_err();
+    assert_eq!(invalid.message(), "invalid configuration parameter name \"a-b.c\"");
+}
+
+/// What another server may take: one with another library, another file, a larger stack. What the
+/// details of refused lists say.
 #[test]
 fn values_that_some_servers_take() {
     for (name, value, of_build) in [
@@ -156,6 +186,18 @@ fn values_that_some_servers_take() {
         let setting = Catalogue::new(version).get("debug_io_direct").unwrap();
         setting.check(value).unwrap_err().detail().map(str::to_owned)
     };
+    let connections = |value| {
+        let setting = Catalogue::new(PgVersion::V18).get("log_connections").unwrap();
+        setting.check(value).unwrap_err().detail().map(str::to_owned)
+    };
+    assert_eq!(
+        ["On, all", "all, on", "all,"].map(|value| connections(value).unwrap()),
+        [
+            "Cannot specify log_connections option \"on\" in a list with other options.",
+            "Invalid option \"on\".",
+            "Invalid list syntax in parameter \"log_connections\"."
+        ]
+    );
     let details = [(PgVersion::V16, "x"), (PgVersion::V17, "x"), (PgVersion::V18, "x,")];
     assert_eq!(
         details.map(|(version, value)| detail(version, value).unwrap()),

@@ -78,6 +78,39 @@ impl Catalogue {
         name.contains(&b'.') || self.knows(name)
     }
 
+    /// Why a session's `SET` refuses a name: no setting has it, and (since major 14) it is none that an
+    /// extension's could have, identifiers with dots between them. More names pass than a file can
+    /// hold: `a.b.c`.
+    ///
+    /// ```
+    /// # use pg_version::PgVersion;
+    /// # use pgconf::Catalogue;
+    /// let catalogue = Catalogue::new(PgVersion::V17);
+    /// assert!(catalogue.check_name("work_mem").is_ok() && catalogue.check_name("a.b.c").is_ok());
+    /// assert_eq!(
+    ///     catalogue.check_name("work_men").unwrap_err().to_string(),
+    ///     "unrecognized configuration parameter \"work_men\""
+    /// );
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidValue`], in the server's words.
+    pub fn check_name(self, name: impl AsRef<[u8]>) -> Result<(), InvalidValue> {
+        let name = name.as_ref();
+        let shown = String::from_utf8_lossy(name);
+        if !self.takes(name) {
+            let message = format!("unrecognized configuration parameter \"{shown}\"");
+            return Err(InvalidValue::new(message));
+        }
+        if self.version < PgVersion::V14 || self.knows(name) || is_custom(name) {
+            return Ok(());
+        }
+        let message = format!("invalid configuration parameter name \"{shown}\"");
+        Err(InvalidValue::new(message).with_detail(
+            "Custom parameter names must be two or more simple identifiers separated by dots.",
+        ))
+    }
+
     /// The name that the server takes an old name for: `work_mem` for `sort_mem`, from 18 on
     /// `ssl_groups` for `ssl_ecdh_curve`. Any other name as it is.
     #[must_use]
@@ -91,6 +124,15 @@ impl Catalogue {
             majors.lines().find_map(|line| Setting::parse(self.version, name, line))
         })
     }
+}
+
+/// `valid_custom_variable_name`, for a name with a dot in it.
+fn is_custom(name: &[u8]) -> bool {
+    name.split(|byte| *byte == b'.').all(|part| {
+        let starts = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80;
+        let goes_on = |byte: &u8| starts(*byte) || byte.is_ascii_digit() || *byte == b'$';
+        part.first().is_some_and(|first| starts(*first)) && part.iter().all(goes_on)
+    })
 }
 
 /// The records of the table: a name and the lines below it.

@@ -10,6 +10,7 @@ use super::{
     check::InvalidValue,
     encoding,
     facts::{Kind, Setting},
+    key_words,
     lists::{ListKind, split_list, truncate_name},
     number, standbys, time_zone,
 };
@@ -238,30 +239,16 @@ pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidV
             let refused = InvalidValue::refused(setting.name(), &shown, None);
             Err(if may_be { refused.of_this_build() } else { refused })
         }
-        name => match key_words(name, version) {
-            Some((words, unknown)) => match only_words(version, name, &value, words) {
-                Ok(()) => Ok(value),
-                Err(None) if matches!(name, "log_connections" | "debug_io_direct") => {
-                    let detail = format!("Invalid list syntax in parameter \"{name}\".");
-                    refused(Some(as_detail_of(version, detail)))
-                }
-                Err(None) => refused(Some("List syntax is invalid.".to_owned())),
-                Err(Some(word)) if unknown == OPTION => {
-                    refused(Some(as_detail_of(version, format!("{unknown} \"{word}\"."))))
-                }
-                Err(Some(word)) => refused(Some(format!("{unknown} \"{word}\"."))),
-            },
-            None => Ok(value),
+        name => match key_words::check(version, name, &value) {
+            Ok(()) => Ok(value),
+            Err(detail) => refused(Some(detail)),
         },
     }
 }
 
-/// What the server calls a word that is none of an option's.
-const OPTION: &str = "Invalid option";
-
 /// A detail as the version spells it: it begins with a capital since 17 and ends with a full stop
 /// since 18.
-fn as_detail_of(version: PgVersion, detail: String) -> String {
+pub(super) fn as_detail_of(version: PgVersion, detail: String) -> String {
     let mut detail = detail;
     if version < PgVersion::V18 {
         detail.truncate(detail.trim_end_matches('.').len());
@@ -300,56 +287,6 @@ fn zone(setting: &Setting, value: Vec<u8>) -> Result<Vec<u8>, InvalidValue> {
         }
         time_zone::Refusal::Unknown => refused(None),
     })
-}
-
-/// The words that may stand in a setting's list, and what the server calls another one.
-fn key_words(name: &str, version: PgVersion) -> Option<(&'static [&'static str], &'static str)> {
-    const UNKNOWN: &str = "Unrecognized key word:";
-    match name {
-        "createrole_self_grant" => Some((&["set", "inherit"], UNKNOWN)),
-        "debug_io_direct" => Some((&["data", "wal", "wal_init"], OPTION)),
-        "log_connections" => Some((
-            &["receipt", "authentication", "authorization", "setup_durations", "all"],
-            OPTION,
-        )),
-        "log_destination" if version < PgVersion::V15 => {
-            Some((&["stderr", "csvlog", "syslog"], UNKNOWN))
-        }
-        "log_destination" => Some((&["stderr", "csvlog", "jsonlog", "syslog"], UNKNOWN)),
-        "restrict_nonsystem_relation_kind" => Some((&["view", "foreign-table"], UNKNOWN)),
-        "wal_consistency_checking" => Some((
-            &[
-                "all", "brin", "btree", "generic", "gin", "gist", "hash", "heap", "heap2",
-                "sequence", "spgist",
-            ],
-            UNKNOWN,
-        )),
-        _ => None,
-    }
-}
-
-/// Whether a list has no other words; the error is the first one that it may not have, `None` if it
-/// is no list.
-fn only_words(
-    version: PgVersion,
-    name: &str,
-    value: &[u8],
-    words: &[&str],
-) -> Result<(), Option<String>> {
-    let kind = ListKind::of(name).unwrap_or(ListKind::Identifiers);
-    let list = split_list(version, kind, value).map_err(|_| None)?;
-    let among = |element: &[u8], words: &[&str]| {
-        words.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(element))
-    };
-    if let ("log_connections", [only]) = (name, &list[..])
-        && among(only, &["on", "off", "true", "false", "yes", "no", "1", "0"])
-    {
-        return Ok(());
-    }
-    match list.iter().find(|element| !among(element, words)) {
-        Some(element) => Err(Some(String::from_utf8_lossy(element).into_owned())),
-        None => Ok(()),
-    }
 }
 
 /// `pg_clean_ascii`: what is not printable ASCII becomes `?`, from 16 on its number.

@@ -4,6 +4,7 @@ mod check;
 mod encoding;
 mod facts;
 mod hooks;
+mod key_words;
 mod lists;
 mod number;
 mod standbys;

@@ -93,12 +93,17 @@ pub(crate) fn values(case: &Value) -> Result<Vec<Comparison>, String> {
 }
 
 fn judge_value(version: PgVersion, name: &str, value: &[u8]) -> Vec<Value> {
-    let Some(setting) = Catalogue::new(version).get(name) else {
-        if name.contains('.') {
-            return vec!["ok".into(), bytes_value(value), bytes_value(value)];
-        }
-        let message = format!("unrecognized configuration parameter \"{name}\"");
-        return vec!["err".into(), message.into(), Value::Null];
+    let refused = |invalid: pgconf::InvalidValue| -> Vec<Value> {
+        let hint = invalid.hint().map_or(Value::Null, Value::from);
+        vec!["err".into(), invalid.message().into(), hint]
+    };
+    let catalogue = Catalogue::new(version);
+    if let Err(invalid) = catalogue.check_name(name) {
+        return refused(invalid);
+    }
+    // An extension's, which is nobody's to judge.
+    let Some(setting) = catalogue.get(name) else {
+        return vec!["ok".into(), bytes_value(value), bytes_value(value)];
     };
     match setting.check_session().and_then(|()| setting.check(value)) {
         // The record was made over a Unix-domain socket.
@@ -106,11 +111,7 @@ fn judge_value(version: PgVersion, name: &str, value: &[u8]) -> Vec<Value> {
         Ok(checked) => {
             vec!["ok".into(), bytes_value(checked.canonical()), bytes_value(checked.show())]
         }
-        Err(invalid) => vec![
-            "err".into(),
-            invalid.message().into(),
-            invalid.hint().map_or(Value::Null, Value::from),
-        ],
+        Err(invalid) => refused(invalid),
     }
 }
 
