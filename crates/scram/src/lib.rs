@@ -35,7 +35,7 @@
 //!
 //! # Features
 //! - `getrandom` (default): nonces and salts from the operating system.
-//! - `simd` (default): the SHA instructions of x86-64, where the processor has them.
+//! - `simd` (default): the SHA instructions and AVX-512 of x86-64, where the processor has them.
 //! - `x509` (default): channel binding data from a certificate.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -10,7 +10,7 @@ use std::{
 use pg_version::PgVersion;
 use pgtest::libpq::Libpq;
 use rustls::{ServerConnection, StreamOwned};
-use scram::{Channel, Limits, Password, Secret};
+use scram::{Channel, Keys, Limits, Password, SaltedPassword, Secret};
 
 use crate::certificates::{Pair, issued, self_signed};
 
@@ -182,6 +182,34 @@ fn psql_logs_in() {
         let bound = run(Some(&pair), Channel::tls(&pair.der()), client("require"));
         assert_eq!(bound, Ok(true));
     }
+}
+
+/// libpq 18 takes our keys in place of the password, as postgres_fdw passes them through.
+#[test]
+fn libpq_18_logs_in_with_our_keys() {
+    let installation = pgtest::find(PgVersion::V18).unwrap();
+    let libpq = Libpq::load(&installation).unwrap();
+    let server = pgtest::Server::builder(&installation)
+        .hba("local all postgres trust\nhost all all all scram-sha-256\n")
+        .start()
+        .unwrap();
+    let salted = SaltedPassword::derive(&Password::new("pencil"), b"0123456789abcdef", 4096);
+    let secret = Secret::new(&Password::new("pencil"), b"0123456789abcdef", 4096).unwrap();
+    server.query(&format!("CREATE ROLE a LOGIN PASSWORD '{}'", *secret.to_text())).unwrap();
+    let (addr, port) = (server.addr().to_string(), server.port().to_string());
+    let log_in = |keys: &Keys| {
+        let (client, server) = (keys.client.to_base64(), keys.server.to_base64());
+        let place = [("host", &*addr), ("port", &*port), ("user", "a"), ("dbname", "postgres")];
+        let keys = [("scram_client_key", &**client), ("scram_server_key", &**server)];
+        libpq.connect(&[&place[..], &keys].concat(), SOON).map(drop)
+    };
+    log_in(&Keys::new(&salted)).unwrap();
+    let another = SaltedPassword::derive(&Password::new("pencil"), b"another salt 123", 4096);
+    let refused = log_in(&Keys::new(&another)).unwrap_err().to_string();
+    assert!(refused.contains("password authentication failed"), "{refused}");
+    let false_server = Keys { server: another.server_key(), ..Keys::new(&salted) };
+    let refused = log_in(&false_server).unwrap_err().to_string();
+    assert!(refused.contains("incorrect server signature"), "{refused}");
 }
 
 /// Every libpq hashes the bytes that our SASLprep gives.

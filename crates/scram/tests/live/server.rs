@@ -95,6 +95,10 @@ pub(crate) fn first_messages(server: &PgServer) {
     set_secret(server);
     for (mechanism, message) in firsts() {
         for with_tls in [false, true] {
+            // What is wrong behind the header is so with TLS, too.
+            if with_tls && !message.ends_with("n=,r=CLIENT") {
+                continue;
+            }
             let (mut wire, channel) = connect_with(server, with_tls);
             wire.startup("a");
             let theirs = answer(&wire.sasl_initial(mechanism, message.as_bytes()));
@@ -253,12 +257,17 @@ pub(crate) fn last_messages(server: &PgServer) {
         (false, PLAIN, "n,,", "n=a=2Cb,r=,x=1"),
         (true, PLUS, "p=tls-server-end-point,,", "n=,r=~!,Y=,z=\u{e9}"),
     ] {
-        // All where the header is one that libpq sends, a few where it is not.
-        let is_usual =
-            bare == "n=,r=CLIENT" && with_tls == (mechanism == PLUS) && !header.starts_with('y');
-        for template in lasts.iter().filter(|last| {
-            is_usual || last.starts_with("c={c},r={n},p={p}") || last.starts_with("c=biws")
-        }) {
+        // All over a plain connection; where the channel is bound, those that have something to do
+        // with it; and a few where the header or the first message is an odd one.
+        let is_usual = bare == "n=,r=CLIENT" && !header.starts_with('y');
+        let asks = |last: &&String| {
+            let with_binding = !last.starts_with("c={c},r={n},") && mechanism == PLUS;
+            let with_all = mechanism == PLAIN && !with_tls;
+            last.starts_with("c={c},r={n},p={p}")
+                || last.starts_with("c=biws")
+                || (is_usual && (with_all || with_binding))
+        };
+        for template in lasts.iter().filter(asks) {
             let (mut wire, channel) = connect_with(server, with_tls);
             wire.startup("a");
             let first = format!("{header}{bare}");
