@@ -10,7 +10,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::authority::{Authority, replace, sign_again, unmade};
-use crate::certificate::{Certificate, Extensions, Name, Validity, range_in, words};
+use crate::certificate::{Certificate, Extensions, Name, Validity, colons, range_in, words};
 use crate::error::Error;
 use crate::frame;
 use crate::oid::{self, Oid};
@@ -154,10 +154,13 @@ impl Crl {
     /// Whether the list holds the certificate's serial number. Its issuer is not compared.
     #[must_use]
     pub fn holds(&self, certificate: &Certificate) -> bool {
-        self.0
-            .revoked
-            .binary_search_by(|serial| serial.as_slice().cmp(certificate.serial()))
-            .is_ok()
+        self.revokes(certificate.serial())
+    }
+
+    /// Whether the list holds a serial number, in the octets of [`Certificate::serial`].
+    #[must_use]
+    pub fn revokes(&self, serial: &[u8]) -> bool {
+        self.0.revoked.binary_search_by(|known| known.as_slice().cmp(serial)).is_ok()
     }
 
     /// How many certificates it revokes.
@@ -206,14 +209,22 @@ impl Authority {
     /// chain, the root too: PostgreSQL sets `X509_V_FLAG_CRL_CHECK_ALL`.
     ///
     /// # Errors
-    /// [`Error::Refused`] if `validity` ends before it begins, [`Error::Make`] if this authority
-    /// may not sign revocation lists.
+    /// [`Error::Refused`] if `validity` ends before it begins, or for a serial number that a list made
+    /// here cannot hold: a negative one, or none at all. [`Error::Make`] if this authority may not
+    /// sign revocation lists.
     pub fn revoke(
         &self,
         revocations: &[Revocation],
         number: u64,
         validity: Validity,
     ) -> Result<Crl, Error> {
+        // rcgen takes octets for a positive number, and would revoke another certificate.
+        if let Some(odd) = revocations.iter().find(|one| !is_positive(&one.serial)) {
+            let serial = colons(&odd.serial);
+            return Err(Error::Refused(format!(
+                "the serial number {serial:?} is negative or not as DER has it"
+            )));
+        }
         let revoked = revocations.iter().map(|revocation| RevokedCertParams {
             serial_number: SerialNumber::from_slice(&revocation.serial),
             revocation_time: revocation.since,
@@ -254,5 +265,14 @@ impl Authority {
                 reason: "its issuer could not be replaced".to_owned(),
             })?;
         Crl::from_der(&replaced)
+    }
+}
+
+/// Whether these are the octets of a number that is not negative, as DER has them.
+fn is_positive(serial: &[u8]) -> bool {
+    match serial {
+        [] => false,
+        [0, second, ..] => second & 0x80 != 0,
+        [first, ..] => first & 0x80 == 0,
     }
 }
