@@ -1,50 +1,25 @@
 //! Certificates, keys and passwords of the links: what a node has already and may keep, and what is
 //! made anew.
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    path::{Path, PathBuf},
-};
+mod passwords;
 
-use passfile::{Key, Libpq, NewEntry, PassFile};
-use pki::{
-    Authority, Certificate, GeneralName, HostNames, KeyAlgorithm, PrivateKey, Profile, Validity,
-};
+use std::{collections::BTreeMap, net::IpAddr};
+
+use hba_parser::Method;
+use pki::{Authority, Certificate, GeneralName, HostNames, PrivateKey, Profile, Validity};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::{
     authority::BACKDATE,
+    demand::PairPlace,
     error::Error,
     inspect::NodeState,
     spec::{ClusterSpec, Mode, NodeSpec},
-    topology::Link,
+    topology::{Cluster, Demands, Topology},
     transport::NodeFile,
     vault::Vault,
 };
-
-/// The folder in the data directory that holds them.
-pub(crate) const FOLDER: &str = "pgward";
-/// The authority's certificate, which server and links check their peers by.
-pub(crate) const ROOT: &str = "pgward/root.crt";
-/// The server's certificate.
-pub(crate) const SERVER_CERTIFICATE: &str = "pgward/server.crt";
-/// The server's key.
-pub(crate) const SERVER_KEY: &str = "pgward/server.key";
-/// The certificate that the node's links log in with.
-pub(crate) const CLIENT_CERTIFICATE: &str = "pgward/client.crt";
-/// Its key.
-pub(crate) const CLIENT_KEY: &str = "pgward/client.key";
-/// The password file that the node's links log in with.
-pub(crate) const PASSFILE: &str = "pgward/passfile";
-
-/// Every file, relative to the data directory.
-pub(crate) fn paths() -> Vec<PathBuf> {
-    [ROOT, SERVER_CERTIFICATE, SERVER_KEY, CLIENT_CERTIFICATE, CLIENT_KEY, PASSFILE]
-        .map(PathBuf::from)
-        .into()
-}
 
 /// What every node of the cluster gets.
 #[derive(Clone, Debug)]
@@ -54,15 +29,17 @@ pub(crate) struct Credentials {
     pub(crate) nodes: BTreeMap<String, NodeCredentials>,
 }
 
-/// What one node gets. `None` is what it has already.
-#[derive(Clone, Debug)]
+/// What one node gets. What it has already and may keep is not here.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct NodeCredentials {
     /// SHA-256 of the server certificate that the node shall show, in hexadecimal.
-    pub(crate) server_fingerprint: String,
-    pub(crate) server: Option<NewPair>,
-    pub(crate) client: Option<NewPair>,
-    /// The vault's name of the SCRAM secret that the node shall store for the link role.
-    pub(crate) scram_secret: Option<String>,
+    pub(crate) server_fingerprint: Option<String>,
+    /// Whether that certificate is a new one.
+    pub(crate) new_server: bool,
+    /// New certificates with their keys, and where they belong.
+    pub(crate) pairs: Vec<(PairPlace, NewPair)>,
+    /// The vault's names of the SCRAM secrets that the node shall store, by role.
+    pub(crate) scram_secrets: BTreeMap<String, String>,
     /// The vault's name of the password file's new content.
     pub(crate) passfile: Option<String>,
 }
@@ -74,109 +51,168 @@ pub(crate) struct NewPair {
     pub(crate) key: String,
 }
 
+/// The settings by which a server speaks TLS with these files.
+pub(crate) fn tls_settings(
+    root: &str,
+    certificate: &str,
+    key: &str,
+) -> Vec<(&'static str, String)> {
+    [("ssl", "on"), ("ssl_ca_file", root), ("ssl_cert_file", certificate), ("ssl_key_file", key)]
+        .map(|(name, value)| (name, value.to_owned()))
+        .into()
+}
+
+/// The method of a mode.
+pub(crate) const fn hba_method(mode: Mode) -> Method {
+    match mode {
+        Mode::Cert => Method::Cert,
+        Mode::Scram => Method::ScramSha256,
+        Mode::Trust => Method::Trust,
+    }
+}
+
+/// What is made anew although it is good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Renew {
+    /// Certificates and their keys.
+    pub(crate) certificates: bool,
+    /// Passwords.
+    pub(crate) passwords: bool,
+}
+
 /// Decides what each node keeps and makes the rest. Secrets go into the vault.
 pub(crate) fn make(
-    spec: &ClusterSpec,
-    states: &[NodeState],
-    links: &[Link],
+    topology: &dyn Topology,
+    cluster: &Cluster<'_>,
+    demands: &Demands,
     authority: &Authority,
+    renew: Renew,
     now: OffsetDateTime,
     vault: &mut Vault,
 ) -> Result<Credentials, Error> {
-    let maker = Maker { spec, authority, now };
+    let maker = Maker { spec: cluster.spec, renew: renew.certificates, now };
     let mut nodes = BTreeMap::new();
-    for (node, state) in pairs(spec, states) {
-        let profile = Profile::Server(host_names(node)?);
-        let server = maker.pair(state, SERVER_CERTIFICATE, SERVER_KEY, &profile, vault)?;
-        let connects = links.iter().any(|link| link.from == node.name);
-        let client = if spec.mode == Mode::Cert && connects {
-            let profile = Profile::client(&spec.link_role);
-            maker.pair(state, CLIENT_CERTIFICATE, CLIENT_KEY, &profile, vault)?.1
-        } else {
-            None
-        };
-        let credentials = NodeCredentials {
-            server_fingerprint: server.0.fingerprint().to_string(),
-            server: server.1,
-            client,
-            scram_secret: None,
-            passfile: None,
-        };
-        nodes.insert(node.name.clone(), credentials);
+    for state in cluster.states {
+        let node = cluster.node(&state.name)?;
+        let Some(demand) = demands.get(&state.name) else { continue };
+        let mut own = NodeCredentials::default();
+        let mut signing = None;
+        if let Some(place) = &demand.server {
+            let names = host_names(node)?;
+            let profile = if demand.server_signs {
+                Profile::TimescaleIntermediate(names)
+            } else {
+                Profile::Server(names)
+            };
+            let pair = maker.pair(authority, state, place, &profile, vault)?;
+            own.server_fingerprint = Some(pair.certificate.fingerprint().to_string());
+            own.new_server = pair.new.is_some();
+            if demand.server_signs {
+                signing = Some(pair.signer(authority)?);
+            }
+            own.pairs.extend(pair.new.map(|new| (place.clone(), new)));
+        }
+        for client in &demand.clients {
+            let profile = Profile::client(&client.role);
+            let signer = signing.as_ref().unwrap_or(authority);
+            let new = maker.pair(signer, state, &client.pair, &profile, vault)?.new;
+            own.pairs.extend(new.map(|new| (client.pair.clone(), new)));
+        }
+        nodes.insert(node.name.clone(), own);
     }
     let root = authority.root().to_pem();
     let mut credentials = Credentials { root, nodes };
-    if spec.mode == Mode::Scram {
-        passwords(spec, states, links, &mut credentials, vault)?;
+    if cluster.spec.mode == Mode::Scram {
+        passwords::make(topology, cluster, demands, renew.passwords, &mut credentials, vault)?;
     }
     Ok(credentials)
-}
-
-fn pairs<'a>(
-    spec: &'a ClusterSpec,
-    states: &'a [NodeState],
-) -> impl Iterator<Item = (&'a NodeSpec, &'a NodeState)> {
-    states.iter().filter_map(|state| Some((spec.node(&state.name)?, state)))
 }
 
 /// The names by which peers verify a node: its host name, its own name and its address, in the forms
 /// that libpq 12 to 18 and rustls all match.
 fn host_names(node: &NodeSpec) -> Result<HostNames, Error> {
-    Ok(HostNames::new([node.host(), node.name.as_str(), node.address.to_string().as_str()])?)
+    let address = node.address.to_string();
+    // A node may be called what no host can be called: then peers do not use that.
+    HostNames::new([node.host(), node.name.as_str(), address.as_str()])
+        .or_else(|_| HostNames::new([node.host(), address.as_str()]))
+        .or_else(|_| HostNames::new([address.as_str()]))
+        .map_err(Into::into)
 }
 
 struct Maker<'a> {
     spec: &'a ClusterSpec,
-    authority: &'a Authority,
+    renew: bool,
     now: OffsetDateTime,
+}
+
+/// A certificate with its key.
+struct Pair {
+    certificate: Certificate,
+    /// The certificate with its chain, and the key.
+    pem: (Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>),
+    /// What is written if it is not there yet.
+    new: Option<NewPair>,
+}
+
+impl Pair {
+    /// The authority that this certificate is, below `above`.
+    fn signer(&self, above: &Authority) -> Result<Authority, Error> {
+        let chain = [self.pem.0.as_slice(), above.root().to_pem().as_bytes()].concat();
+        Ok(Authority::from_pem(&chain, &self.pem.1)?)
+    }
 }
 
 impl Maker<'_> {
     /// The certificate that a node has at these paths if it is good, else a new one with its key.
     fn pair(
         &self,
+        authority: &Authority,
         state: &NodeState,
-        certificate: &str,
-        key: &str,
+        place: &PairPlace,
         profile: &Profile,
         vault: &mut Vault,
-    ) -> Result<(Certificate, Option<NewPair>), Error> {
-        if let Some(good) = self.good(state, certificate, key, profile) {
-            return Ok((good, None));
+    ) -> Result<Pair, Error> {
+        if let Some(good) = self.good(authority, state, place, profile)
+            && !self.renew
+        {
+            return Ok(good);
         }
-        let days = self.spec.certificates.leaf_days.into();
-        let validity = self.authority.within(Validity::days(self.now - BACKDATE, days));
-        let issued = self.authority.issue(KeyAlgorithm::EcdsaP256, profile, validity)?;
-        let name = format!("{}: {key}", state.name);
-        let pem = issued.key.to_pem();
-        vault.insert(&name, Zeroizing::new(pem.as_bytes().to_vec()));
-        let pair = NewPair { certificate: issued.chain_pem(), key: name };
-        Ok((issued.certificate, Some(pair)))
+        let policy = &self.spec.certificates;
+        let validity = Validity::days(self.now - BACKDATE, policy.leaf_days.into());
+        let issued = authority.issue(policy.key, profile, authority.within(validity))?;
+        let name = format!("{}: {}", state.name, place.key.display());
+        let key = Zeroizing::new(issued.key.to_pem().as_bytes().to_vec());
+        vault.insert(&name, key.clone());
+        let chain = issued.chain_pem();
+        let pem = (Zeroizing::new(chain.clone().into_bytes()), key);
+        let new = NewPair { certificate: chain, key: name };
+        Ok(Pair { certificate: issued.certificate, pem, new: Some(new) })
     }
 
     fn good(
         &self,
+        authority: &Authority,
         state: &NodeState,
-        certificate: &str,
-        key: &str,
+        place: &PairPlace,
         profile: &Profile,
-    ) -> Option<Certificate> {
-        let certificate = state.file(&state.in_data_directory(certificate))?;
-        let key = state.file(&state.in_data_directory(key))?;
-        if key.access.mode & 0o077 != 0 || !belongs_to(key, state) {
+    ) -> Option<Pair> {
+        let certificate = state.file(&state.in_data_directory(&place.certificate))?;
+        let key_file = state.file(&state.in_data_directory(&place.key))?;
+        if key_file.access.mode & 0o077 != 0 || !belongs_to(key_file, state) {
             return None;
         }
         let found = Certificate::from_pem(&certificate.bytes).ok()?;
-        let key = PrivateKey::from_pem(&key.bytes).ok()?;
+        let key = PrivateKey::from_pem(&key_file.bytes).ok()?;
         let validity = found.validity();
         // Renewed when a third of its time is left: the rest is time for an administrator.
         let renew = validity.not_after - (validity.not_after - validity.not_before) / 3;
         let good = key.matches(&found)
-            && found.is_signed_by(self.authority.certificate().public_key())
+            && found.is_signed_by(authority.certificate().public_key())
             && validity.contains(self.now)
             && self.now < renew
             && serves(&found, profile);
-        good.then_some(found)
+        let pem = (certificate.bytes.clone(), key_file.bytes.clone());
+        good.then(|| Pair { certificate: found, pem, new: None })
     }
 }
 
@@ -215,112 +251,6 @@ fn serves(certificate: &Certificate, profile: &Profile) -> bool {
         }
         None => true,
     };
-    role && hosts && !certificate.is_authority()
-}
-
-/// The password with which links log in to each node: the one that peers have in their password
-/// files if the node's stored secret is of it, else a new one.
-fn passwords(
-    spec: &ClusterSpec,
-    states: &[NodeState],
-    links: &[Link],
-    credentials: &mut Credentials,
-    vault: &mut Vault,
-) -> Result<(), Error> {
-    let mut files = BTreeMap::new();
-    for state in states {
-        let path = state.in_data_directory(PASSFILE);
-        let bytes = state.file(&path).map(|file| file.bytes.to_vec()).unwrap_or_default();
-        let file = PassFile::parse(bytes).map_err(|error| Error::plan(error.to_string()))?;
-        files.insert(state.name.as_str(), file);
-    }
-    for (to, state) in pairs(spec, states) {
-        let peers: Vec<&str> =
-            links.iter().filter(|link| link.to == to.name).map(|link| link.from.as_str()).collect();
-        if peers.is_empty() {
-            continue;
-        }
-        let kept = known_password(spec, to, state, peers.iter().filter_map(|peer| files.get(peer)));
-        let password = match kept {
-            Some(password) => password,
-            None => {
-                let password = new_password()?;
-                let secret = scram::Secret::generate(
-                    &scram::Password::new(password.as_bytes()),
-                    scram::DEFAULT_ITERATIONS,
-                )
-                .map_err(|error| Error::plan(error.to_string()))?;
-                let name = format!("{}: SCRAM secret of {}", to.name, spec.link_role);
-                vault.insert(&name, Zeroizing::new(secret.to_text().as_bytes().to_vec()));
-                if let Some(node) = credentials.nodes.get_mut(&to.name) {
-                    node.scram_secret = Some(name);
-                }
-                password
-            }
-        };
-        for peer in peers {
-            if let Some(file) = files.get_mut(peer) {
-                for host in [to.host(), to.name.as_str(), &to.address.to_string()] {
-                    let port = to.port.to_string();
-                    let entry = NewEntry::new(password.as_bytes())
-                        .host(host)
-                        .port(&port)
-                        .user(&spec.link_role);
-                    file.set(&entry).map_err(|error| Error::plan(error.to_string()))?;
-                }
-            }
-        }
-    }
-    for (peer, file) in files {
-        // A file that is as it was is not written.
-        let there = states
-            .iter()
-            .find(|state| state.name == peer)
-            .and_then(|state| state.file(&state.in_data_directory(PASSFILE)));
-        let bytes = file.to_bytes();
-        let good = there.map_or(bytes.is_empty(), |there| {
-            there.bytes == bytes
-                && there.access.mode & 0o077 == 0
-                && states.iter().any(|state| state.name == peer && belongs_to(there, state))
-        });
-        if !good && let Some(node) = credentials.nodes.get_mut(peer) {
-            let name = format!("{peer}: password file");
-            vault.insert(&name, bytes);
-            node.passfile = Some(name);
-        }
-    }
-    Ok(())
-}
-
-/// The password that the peers have for a node, if the node's stored secret was made of it.
-fn known_password<'f>(
-    spec: &ClusterSpec,
-    to: &NodeSpec,
-    state: &NodeState,
-    mut files: impl Iterator<Item = &'f PassFile>,
-) -> Option<Zeroizing<String>> {
-    let stored = state.role(&spec.link_role)?.stored_password.as_ref()?;
-    let secret = scram::Secret::parse(stored.as_bytes(), state.version).ok()?;
-    files.find_map(|file| {
-        let port = to.port.to_string();
-        let key = Key::new(spec.link_role.as_str()).host(to.host()).port(port.as_str());
-        let found = file.lookup(&key, &Libpq::new(state.version))?;
-        let bytes = found.password().expose();
-        let matches = secret.verify(&scram::Password::new(bytes), &scram::Limits::default());
-        let text = std::str::from_utf8(bytes).ok()?;
-        (matches == Ok(true)).then(|| Zeroizing::new(text.to_owned()))
-    })
-}
-
-/// 192 random bits as text that needs no quoting anywhere.
-fn new_password() -> Result<Zeroizing<String>, Error> {
-    let mut bytes = Zeroizing::new([0_u8; 24]);
-    getrandom::fill(bytes.as_mut())
-        .map_err(|error| Error::plan(format!("the system has no random bytes: {error}")))?;
-    Ok(Zeroizing::new(crate::plan::hex(bytes.as_ref())))
-}
-
-/// Whether a path is one of those that hold a secret.
-pub(crate) fn is_secret(path: &Path) -> bool {
-    [SERVER_KEY, CLIENT_KEY, PASSFILE].iter().any(|secret| path.ends_with(secret))
+    let signs = matches!(profile, Profile::TimescaleIntermediate(_));
+    role && hosts && certificate.is_authority() == signs
 }

@@ -12,9 +12,9 @@ use std::{
 use crate::{
     conninfo::ConnInfo,
     inspect::Node,
-    spec::{CertificatePolicy, ClusterSpec, Mode, NodeSpec, TopologyKind},
+    spec::{CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TopologyKind},
     sql::PATIENCE,
-    transport::LocalFiles,
+    transport::{FilesSpec, LocalFiles},
 };
 use pg_version::PgVersion;
 use pgtest::{Installation, Rows, Server, Session};
@@ -166,6 +166,7 @@ impl Servers {
             port: server.port(),
             peers_from: peers_from.clone(),
             sql: admin_conninfo(server),
+            files: FilesSpec::Local,
         });
         Ok(DemoCluster {
             version: first.version(),
@@ -173,8 +174,11 @@ impl Servers {
                 topology: TopologyKind::Native,
                 mode,
                 link_role: ROLE.to_owned(),
+                roles: Vec::new(),
                 secrets,
                 certificates: CertificatePolicy::default(),
+                i_know: IKnow::default(),
+                timescale: None,
                 nodes: nodes.collect(),
             },
         })
@@ -271,6 +275,16 @@ impl Servers {
         Ok(app(server)?.query(statement)?.value().map(str::to_owned))
     }
 
+    /// Does something with a node's server: stops it, or starts it again.
+    ///
+    /// # Errors
+    /// [`DemoError::NoServer`] for a node that is none.
+    pub fn with<T>(&self, node: &str, act: impl FnOnce(&mut Server) -> T) -> Result<T, DemoError> {
+        let mut servers = self.lock();
+        let found = servers.iter_mut().find(|(number, _)| name_of(**number) == node);
+        found.map(|(_, server)| act(server)).ok_or(DemoError::NoServer)
+    }
+
     /// Leaves the servers running, each with the connection string that a link to it has.
     ///
     /// # Errors
@@ -319,7 +333,7 @@ fn link_conninfo(server: &Server, number: u8, peer_data: &Path, mode: Mode) -> S
             conninfo.set("sslcert", own("client.crt"));
             conninfo.set("sslkey", own("client.key"));
         }
-        Mode::Scram => {
+        Mode::Scram | Mode::Trust => {
             conninfo.set("passfile", own("passfile"));
             conninfo.set("channel_binding", "require");
         }

@@ -1,33 +1,24 @@
 //! `pg_hba.conf` of a node: who decides about a link, and how the file becomes one that lets the
 //! link role in by one way only.
 
+mod reading;
+
 use std::net::IpAddr;
 
 use hba_parser::{
-    Address, AddressSpec, Connection, ConnectionType, DatabaseKind, DatabaseSpec, EditError,
-    Encryption, HbaDocument, Method, NewRule, RoleGraph, Roles as _, Rule, Rules, Server,
-    UnknownNetwork, UserKind, UserSpec, regex::Regex,
+    Address, AddressSpec, ConnectionType, DatabaseKind, DatabaseSpec, EditError, HbaDocument,
+    Method, NewRule, RoleGraph, Roles as _, Rule, Rules, Server, Severity, UnknownNetwork,
+    UserKind, UserSpec, Verdict, regex::Regex,
 };
 use ipnet::IpNet;
 use pg_version::PgVersion;
 
+pub(crate) use self::reading::{DecidingRule, Question, Reading, is_for_own_machine};
 use crate::{
+    demand::{Databases, WayIn},
     error::Error,
     inspect::{AdminSession, NodeState},
 };
-
-/// What the file shall say of the link role.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wish<'a> {
-    /// The link role.
-    pub(crate) role: &'a str,
-    /// The databases that links connect to.
-    pub(crate) databases: &'a [String],
-    /// The networks that links come from.
-    pub(crate) networks: &'a [IpNet],
-    /// How they authenticate.
-    pub(crate) method: Method,
-}
 
 /// What becomes of a node's file.
 #[derive(Debug)]
@@ -45,13 +36,12 @@ pub(crate) struct HbaEdit {
 ///
 /// # Errors
 /// [`Error::Plan`] where the administrator's own way in would be another one, or none.
-pub(crate) fn secure(state: &NodeState, wish: &Wish<'_>) -> Result<HbaEdit, Error> {
-    let file = File { state, server: server(state), roles: roles(state) };
+pub(crate) fn secure(state: &NodeState, ways: &[WayIn]) -> Result<HbaEdit, Error> {
+    let file = File { state, server: server(state), roles: roles(state), ways };
     let found = file.found();
     let before = file.interpret(&found);
-    let open =
-        if file.is_secured(&before, wish) { found.clone() } else { file.open(&found, wish)? };
-    let (closed, notes) = file.close(&open, wish)?;
+    let open = if file.is_secured(&before) { found.clone() } else { file.open(&found)? };
+    let (closed, notes) = file.close(&open)?;
     for (stage, document) in [("opening the secured way", &open), ("closing the open one", &closed)]
     {
         file.admin_still_gets_in(&before, &file.interpret(document), stage)?;
@@ -62,49 +52,43 @@ pub(crate) fn secure(state: &NodeState, wish: &Wish<'_>) -> Result<HbaEdit, Erro
     Ok(HbaEdit { open: bytes(&open), closed: bytes(&closed), notes })
 }
 
-/// A connection, as the server sees it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
-    /// The client's address; `None` for a Unix socket.
-    pub(crate) address: Option<IpAddr>,
-    pub(crate) tls: bool,
-    pub(crate) user: &'a str,
-    pub(crate) database: &'a str,
-}
-
-impl Question<'_> {
-    fn connection(&self) -> Connection<'_> {
-        let (database, user) = (self.database.as_bytes(), self.user.as_bytes());
-        match self.address {
-            None => Connection::local(database, user),
-            Some(address) => {
-                let encryption = if self.tls { Encryption::Tls } else { Encryption::None };
-                Connection::tcp(address, encryption, database, user)
-            }
+/// Looks at the file that is on the disk before the server reads it: it must be one that is loaded,
+/// and that lets this administrator in.
+///
+/// # Errors
+/// [`Error::NotTaken`].
+pub(crate) fn check_on_disk(state: &NodeState) -> Result<(), Error> {
+    let file = File { state, server: server(state), roles: roles(state), ways: &[] };
+    let rules = file.interpret(&file.found());
+    let refused = |what: String| {
+        let path = state.hba_file().display();
+        Err(Error::NotTaken { reason: format!("{path} is not one to be loaded: {what}") })
+    };
+    match rules.verdict() {
+        Verdict::Loaded => {}
+        Verdict::ServerDown(crash) => return refused(crash.to_string()),
+        _ => {
+            let first = rules.diagnostics().iter().find(|found| found.severity == Severity::Error);
+            return refused(first.map_or_else(String::new, ToString::to_string));
         }
     }
-}
-
-/// The rule that decides about a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DecidingRule {
-    /// Its line in its file, from 1.
-    pub(crate) line: u32,
-    /// Its method.
-    pub(crate) method: &'static str,
-}
-
-/// Which rule of a node's file decides about a connection; `None` where none does, or the server
-/// would not load the file and so has other rules.
-pub(crate) fn decide(state: &NodeState, question: &Question<'_>) -> Option<DecidingRule> {
-    let file = File { state, server: server(state), roles: roles(state) };
-    let rules = file.interpret(&file.found());
-    if !rules.verdict().is_loaded() {
-        return None;
+    let AdminSession { user, database, .. } = &state.admin;
+    let admin = question(&state.admin);
+    let decision = rules.decide(&admin.connection(), &file.roles, &UnknownNetwork);
+    // Whom a name or `samenet` stands for, only the node can tell.
+    let by_name = |rule: &Rule<'_>| {
+        !matches!(rule.address(), None | Some(Address::All | Address::Network(..)))
+    };
+    if !decision.is_rejected() || decision.passed.iter().any(|(rule, _)| by_name(rule)) {
+        return Ok(());
     }
-    let decision = rules.decide(&question.connection(), &file.roles, &UnknownNetwork);
-    let rule = decision.rule?;
-    Some(DecidingRule { line: rule.line(), method: rule.method().as_str() })
+    match decision.rule {
+        Some(rule) => refused(format!(
+            "line {} would shut your own way in as {user} to {database}",
+            rule.line()
+        )),
+        None => refused(format!("no line would let you in as {user} to {database}")),
+    }
 }
 
 /// The server as it will read the file: with TLS, for that is what the plan turns on.
@@ -127,6 +111,7 @@ struct File<'a> {
     state: &'a NodeState,
     server: Server,
     roles: RoleGraph,
+    ways: &'a [WayIn],
 }
 
 impl File<'_> {
@@ -142,48 +127,84 @@ impl File<'_> {
         document.interpret_at(path, &self.server, &self.state.hba_included)
     }
 
-    /// The rules that let the links in, one for each network.
-    fn accept(wish: &Wish<'_>) -> Vec<NewRule> {
-        let rule = |network: &IpNet| {
-            let rule = NewRule::new(ConnectionType::HostSsl, wish.method)
-                .user(UserSpec::name(wish.role))
-                .address(AddressSpec::network(network.network(), network.prefix_len()));
-            wish.databases.iter().fold(rule, |rule, name| rule.database(DatabaseSpec::name(name)))
-        };
-        wish.networks.iter().map(rule).collect()
+    /// The rules that let the links in, in their order.
+    fn accept(&self) -> Vec<NewRule> {
+        let mut rules = Vec::new();
+        for way in self.ways {
+            for network in &way.networks {
+                for databases in &way.databases {
+                    let connection =
+                        if way.tls { ConnectionType::HostSsl } else { ConnectionType::Host };
+                    let rule = NewRule::new(connection, way.method)
+                        .user(UserSpec::name(&way.role))
+                        .address(AddressSpec::network(network.network(), network.prefix_len()));
+                    rules.push(match databases {
+                        Databases::All => rule.database(DatabaseSpec::All),
+                        Databases::Replication => rule.database(DatabaseSpec::Replication),
+                        Databases::Names(names) => names
+                            .iter()
+                            .fold(rule, |rule, name| rule.database(DatabaseSpec::name(name))),
+                    });
+                }
+            }
+        }
+        rules
     }
 
-    /// The rule that shuts everything else to the link role.
-    fn reject(wish: &Wish<'_>) -> NewRule {
-        NewRule::new(ConnectionType::Host, Method::Reject)
-            .database(DatabaseSpec::All)
-            .database(DatabaseSpec::Replication)
-            .user(UserSpec::name(wish.role))
-            .address(AddressSpec::All)
+    /// The rules that shut everything else to the links' roles.
+    fn reject(&self) -> Vec<(&str, NewRule)> {
+        let rule = |role, address| {
+            let rule = NewRule::new(ConnectionType::Host, Method::Reject)
+                .database(DatabaseSpec::All)
+                .database(DatabaseSpec::Replication)
+                .user(UserSpec::name(role))
+                .address(address);
+            (role, rule)
+        };
+        let mut rules = Vec::new();
+        let mut done: Vec<(&str, Option<&IpNet>)> = Vec::new();
+        for way in self.ways.iter().filter(|way| way.method != Method::Trust) {
+            let role = way.role.as_str();
+            if way.links_only {
+                if !done.contains(&(role, None)) {
+                    done.push((role, None));
+                    rules.push(rule(role, AddressSpec::All));
+                }
+                continue;
+            }
+            for network in &way.networks {
+                if !done.contains(&(role, Some(network))) {
+                    done.push((role, Some(network)));
+                    let address = AddressSpec::network(network.network(), network.prefix_len());
+                    rules.push(rule(role, address));
+                }
+            }
+        }
+        rules
     }
 
     /// Whether the rules for the links stand where they decide: nothing that concerns the links
     /// comes before them.
-    fn is_secured(&self, rules: &Rules, wish: &Wish<'_>) -> bool {
-        let mut missing = Self::accept(wish);
+    fn is_secured(&self, rules: &Rules) -> bool {
+        let mut missing = self.accept();
         for rule in rules.iter() {
             if missing.is_empty() {
                 return true;
             }
             if let Some(place) = missing.iter().position(|accept| accept.is_read_as(&rule)) {
                 missing.remove(place);
-            } else if self.concerns(&rule, wish) {
+            } else if self.concerns(&rule) {
                 return false;
             }
         }
         missing.is_empty()
     }
 
-    fn open(&self, found: &HbaDocument, wish: &Wish<'_>) -> Result<HbaDocument, Error> {
+    fn open(&self, found: &HbaDocument) -> Result<HbaDocument, Error> {
         let mut document = found.clone();
         let rules = self.interpret(found);
         let mut edit = document.edit(&self.server);
-        for rule in Self::accept(wish) {
+        for rule in self.accept() {
             // One that stands where it never decides would only mislead.
             let shadowed = rules.iter().find(|there| in_main_file(there) && rule.is_read_as(there));
             if let Some(shadowed) = shadowed {
@@ -195,40 +216,48 @@ impl File<'_> {
         Ok(document)
     }
 
-    fn close(
-        &self,
-        open: &HbaDocument,
-        wish: &Wish<'_>,
-    ) -> Result<(HbaDocument, Vec<String>), Error> {
+    fn close(&self, open: &HbaDocument) -> Result<(HbaDocument, Vec<String>), Error> {
         let rules = self.interpret(open);
         let mut document = open.clone();
         let mut notes = Vec::new();
         let mut edit = document.edit(&self.server);
 
-        let accept = Self::accept(wish);
-        let reject = Self::reject(wish);
+        let accept = self.accept();
+        if accept.is_empty() {
+            return Ok((document, notes));
+        }
         let last = rules.iter().rfind(|rule| accept.iter().any(|a| a.is_read_as(rule)));
         let Some(last) = last else {
             return Err(Error::plan("the rules for the links are not read as they were written"));
         };
         // Right behind the last of them, so that nothing comes between.
-        let closed = rules
-            .iter()
-            .skip_while(|rule| rule.location() != last.location())
-            .skip(1)
-            .find(|rule| reject.is_read_as(rule) || self.concerns_role(rule, wish.role))
-            .is_some_and(|rule| reject.is_read_as(&rule));
-        if !closed {
-            edit = edit.insert_after(last.line(), &reject).map_err(refused)?;
+        let rejects = self.reject();
+        for (role, reject) in &rejects {
+            let ours = |rule: &Rule<'_>| rejects.iter().any(|(_, reject)| reject.is_read_as(rule));
+            let closed = rules
+                .iter()
+                .skip_while(|rule| rule.location() != last.location())
+                .skip(1)
+                .find(|rule| {
+                    reject.is_read_as(rule) || (self.concerns_role(rule, role) && !ours(rule))
+                })
+                .is_some_and(|rule| reject.is_read_as(&rule));
+            if !closed {
+                edit = edit.insert_after(last.line(), reject).map_err(refused)?;
+            }
         }
 
         let admins_rule = self.admins_rule(&rules).map(|rule| rule.location());
         for rule in rules.iter().filter(|rule| rule.method() == Method::Trust) {
-            if rule.connection() == ConnectionType::Local {
+            if rule.connection() == ConnectionType::Local
+                || accept.iter().any(|accept| accept.is_read_as(&rule))
+            {
                 continue;
             }
-            let concerns = self.concerns_role(&rule, wish.role)
-                && wish.networks.iter().any(|network| overlaps(rule.address(), network));
+            let concerns = self.ways.iter().any(|way| {
+                self.concerns_role(&rule, &way.role)
+                    && way.networks.iter().any(|network| overlaps(rule.address(), network))
+            });
             let place = format!(
                 "\"{}\" in {}",
                 words(open, &rule, self.state.version),
@@ -245,7 +274,7 @@ impl File<'_> {
                 ));
             } else if in_main_file(&rule) {
                 edit = edit.comment_out(rule.line()).map_err(refused)?;
-                if !only_role(&rule, wish.role) {
+                if !self.only_links(&rule) {
                     notes.push(format!(
                         "{place} let everybody in from the network that links come from (trust); it \
                          becomes a comment: others who used it need a rule of their own"
@@ -254,7 +283,7 @@ impl File<'_> {
             } else {
                 notes.push(format!(
                     "{place}, an included file, trusts the network that links come from; it is left \
-                     alone, and the link role is shut out before it"
+                     alone, and the links' roles are shut out before it"
                 ));
             }
         }
@@ -263,20 +292,12 @@ impl File<'_> {
     }
 
     /// Whether a rule could decide about a link, encrypted or not.
-    fn concerns(&self, rule: &Rule<'_>, wish: &Wish<'_>) -> bool {
-        rule.connection() != ConnectionType::Local
-            && self.concerns_role(rule, wish.role)
-            && rule.databases().any(|database| match database.kind() {
-                DatabaseKind::All | DatabaseKind::SameUser | DatabaseKind::SameRole => true,
-                DatabaseKind::Replication => false,
-                DatabaseKind::Regex(regex) => {
-                    wish.databases.iter().any(|name| could_match(regex, name))
-                }
-                DatabaseKind::Name(name) => {
-                    wish.databases.iter().any(|database| database.as_bytes() == name)
-                }
-            })
-            && wish.networks.iter().any(|network| overlaps(rule.address(), network))
+    fn concerns(&self, rule: &Rule<'_>) -> bool {
+        self.ways.iter().any(|way| {
+            self.concerns_role(rule, &way.role)
+                && way.databases.iter().any(|databases| leads_to(rule, databases))
+                && way.networks.iter().any(|network| overlaps(rule.address(), network))
+        })
     }
 
     /// Whether a rule for TCP could decide about this role.
@@ -288,6 +309,12 @@ impl File<'_> {
                 UserKind::Regex(regex) => could_match(regex, role),
                 UserKind::Name(name) => name == role.as_bytes(),
             })
+    }
+
+    /// Whether a rule is for the links' roles alone.
+    fn only_links(&self, rule: &Rule<'_>) -> bool {
+        let is_link = |name: &[u8]| self.ways.iter().any(|way| way.role.as_bytes() == name);
+        rule.users().all(|user| matches!(user.kind(), UserKind::Name(name) if is_link(name)))
     }
 
     fn admins_rule<'r>(&self, rules: &'r Rules) -> Option<Rule<'r>> {
@@ -320,6 +347,7 @@ fn question(admin: &AdminSession) -> Question<'_> {
         tls: admin.tls,
         user: &admin.user,
         database: &admin.database,
+        physical: false,
     }
 }
 
@@ -343,13 +371,25 @@ fn in_main_file(rule: &Rule<'_>) -> bool {
     rule.file() == hba_parser::FileId::MAIN
 }
 
-/// Whether a rule is for this role alone.
-fn only_role(rule: &Rule<'_>, role: &str) -> bool {
-    rule.users().all(|user| matches!(user.kind(), UserKind::Name(name) if name == role.as_bytes()))
+/// Whether a rule could decide about connections to one of these.
+fn leads_to(rule: &Rule<'_>, databases: &Databases) -> bool {
+    rule.databases().any(|database| match (database.kind(), databases) {
+        // Physical replication matches nothing but the keyword.
+        (DatabaseKind::Replication, databases) => *databases == Databases::Replication,
+        (_, Databases::Replication) => false,
+        (DatabaseKind::All | DatabaseKind::SameUser | DatabaseKind::SameRole, _)
+        | (_, Databases::All) => true,
+        (DatabaseKind::Regex(regex), Databases::Names(names)) => {
+            names.iter().any(|name| could_match(regex, name))
+        }
+        (DatabaseKind::Name(name), Databases::Names(names)) => {
+            names.iter().any(|database| database.as_bytes() == name)
+        }
+    })
 }
 
 /// Whether a rule's addresses and a network have one in common. Names could be anything.
-fn overlaps(address: Option<Address<'_>>, network: &IpNet) -> bool {
+pub(crate) fn overlaps(address: Option<Address<'_>>, network: &IpNet) -> bool {
     match address {
         Some(Address::Network(IpAddr::V4(address), IpAddr::V4(mask))) => match network {
             IpNet::V4(network) => {
@@ -376,7 +416,10 @@ fn refused(error: EditError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, path::PathBuf};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        path::PathBuf,
+    };
 
     use pgconf::Configuration;
     use textfile::{MemoryFiles, fs::Access};
@@ -384,7 +427,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        inspect::{Role, Setting},
+        inspect::{Homes, Role, Setting},
         transport::NodeFile,
     };
 
@@ -404,6 +447,7 @@ mod tests {
             can_login: true,
             replication: true,
             superuser: false,
+            attributes: String::new(),
             member_of: Vec::new(),
             stored_password: None,
         };
@@ -414,6 +458,7 @@ mod tests {
             settings: BTreeMap::from([("hba_file".to_owned(), setting)]),
             owner: ACCESS,
             files: BTreeMap::from([(path, Some(file))]),
+            folders: BTreeSet::new(),
             configuration: Configuration::read(&files, "/d/postgresql.conf", None, PgVersion::V17),
             hba_included: files,
             admin: AdminSession {
@@ -423,19 +468,30 @@ mod tests {
                 tls: false,
             },
             hba_errors: Vec::new(),
+            configuration_errors: Vec::new(),
+            changed_since_reload: None,
             roles: vec![role("postgres"), role("repl")],
+            in_recovery: false,
+            primary_conninfo: None,
             subscriptions: Vec::new(),
+            foreign_servers: Vec::new(),
+            bdr: None,
+            homes: Homes::default(),
         }
     }
 
     fn closed(hba: &[u8], included: &[(&str, &str)], networks: &[&str]) -> Result<String, Error> {
-        let networks: Vec<IpNet> = networks.iter().flat_map(|text| text.parse()).collect();
-        let databases = ["app".to_owned()];
-        let wish =
-            Wish { role: "repl", databases: &databases, networks: &networks, method: Method::Cert };
-        let edit = secure(&node(hba, included), &wish)?;
+        let ways = [WayIn {
+            role: "repl".to_owned(),
+            databases: vec![Databases::Names(vec!["app".to_owned()])],
+            networks: networks.iter().flat_map(|text| text.parse()).collect(),
+            method: Method::Cert,
+            tls: true,
+            links_only: true,
+        }];
+        let edit = secure(&node(hba, included), &ways)?;
         // What it makes is what it would leave alone.
-        let again = secure(&node(&edit.closed, included), &wish)?;
+        let again = secure(&node(&edit.closed, included), &ways)?;
         assert_eq!((&again.open, &again.closed), (&edit.closed, &edit.closed));
         Ok(String::from_utf8_lossy(&edit.closed).into_owned())
     }

@@ -3,33 +3,31 @@
 //! Inspection only reads. What it finds, and the [description](crate::spec), are all that a plan is
 //! made from.
 
+mod disk;
+mod queries;
+
 use std::{
-    cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use hba_parser::{HbaDocument, Server};
+pub(crate) use queries::hba_errors;
+
 use pg_version::PgVersion;
 use pgconf::Configuration;
-use textfile::{
-    FileError, FileKind, Files, MemoryFiles,
-    fs::{Access, path_of},
-};
+use textfile::{MemoryFiles, fs::Access};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use zeroize::Zeroizing;
 
 use crate::{
     conninfo::ConnInfo,
-    credentials,
     error::{Error, NodeContext as _},
-    spec::NodeSpec,
-    sql,
-    transport::{NodeFile, NodeFiles},
+    spec::{ClusterSpec, NodeSpec},
+    sql, topology,
+    transport::{FilesSpec, LocalFiles, NodeFile, NodeFiles},
 };
 
 /// A node that can be reached: its description and the way to its files.
@@ -39,6 +37,26 @@ pub struct Node {
     pub spec: NodeSpec,
     /// Its files.
     pub files: Arc<dyn NodeFiles>,
+}
+
+/// What the machine that pgward runs on is called in a plan. No node can be called so.
+pub const THIS_MACHINE: &str = "(this machine)";
+
+impl Node {
+    /// The machine that pgward runs on, which has files of a plan, and no server.
+    #[must_use]
+    pub fn this_machine() -> Self {
+        let spec = NodeSpec {
+            name: THIS_MACHINE.to_owned(),
+            host: None,
+            address: std::net::Ipv4Addr::UNSPECIFIED.into(),
+            port: 0,
+            peers_from: Vec::new(),
+            sql: String::new(),
+            files: FilesSpec::Local,
+        };
+        Self { spec, files: Arc::new(LocalFiles) }
+    }
 }
 
 /// What inspection found on a node.
@@ -56,6 +74,8 @@ pub struct NodeState {
     pub owner: Access,
     /// The files that a plan may change or depend on; `None` for one that is not there.
     pub files: BTreeMap<PathBuf, Option<NodeFile>>,
+    /// The folders for credentials that are there.
+    pub folders: BTreeSet<PathBuf>,
     /// `postgresql.conf` with all that it includes, and `postgresql.auto.conf`.
     pub configuration: Configuration,
     /// The files that `pg_hba.conf` includes.
@@ -64,10 +84,25 @@ pub struct NodeState {
     pub admin: AdminSession,
     /// What the server says of each line of `pg_hba.conf` that it would not load.
     pub hba_errors: Vec<HbaError>,
+    /// What the server says of its configuration files that it would not take: the place, and the
+    /// message.
+    pub configuration_errors: Vec<(String, String)>,
+    /// A configuration file that was changed after the server last read it.
+    pub changed_since_reload: Option<String>,
     /// Every role.
     pub roles: Vec<Role>,
+    /// Whether the server is a standby.
+    pub in_recovery: bool,
+    /// How a standby connects to the server that it follows.
+    pub primary_conninfo: Option<ConnInfo>,
     /// Every subscription.
     pub subscriptions: Vec<Subscription>,
+    /// The foreign servers of the administrator's database that lead to PostgreSQL servers.
+    pub foreign_servers: Vec<ForeignServer>,
+    /// What the node knows of its PGD group; `None` where the administrator's database has none.
+    pub bdr: Option<BdrState>,
+    /// Where the server's libpq looks for password files.
+    pub homes: Homes,
 }
 
 /// How the session that inspects came in, as the server sees it.
@@ -112,6 +147,8 @@ pub struct Role {
     pub replication: bool,
     /// SUPERUSER
     pub superuser: bool,
+    /// The other attributes, as `CREATE ROLE` has them: `INHERIT NOCREATEDB …`.
+    pub attributes: String,
     /// The roles that it is a direct member of.
     pub member_of: Vec<String>,
     /// What the server stores to check its password with (`pg_authid.rolpassword`).
@@ -126,10 +163,54 @@ impl std::fmt::Debug for Role {
             .field("can_login", &self.can_login)
             .field("replication", &self.replication)
             .field("superuser", &self.superuser)
+            .field("attributes", &self.attributes)
             .field("member_of", &self.member_of)
             .field("has_password", &self.stored_password.is_some())
             .finish()
     }
+}
+
+/// What an EDB Postgres Distributed node knows of its group, from `bdr.node_summary`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BdrState {
+    /// The database that has the schema `bdr`.
+    pub database: String,
+    /// The node's own name in the group.
+    pub local_node: Option<String>,
+    /// What the replication slots that its links use on their peers may be called.
+    pub slots: Vec<String>,
+    /// Every node of the group: its name, and how this node connects to it.
+    pub interfaces: Vec<(String, ConnInfo)>,
+}
+
+/// A foreign server: where a wrapper connects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignServer {
+    /// Its name.
+    pub name: String,
+    /// The foreign-data wrapper: `postgres_fdw`, `timescaledb_fdw`.
+    pub wrapper: String,
+    /// The database that it is in.
+    pub database: String,
+    /// Its options, as a connection string: `host`, `port`, `dbname` …
+    pub options: ConnInfo,
+    /// The user mappings: the local role (`None` for PUBLIC) and its options.
+    pub mappings: Vec<(Option<String>, ConnInfo)>,
+    /// The roles of the description that may use it.
+    pub usable_by: Vec<String>,
+    /// A foreign table of it for each role that has a mapping and may read one: the role, and the
+    /// table as SQL writes it.
+    pub tables: Vec<(String, String)>,
+}
+
+/// Where the server process' libpq looks for password files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Homes {
+    /// `HOME` of the server process: what libpq 15 and newer take.
+    pub environment: Option<PathBuf>,
+    /// The home folder of the operating system's user: what libpq 14 and older take, and newer ones
+    /// where `HOME` is not set.
+    pub account: Option<PathBuf>,
 }
 
 /// A subscription of the server: a link to another node.
@@ -148,7 +229,8 @@ pub struct Subscription {
 }
 
 /// The settings that inspection reads.
-const SETTINGS: [&str; 21] = [
+const SETTINGS: [&str; 26] = [
+    "cluster_name",
     "config_file",
     "data_directory",
     "hba_file",
@@ -160,6 +242,7 @@ const SETTINGS: [&str; 21] = [
     "logging_collector",
     "password_encryption",
     "port",
+    "primary_slot_name",
     "server_version",
     "server_version_num",
     "ssl",
@@ -169,7 +252,10 @@ const SETTINGS: [&str; 21] = [
     "ssl_key_file",
     "unix_socket_directories",
     "wal_level",
+    "max_prepared_transactions",
     "scram_iterations",
+    "timescaledb.passfile",
+    "timescaledb.ssl_dir",
 ];
 
 impl NodeState {
@@ -203,6 +289,12 @@ impl NodeState {
         Path::new(self.setting("config_file"))
     }
 
+    /// Where `ALTER SYSTEM` writes.
+    #[must_use]
+    pub fn auto_conf(&self) -> PathBuf {
+        self.in_data_directory("postgresql.auto.conf")
+    }
+
     /// What a file that inspection read holds.
     #[must_use]
     pub fn file(&self, path: &Path) -> Option<&NodeFile> {
@@ -220,12 +312,12 @@ impl NodeState {
 ///
 /// # Errors
 /// As [`inspect`], for the first node that fails.
-pub async fn inspect_all(nodes: &[Node], link_role: &str) -> Result<Vec<NodeState>, Error> {
+pub async fn inspect_all(spec: &ClusterSpec, nodes: &[Node]) -> Result<Vec<NodeState>, Error> {
+    let spec = Arc::new(spec.clone());
     let mut inspecting = JoinSet::new();
     for (index, node) in nodes.iter().enumerate() {
-        let (node, link_role) = (node.clone(), link_role.to_owned());
-        inspecting
-            .spawn(async move { inspect(&node, &link_role).await.map(|state| (index, state)) });
+        let (spec, node) = (spec.clone(), node.clone());
+        inspecting.spawn(async move { inspect(&spec, &node).await.map(|state| (index, state)) });
     }
     let mut states = Vec::new();
     while let Some(inspected) = inspecting.join_next().await {
@@ -239,23 +331,48 @@ pub async fn inspect_all(nodes: &[Node], link_role: &str) -> Result<Vec<NodeStat
 ///
 /// # Errors
 /// [`Error`] with the node's name if it cannot be reached, or lets this user not read what it must.
-pub async fn inspect(node: &Node, link_role: &str) -> Result<NodeState, Error> {
+pub async fn inspect(spec: &ClusterSpec, node: &Node) -> Result<NodeState, Error> {
     let name = &node.spec.name;
     let client = sql::connect(&node.spec, None).await?;
-    inspect_with(&client, node, link_role).await.on_node(name)
+    inspect_with(&client, spec, node).await.on_node(name)
 }
 
-async fn inspect_with(client: &Client, node: &Node, link_role: &str) -> Result<NodeState, Error> {
-    let settings = settings(client).await?;
+/// [`inspect`] by a session that is open already.
+pub(crate) async fn inspect_with(
+    client: &Client,
+    spec: &ClusterSpec,
+    node: &Node,
+) -> Result<NodeState, Error> {
+    let settings = queries::settings(client).await?;
     let value = |name: &str| settings.get(name).map_or("", |s: &Setting| s.value.as_str());
     let version = value("server_version_num").parse().unwrap_or(0);
     let version = PgVersion::from_server_version_num(version).map_err(Error::version)?;
-    let places = Places {
-        data_directory: value("data_directory").into(),
+    let data_directory = PathBuf::from(value("data_directory"));
+    if data_directory.as_os_str().is_empty() {
+        // The server has one, and hides it (`GUC_SUPERUSER_ONLY`).
+        return Err(Error::plan(
+            "the server does not tell this user where its files are: let \"sql\" name a superuser",
+        ));
+    }
+    let homes = disk::homes(node.files.clone(), data_directory.clone()).await?;
+    let credentials = topology::of(spec.topology).credential_paths(
+        spec,
+        &topology::Places {
+            node: &node.spec.name,
+            version,
+            data_directory: &data_directory,
+            homes: &homes,
+            settings: &settings,
+        },
+    );
+    let places = disk::Places {
+        credentials: credentials.iter().map(|path| data_directory.join(path)).collect(),
+        data_directory,
         config_file: value("config_file").into(),
         hba_file: value("hba_file").into(),
     };
-    let on_disk = read_files(node.files.clone(), places, version).await?;
+    let on_disk = disk::read_files(node.files.clone(), places, version).await?;
+    let link_roles: Vec<&str> = spec.link_roles().collect();
 
     Ok(NodeState {
         name: node.spec.name.clone(),
@@ -263,174 +380,24 @@ async fn inspect_with(client: &Client, node: &Node, link_role: &str) -> Result<N
         server_version: value("server_version").to_owned(),
         owner: on_disk.owner,
         files: on_disk.files,
+        folders: on_disk.folders,
         configuration: on_disk.configuration,
         hba_included: on_disk.hba_included,
-        admin: admin_session(client).await?,
-        hba_errors: hba_errors(client).await?,
-        roles: roles(client, link_role).await?,
-        subscriptions: subscriptions(client).await?,
+        admin: queries::admin_session(client).await?,
+        hba_errors: match on_disk.hba_crash {
+            // Even a look into the view would be the end of the session, or of the server.
+            Some(crash) => vec![crash],
+            None => queries::hba_errors(client).await?,
+        },
+        configuration_errors: queries::configuration_errors(client).await?,
+        changed_since_reload: queries::changed_since_reload(client).await?,
+        roles: queries::roles(client, &link_roles).await?,
+        in_recovery: queries::in_recovery(client).await?,
+        primary_conninfo: queries::primary_conninfo(client).await?,
+        subscriptions: queries::subscriptions(client).await?,
+        foreign_servers: queries::foreign_servers(client, &link_roles).await?,
+        bdr: queries::bdr(client).await?,
+        homes,
         settings,
     })
-}
-
-async fn settings(client: &Client) -> Result<BTreeMap<String, Setting>, Error> {
-    const QUERY: &str = "SELECT name, setting, source FROM pg_catalog.pg_settings \
-                         WHERE name = ANY ($1::text[])";
-    let rows = client.query(QUERY, &[&&SETTINGS[..]]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let value: Option<String> = row.get(1);
-            (row.get(0), Setting { value: value.unwrap_or_default(), source: row.get(2) })
-        })
-        .collect())
-}
-
-/// Where the server has its files.
-struct Places {
-    data_directory: PathBuf,
-    config_file: PathBuf,
-    hba_file: PathBuf,
-}
-
-/// What is on the node's disk.
-struct OnDisk {
-    owner: Access,
-    files: BTreeMap<PathBuf, Option<NodeFile>>,
-    configuration: Configuration,
-    hba_included: MemoryFiles,
-}
-
-async fn read_files(
-    files: Arc<dyn NodeFiles>,
-    places: Places,
-    version: PgVersion,
-) -> Result<OnDisk, Error> {
-    let read = move || -> Result<OnDisk, Error> {
-        let Places { data_directory, config_file, hba_file } = places;
-        let owner = files
-            .access(&data_directory)?
-            .ok_or_else(|| Error::NoDataDirectory { path: data_directory.clone() })?;
-        let configuration = Configuration::read(
-            &files.as_ref(),
-            config_file.as_os_str().as_bytes(),
-            Some(data_directory.as_os_str().as_bytes()),
-            version,
-        );
-        let hba_included = hba_included(files.as_ref(), &hba_file, version)?;
-        let mut paths = vec![hba_file];
-        paths.extend(credentials::paths().iter().map(|path| data_directory.join(path)));
-        paths.extend(configuration.files().map(|(path, _)| path_of(path).to_owned()));
-        let mut found = BTreeMap::new();
-        for path in paths {
-            let file = files.find(&path)?;
-            found.insert(path, file);
-        }
-        Ok(OnDisk { owner, files: found, configuration, hba_included })
-    };
-    tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
-}
-
-/// What `pg_hba.conf` includes: reading it asks for the files, and they are kept.
-fn hba_included(
-    files: &dyn NodeFiles,
-    hba_file: &Path,
-    version: PgVersion,
-) -> Result<MemoryFiles, Error> {
-    let Some(main) = files.find(hba_file)? else { return Ok(MemoryFiles::default()) };
-    let recorder = Recorder { files, seen: RefCell::default() };
-    let document = HbaDocument::try_parse(main.bytes.to_vec())
-        .map_err(|error| Error::plan(format!("{}: {error}", hba_file.display())))?;
-    let path = hba_file.as_os_str().as_bytes();
-    let _ = document.interpret_at(path, &Server::new(version), &recorder);
-    Ok(recorder.seen.into_inner())
-}
-
-/// Files that remember what was asked for.
-struct Recorder<'a> {
-    files: &'a dyn NodeFiles,
-    seen: RefCell<MemoryFiles>,
-}
-
-impl Files for Recorder<'_> {
-    fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
-        let bytes = self.files.read(path)?;
-        self.seen.borrow_mut().insert(path, bytes.clone());
-        Ok(bytes)
-    }
-
-    fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
-        let names = self.files.list(path)?;
-        self.seen.borrow_mut().insert_dir(path);
-        Ok(names)
-    }
-}
-
-async fn admin_session(client: &Client) -> Result<AdminSession, Error> {
-    const QUERY: &str = "SELECT session_user::text, pg_catalog.current_database()::text, \
-                                pg_catalog.inet_client_addr(), \
-                                coalesce((SELECT ssl FROM pg_catalog.pg_stat_ssl \
-                                          WHERE pid = pg_catalog.pg_backend_pid()), false)";
-    let row = client.query_one(QUERY, &[]).await?;
-    Ok(AdminSession {
-        user: row.get(0),
-        database: row.get(1),
-        address: row.get(2),
-        tls: row.get(3),
-    })
-}
-
-async fn hba_errors(client: &Client) -> Result<Vec<HbaError>, Error> {
-    // A row without type is a line that the server refuses; where the type is set the error is only
-    // a warning. Some refusals have no text here: only the log tells them.
-    const QUERY: &str = "SELECT line_number, coalesce(error, 'refused; the reason is in the log') \
-                         FROM pg_catalog.pg_hba_file_rules WHERE type IS NULL ORDER BY 1";
-    let rows = client.query(QUERY, &[]).await?;
-    Ok(rows.iter().map(|row| HbaError { line: row.get(0), message: row.get(1) }).collect())
-}
-
-async fn roles(client: &Client, link_role: &str) -> Result<Vec<Role>, Error> {
-    const QUERY: &str = "SELECT r.rolname::text, r.rolcanlogin, r.rolreplication, r.rolsuper, \
-             ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_auth_members m \
-                   JOIN pg_catalog.pg_roles g ON g.oid = m.roleid \
-                   WHERE m.member = r.oid ORDER BY 1), \
-             CASE WHEN r.rolname = $1 THEN \
-                  (SELECT a.rolpassword FROM pg_catalog.pg_authid a WHERE a.oid = r.oid) END \
-         FROM pg_catalog.pg_roles r ORDER BY 1";
-    let rows = client.query(QUERY, &[&link_role]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| Role {
-            name: row.get(0),
-            can_login: row.get(1),
-            replication: row.get(2),
-            superuser: row.get(3),
-            member_of: row.get(4),
-            stored_password: row.get::<_, Option<String>>(5).map(Zeroizing::new),
-        })
-        .collect())
-}
-
-async fn subscriptions(client: &Client) -> Result<Vec<Subscription>, Error> {
-    const QUERY: &str = "SELECT s.subname::text, d.datname::text, s.subconninfo, \
-                                s.subslotname::text, s.subenabled \
-         FROM pg_catalog.pg_subscription s \
-         JOIN pg_catalog.pg_database d ON d.oid = s.subdbid ORDER BY 2, 1";
-    let rows = client.query(QUERY, &[]).await?;
-    rows.iter()
-        .map(|row| {
-            let text = Zeroizing::new(row.get::<_, String>(2));
-            let conninfo = text.parse().map_err(|source| Error::ConnInfo {
-                what: format!("subscription {}", row.get::<_, &str>(0)),
-                source,
-            })?;
-            Ok(Subscription {
-                name: row.get(0),
-                database: row.get(1),
-                conninfo,
-                slot: row.get(3),
-                enabled: row.get(4),
-            })
-        })
-        .collect()
 }

@@ -1,15 +1,19 @@
 //! From what inspection found to a plan with its secrets.
 
+use pki::Authority;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::{
-    authority, credentials,
+    authority,
+    conninfo::ConnInfo,
+    credentials::{self, Credentials, Renew},
     error::Error,
     inspect::NodeState,
-    plan::{self, Plan},
+    plan::{self, Pace, Plan},
+    run,
     spec::ClusterSpec,
-    topology,
+    topology::{self, Cluster, Demands, Link, Topology},
     vault::Vault,
 };
 
@@ -22,38 +26,117 @@ pub struct Prepared {
     pub vault: Vault,
 }
 
-/// Makes a plan. The cluster's authority is loaded, or made in the folder for secrets; keys and
-/// passwords that are needed are made in memory; no node is touched.
+/// Makes a plan. The cluster's authority is loaded, or one is made; keys and passwords that are needed
+/// are made, too: all in memory. Nothing is written, on no machine.
 ///
 /// # Errors
-/// [`Error`] where something must be different before: see its message.
+/// [`Error`] where something must be different before: see its message. [`Error::Run`] if a run is
+/// unfinished.
 pub fn prepare(
     spec: &ClusterSpec,
     states: &[NodeState],
     now: OffsetDateTime,
 ) -> Result<Prepared, Error> {
-    spec.check()?;
-    let authority = authority::open_or_create(&spec.secrets, spec.certificates, now)?;
-    let links = topology::of(spec.topology).links(spec, states)?;
-    let mut vault = Vault::default();
-    for state in states {
-        for path in credentials::paths().iter().filter(|path| credentials::is_secret(path)) {
-            let path = state.in_data_directory(path);
-            if let Some(file) = state.file(&path) {
-                vault.insert(plan::as_found(&state.name, &path), file.bytes.clone());
+    Preparation::new(spec, states)?.plan(Renew::default(), now)
+}
+
+/// What a plan is made from.
+pub(crate) struct Preparation<'a> {
+    pub(crate) spec: &'a ClusterSpec,
+    pub(crate) states: &'a [NodeState],
+    pub(crate) topology: &'static dyn Topology,
+    pub(crate) links: Vec<Link>,
+    pub(crate) demands: Demands,
+}
+
+impl<'a> Preparation<'a> {
+    pub(crate) fn new(spec: &'a ClusterSpec, states: &'a [NodeState]) -> Result<Self, Error> {
+        spec.check()?;
+        // What is there now is neither what was found nor what is wanted.
+        run::no_unfinished(spec)?;
+        let topology = topology::of(spec.topology);
+        let links = topology.links(spec, states)?;
+        if links.is_empty() {
+            return Err(Error::plan(
+                "no node has a link to another: create the links first, for what they connect to is \
+                 what the rules must say",
+            ));
+        }
+        let demands = topology::demands(topology, &Cluster { spec, states, links: &links })?;
+        Ok(Self { spec, states, topology, links, demands })
+    }
+
+    pub(crate) fn cluster(&self) -> Cluster<'_> {
+        Cluster { spec: self.spec, states: self.states, links: &self.links }
+    }
+
+    pub(crate) fn plan(&self, renew: Renew, now: OffsetDateTime) -> Result<Prepared, Error> {
+        let mut vault = self.as_found()?;
+        let there = authority::find(&self.spec.secrets, now)?;
+        let (authority, steps) = match there {
+            Some(authority) => (authority, Vec::new()),
+            None => {
+                let authority = authority::create(self.spec.certificates, now)?;
+                let steps = authority::keep(&authority, &self.spec.secrets, None, &mut vault);
+                (authority, steps)
+            }
+        };
+        let credentials = self.credentials(&authority, renew, now, &mut vault)?;
+        let mut plan = plan::make(self.topology, &self.cluster(), &self.demands, &credentials)?;
+        if !steps.is_empty() {
+            plan.stages
+                .insert(0, plan::stage("keep the cluster's authority", Pace::AllAtOnce, steps));
+        }
+        Ok(Prepared { plan, vault })
+    }
+
+    pub(crate) fn credentials(
+        &self,
+        authority: &Authority,
+        renew: Renew,
+        now: OffsetDateTime,
+        vault: &mut Vault,
+    ) -> Result<Credentials, Error> {
+        let cluster = self.cluster();
+        credentials::make(self.topology, &cluster, &self.demands, authority, renew, now, vault)
+    }
+
+    /// The secrets that the nodes have now, so that they can be put back.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] for a link that starts or ends at no node.
+    pub(crate) fn as_found(&self) -> Result<Vault, Error> {
+        let mut vault = Vault::default();
+        for state in self.states {
+            let Some(demand) = self.demands.get(&state.name) else { continue };
+            let keys = demand.pairs().map(|pair| state.in_data_directory(&pair.key));
+            let passfile = demand.passfile.iter().map(|path| state.in_data_directory(path));
+            // It may hold a primary_conninfo with a password.
+            for path in keys.chain(passfile).chain([state.auto_conf()]) {
+                if let Some(file) = state.file(&path) {
+                    vault.insert(plan::as_found(&state.name, &path), file.bytes.clone());
+                }
+            }
+            for role in &state.roles {
+                if let Some(stored) = &role.stored_password {
+                    let stored = Zeroizing::new(stored.as_bytes().to_vec());
+                    vault.insert(plan::password_as_found(&state.name, &role.name), stored);
+                }
             }
         }
-        let stored = state.role(&spec.link_role).and_then(|role| role.stored_password.as_ref());
-        if let Some(stored) = stored {
-            let stored = Zeroizing::new(stored.as_bytes().to_vec());
-            vault.insert(plan::password_as_found(&state.name), stored);
+        let cluster = self.cluster();
+        let secret = |conninfo: &ConnInfo| Zeroizing::new(conninfo.to_text().as_bytes().to_vec());
+        for link in self.links.iter().filter(|link| link.conninfo.has_secret()) {
+            for (option, value) in link.conninfo.iter() {
+                let name = topology::native::foreign::secret_name(link, option);
+                vault.insert(name, Zeroizing::new(value.as_bytes().to_vec()));
+            }
+            vault.insert(plan::links::as_found(link), secret(&link.conninfo));
+            let after = topology::wanted(self.topology, &cluster, &self.demands, link)?;
+            if let Some(either) = plan::links::either_way(&cluster, link, &after) {
+                vault.insert(plan::links::with_credentials(link), secret(&either));
+            }
         }
+        Ok(vault)
     }
-    for link in links.iter().filter(|link| link.conninfo.has_secret()) {
-        let text = Zeroizing::new(link.conninfo.to_text().as_bytes().to_vec());
-        vault.insert(plan::link_as_found(link), text);
-    }
-    let credentials = credentials::make(spec, states, &links, &authority, now, &mut vault)?;
-    let plan = plan::make(spec, states, &links, &credentials)?;
-    Ok(Prepared { plan, vault })
 }

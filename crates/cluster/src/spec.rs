@@ -1,12 +1,23 @@
 //! The description of a cluster: the one thing that a person writes.
 //!
-//! Everything else is found by [inspection](crate::inspect). A description is read from TOML by any
-//! serde reader, or built by a program.
+//! Everything else is found by [inspection](crate::inspect). A description is read from TOML by
+//! [`ClusterSpec::from_toml`], or built by a program.
 
-use std::{net::IpAddr, path::PathBuf};
+mod check;
+mod error;
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use ipnet::IpNet;
+use pki::KeyAlgorithm;
 use serde::{Deserialize, Serialize};
+
+use crate::transport::FilesSpec;
+
+pub use error::{Place, SpecError};
 
 /// A cluster: its nodes, and how their links shall be secured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,13 +27,26 @@ pub struct ClusterSpec {
     pub topology: TopologyKind,
     /// How a node proves who it is to its peers.
     pub mode: Mode,
-    /// The role that the links log in as.
+    /// The role that the links log in as. Where it is left out: `pgd_replication` for `pgd`,
+    /// `postgres` for `timescale`; `native` needs it.
+    #[serde(default)]
     pub link_role: String,
-    /// The folder on this machine that keeps what must stay secret: the CA's key.
+    /// Further roles that links log in as: those for which a TimescaleDB access node connects to its
+    /// data nodes, or that user mappings of postgres_fdw name.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// The folder on this machine that keeps what must stay secret: the authority's key, and what is
+    /// needed to take a run back. A relative path is relative to the description's folder.
     pub secrets: PathBuf,
     /// How certificates are made.
     #[serde(default)]
     pub certificates: CertificatePolicy,
+    /// What is weaker than what pgward does by itself, and wanted all the same.
+    #[serde(default)]
+    pub i_know: IKnow,
+    /// What only `timescale` has.
+    #[serde(default)]
+    pub timescale: Option<TimescaleSpec>,
     /// The nodes, each with a name of its own.
     pub nodes: Vec<NodeSpec>,
 }
@@ -31,8 +55,12 @@ pub struct ClusterSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TopologyKind {
-    /// PostgreSQL's own logical replication: subscriptions.
+    /// PostgreSQL's own: subscriptions, standbys, postgres_fdw.
     Native,
+    /// EDB Postgres Distributed: every node is both server and client of every other.
+    Pgd,
+    /// TimescaleDB multi-node: an access node connects to its data nodes.
+    Timescale,
 }
 
 /// How the links authenticate.
@@ -43,6 +71,9 @@ pub enum Mode {
     Cert,
     /// By a password (SCRAM-SHA-256, bound to the channel) over TLS, the server verified by name.
     Scram,
+    /// Not at all: whoever comes from the peers' addresses is let in. Only for `timescale`, whose
+    /// documentation has it, and only with `i-know.trust-lets-anybody-in`.
+    Trust,
 }
 
 impl Mode {
@@ -52,8 +83,23 @@ impl Mode {
         match self {
             Self::Cert => "cert",
             Self::Scram => "scram-sha-256",
+            Self::Trust => "trust",
         }
     }
+}
+
+/// What is weaker than what pgward does by itself. Each must be asked for by name, and each is
+/// reported by every verification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct IKnow {
+    /// `mode = "trust"`: everybody at a peer's address is every role.
+    pub trust_lets_anybody_in: bool,
+    /// `sslmode=verify-ca` in links with passwords, as EDB's page has it: whoever has any certificate
+    /// of the same CA can pose as a node.
+    pub verify_ca_lets_nodes_pose_as_others: bool,
+    /// Passwords without TLS between the nodes: everybody on the way reads what is replicated.
+    pub plain_text_can_be_read: bool,
 }
 
 /// How the cluster's certificates are made.
@@ -64,12 +110,84 @@ pub struct CertificatePolicy {
     pub ca_days: u16,
     /// How long the nodes' certificates are valid, in days; never longer than the CA.
     pub leaf_days: u16,
+    /// What keys are made.
+    #[serde(with = "key_name")]
+    pub key: KeyAlgorithm,
+    /// Who signs the certificates of roles.
+    pub user_chain: UserChain,
 }
 
 impl Default for CertificatePolicy {
     fn default() -> Self {
-        Self { ca_days: 3650, leaf_days: 397 }
+        Self {
+            ca_days: 3650,
+            leaf_days: 397,
+            key: KeyAlgorithm::EcdsaP256,
+            user_chain: UserChain::default(),
+        }
     }
+}
+
+/// Who signs the certificates that roles log in with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UserChain {
+    /// The cluster's authority: root, leaf.
+    #[default]
+    Root,
+    /// The access node's own certificate, as TimescaleDB's page has it: root, access node, leaf. The
+    /// access node can then make a certificate for any role.
+    AccessNode,
+}
+
+/// Keys by the names that `openssl` and people use.
+mod key_name {
+    use pki::KeyAlgorithm;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    const NAMES: [(&str, KeyAlgorithm); 5] = [
+        ("ecdsa-p256", KeyAlgorithm::EcdsaP256),
+        ("ecdsa-p384", KeyAlgorithm::EcdsaP384),
+        ("rsa-2048", KeyAlgorithm::Rsa2048),
+        ("rsa-3072", KeyAlgorithm::Rsa3072),
+        ("rsa-4096", KeyAlgorithm::Rsa4096),
+    ];
+
+    pub(super) fn serialize<S: Serializer>(
+        key: &KeyAlgorithm,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let name = NAMES.iter().find(|(_, algorithm)| algorithm == key).map(|(name, _)| *name);
+        serializer.serialize_str(name.ok_or_else(|| {
+            serde::ser::Error::custom("a key that servers and libpq do not all take")
+        })?)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<KeyAlgorithm, D::Error> {
+        let given = String::deserialize(deserializer)?;
+        let found = NAMES.iter().find(|(name, _)| *name == given);
+        found.map(|(_, algorithm)| *algorithm).ok_or_else(|| {
+            let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+            D::Error::custom(format!(
+                "unknown key \"{given}\", expected one of {}",
+                names.join(", ")
+            ))
+        })
+    }
+}
+
+/// What only a TimescaleDB cluster has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TimescaleSpec {
+    /// The name of the access node; every other node is a data node.
+    pub access_node: String,
+    /// Whether data nodes connect to one another, too: `move_chunk` and `copy_chunk` make them, with
+    /// the access node's paths of certificates and password file.
+    #[serde(default)]
+    pub copy_chunk: bool,
 }
 
 /// A node: a PostgreSQL server.
@@ -84,11 +202,20 @@ pub struct NodeSpec {
     /// The address that peers connect to.
     pub address: IpAddr,
     /// The port that peers connect to.
+    #[serde(default = "default_port")]
     pub port: u16,
     /// The networks that its peers' connections come from, as this node sees them.
     pub peers_from: Vec<IpNet>,
-    /// How an administrator connects to it: a libpq connection string.
+    /// How an administrator connects to it: a libpq connection string. With `files = { ssh = … }` it
+    /// holds as seen from the node.
     pub sql: String,
+    /// How its files are reached.
+    #[serde(default)]
+    pub files: FilesSpec,
+}
+
+const fn default_port() -> u16 {
+    5432
 }
 
 impl NodeSpec {
@@ -125,65 +252,28 @@ impl ClusterSpec {
         })
     }
 
-    /// Finds what no cluster can be: no node, two of one name, two at one address, no network.
+    /// Every role that links log in as, the link role first.
+    pub fn link_roles(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.link_role.as_str()).chain(self.roles.iter().map(String::as_str))
+    }
+
+    /// Reads a description; relative paths in it become relative to `folder`. What was left out has
+    /// its default then.
     ///
     /// # Errors
-    /// The first thing wrong.
-    pub fn check(&self) -> Result<(), SpecError> {
-        if self.nodes.is_empty() {
-            return Err(SpecError::NoNodes);
+    /// [`SpecError`] with line and column.
+    pub fn from_toml(text: &str, folder: &Path) -> Result<Self, SpecError> {
+        let mut spec: Self =
+            toml::from_str(text).map_err(|error| SpecError::from_toml(&error, text))?;
+        if spec.link_role.is_empty() {
+            spec.link_role = match spec.topology {
+                TopologyKind::Native => String::new(),
+                TopologyKind::Pgd => "pgd_replication".to_owned(),
+                TopologyKind::Timescale => "postgres".to_owned(),
+            };
         }
-        if self.link_role.is_empty() {
-            return Err(SpecError::NoLinkRole);
-        }
-        for (index, node) in self.nodes.iter().enumerate() {
-            if node.peers_from.is_empty() {
-                return Err(SpecError::NoNetworks { node: node.name.clone() });
-            }
-            for other in &self.nodes[..index] {
-                if other.name == node.name {
-                    return Err(SpecError::SameName { name: node.name.clone() });
-                }
-                if (other.address, other.port) == (node.address, node.port) {
-                    return Err(SpecError::SameAddress {
-                        node: node.name.clone(),
-                        other: other.name.clone(),
-                    });
-                }
-            }
-        }
-        Ok(())
+        spec.secrets = folder.join(&spec.secrets);
+        spec.check().map_err(|error| error.placed_in(text))?;
+        Ok(spec)
     }
-}
-
-/// What is wrong with a description.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SpecError {
-    /// There is no node.
-    #[error("the cluster has no node: describe each with its name, address and port")]
-    NoNodes,
-    /// The role that links log in as is missing.
-    #[error("link-role is empty: name the role that the links log in as")]
-    NoLinkRole,
-    /// Nobody may connect to the node.
-    #[error("node {node}: peers-from is empty: name the networks that its peers connect from")]
-    NoNetworks {
-        /// Which node.
-        node: String,
-    },
-    /// Two nodes of one name.
-    #[error("two nodes are called {name}: each needs a name of its own")]
-    SameName {
-        /// The name.
-        name: String,
-    },
-    /// Two nodes at one address and port.
-    #[error("the nodes {other} and {node} have the same address and port")]
-    SameAddress {
-        /// The later one.
-        node: String,
-        /// The earlier one.
-        other: String,
-    },
 }

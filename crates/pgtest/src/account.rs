@@ -99,6 +99,16 @@ impl Account {
             command.gid(self.gid).uid(self.uid);
         }
     }
+
+    /// The words before a command that run it as the account, where [`apply`](Self::apply) would
+    /// come too early.
+    pub(crate) fn launcher(&self) -> Vec<String> {
+        if !self.switch {
+            return Vec::new();
+        }
+        let (uid, gid) = (format!("--reuid={}", self.uid), format!("--regid={}", self.gid));
+        vec!["setpriv".into(), uid, gid, "--clear-groups".into(), "--".into()]
+    }
 }
 
 fn id(args: &[&str]) -> Result<String, String> {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Account, Error, Installation, Server, home::Home};
+use crate::{Account, Error, Installation, Namespace, Server, home::Home};
 
 /// A server to make. Every part has a default; [`start`](Self::start) makes and starts it.
 #[derive(Clone, Debug)]
@@ -21,6 +21,7 @@ pub struct Builder {
     hba: Option<String>,
     ident: Option<String>,
     account: Option<Account>,
+    namespace: Option<Namespace>,
     initdb_args: Vec<String>,
     limit: Duration,
 }
@@ -35,6 +36,7 @@ impl Builder {
             hba: None,
             ident: None,
             account: None,
+            namespace: None,
             initdb_args: Vec::new(),
             limit: Duration::from_secs(60),
         }
@@ -82,6 +84,16 @@ impl Builder {
         self
     }
 
+    /// The network namespace that the server runs in. It listens on the namespace's address
+    /// (`listen_addresses` for more) and on port 5432, which is free there, unless
+    /// [`port`](Self::port) is set.
+    pub fn namespace(mut self, namespace: &Namespace) -> Self {
+        self.addr = namespace.addr();
+        self.port.get_or_insert(5432);
+        self.namespace = Some(namespace.clone());
+        self
+    }
+
     /// Further arguments for initdb. A server with its own arguments cannot start from the copy
     /// that others share, and takes a second longer.
     pub fn initdb_args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
@@ -120,6 +132,7 @@ impl Builder {
             account,
             home,
             (self.addr, port, self.port.is_none()),
+            self.namespace,
             self.limit,
         );
         // From here on the server's Drop cleans up.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Account, Error, poll};
+use crate::{Account, Error, Namespace, poll};
 
 /// A program to run: no input, a bare environment (`PATH`, `LC_ALL=C`, `TZ=UTC`), captured output
 /// and a deadline (60 s unless set).
@@ -29,6 +29,7 @@ pub struct Run {
     env: Vec<(OsString, OsString)>,
     folder: PathBuf,
     account: Option<Account>,
+    namespace: Option<Namespace>,
     limit: Duration,
 }
 
@@ -53,6 +54,7 @@ impl Run {
             env: bare_environment(),
             folder: PathBuf::from("/"),
             account: None,
+            namespace: None,
             limit: Duration::from_secs(60),
         }
     }
@@ -82,6 +84,13 @@ impl Run {
     #[must_use]
     pub fn account(mut self, account: &Account) -> Self {
         self.account = Some(account.clone());
+        self
+    }
+
+    /// The network namespace to run in.
+    #[must_use]
+    pub fn namespace(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.clone());
         self
     }
 
@@ -120,7 +129,7 @@ impl Run {
         &self,
         started: impl FnOnce(u32) -> Result<(), Error>,
     ) -> Result<Output, Error> {
-        let mut command = Command::new(&self.program);
+        let mut command = launch(&self.program, self.account.as_ref(), self.namespace.as_ref());
         command
             .args(&self.args)
             .env_clear()
@@ -130,9 +139,6 @@ impl Run {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        if let Some(account) = &self.account {
-            account.apply(&mut command);
-        }
         let name = self.program.to_string_lossy();
         let mut child = command.spawn().map_err(Error::io(format!("starting {name}")))?;
         let watched = started(child.id());
@@ -178,6 +184,28 @@ impl Output {
             output,
         })
     }
+}
+
+/// The command that becomes a program as an account and in a namespace: its process is the
+/// program's. Only root gets into a namespace, so the account is changed afterwards.
+pub(crate) fn launch(
+    program: &OsStr,
+    account: Option<&Account>,
+    namespace: Option<&Namespace>,
+) -> Command {
+    let Some(namespace) = namespace else {
+        let mut command = Command::new(program);
+        if let Some(account) = account {
+            account.apply(&mut command);
+        }
+        return command;
+    };
+    let mut words = namespace.launcher().to_vec();
+    words.extend(account.map(Account::launcher).into_iter().flatten());
+    let mut words = words.into_iter();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).arg(program);
+    command
 }
 
 /// Nothing of the caller's environment that could change what PostgreSQL does.

@@ -56,6 +56,12 @@ pub enum Error {
         /// What the system answered.
         reason: String,
     },
+    /// The system gives us no network namespaces.
+    #[error("no network namespaces to be had (they need Linux, and root's rights): {reason}")]
+    NoNamespaces {
+        /// What was refused, and the answer.
+        reason: String,
+    },
     /// A file, folder, socket or process could not be handled.
     #[error("{what}: {source}")]
     Io {

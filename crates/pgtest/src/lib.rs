@@ -21,6 +21,9 @@
 //! build and process. Most of a server's start is the copying of some thousand small files:
 //! `TMPDIR=/dev/shm` makes it several times as fast, for 40 MB of memory for each server.
 //!
+//! A server can also have a machine's address of its own, which others see its connections come
+//! from: [`Network`].
+//!
 //! # What is left afterwards
 //! Nothing. [`Server`]'s `Drop` stops the server by its process number and removes the folder,
 //! also where a test panics. Where the process itself is killed or aborts, a shell that waits on
@@ -41,6 +44,7 @@ mod home;
 #[expect(unsafe_code, reason = "libpq is a C library")]
 pub mod libpq;
 mod log;
+mod netns;
 mod poll;
 mod server;
 mod session;
@@ -53,5 +57,6 @@ pub use error::{Error, SqlError};
 pub use find::{Features, Installation, find, find_all, find_each_major, find_where};
 pub use home::discard_templates;
 pub use log::LogPosition;
+pub use netns::{Namespace, Network};
 pub use server::{Kept, Server, Shutdown};
 pub use session::{Connect, Rows, Session};

@@ -9,7 +9,7 @@ use std::{
         process::CommandExt,
     },
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use pg_version::PgVersion;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    Account, Builder, Connect, Error, Installation, LogPosition, Rows, Run, Session,
+    Account, Builder, Connect, Error, Installation, LogPosition, Namespace, Rows, Run, Session,
     builder::{free_port, port_line, read},
     command,
     home::Home,
@@ -49,6 +49,7 @@ pub struct Server {
     addr: IpAddr,
     port: u16,
     any_port: bool,
+    namespace: Option<Namespace>,
     limit: Duration,
     process: Option<Child>,
     /// It was killed, so others of its processes may live on for a moment.
@@ -101,6 +102,7 @@ impl Server {
         account: Account,
         home: Home,
         (addr, port, any_port): (IpAddr, u16, bool),
+        namespace: Option<Namespace>,
         limit: Duration,
     ) -> Self {
         Self {
@@ -111,6 +113,7 @@ impl Server {
             addr,
             port,
             any_port,
+            namespace,
             limit,
             process: None,
             crashed: false,
@@ -154,7 +157,9 @@ impl Server {
             .open(&log_path)
             .map_err(Error::io(format!("opening {}", log_path.display())))?;
         let error_file = file.try_clone().map_err(Error::io("duplicating the log's handle"))?;
-        let mut command = Command::new(self.installation.program("postgres"));
+        let program = self.installation.program("postgres");
+        let (account, namespace) = (Some(&self.account), self.namespace.as_ref());
+        let mut command = command::launch(program.as_os_str(), account, namespace);
         command
             .arg("-D")
             .arg(self.data_dir())
@@ -167,14 +172,13 @@ impl Server {
             .stderr(error_file)
             // Ctrl-C is for us, who then stop the server in good order.
             .process_group(0);
-        self.account.apply(&mut command);
         let Some(home) = &mut self.home else {
             return Err(Error::State { is: "given away", needs: "start needs its folder" });
         };
         home.watchdog.starting()?;
         let child = command.spawn().map_err(Error::io(format!(
             "starting {} as {}",
-            self.installation.program("postgres").display(),
+            program.display(),
             self.account.name()
         )))?;
         let pid = child.id();
@@ -431,6 +435,12 @@ impl Server {
     #[must_use]
     pub fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// The network namespace that it runs in, where it is in one.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&Namespace> {
+        self.namespace.as_ref()
     }
 
     /// The address that it listens on.

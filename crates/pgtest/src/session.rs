@@ -186,8 +186,8 @@ impl Stream {
     /// Reads what there is, at least one byte.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let count = match self {
-            Self::Unix(stream) => stream.read(buffer),
-            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => read(stream, buffer),
+            Self::Tcp(stream) => read(stream, buffer),
         }
         .map_err(Error::io("waiting for the server's answer"))?;
         if count == 0 {
@@ -195,6 +195,17 @@ impl Stream {
             return Err(Error::Io { what: "the server closed the connection".into(), source });
         }
         Ok(count)
+    }
+}
+
+/// Reads once. A process that was stopped and goes on finds its waiting on a socket with a time-out
+/// interrupted (signal(7)).
+fn read(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 
@@ -443,4 +454,29 @@ pub(crate) fn ssl_request(connect: &Connect) -> Result<u8, Error> {
     stream.receive(&mut answer)?;
     let [byte] = answer;
     Ok(byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Interrupted once, then done.
+    struct Stopped(bool);
+
+    impl Read for Stopped {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if std::mem::take(&mut self.0) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            buffer.fill(b'x');
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn an_interruption_is_no_end() {
+        let mut buffer = [0; 4];
+        assert_eq!(read(&mut Stopped(true), &mut buffer).unwrap(), 4);
+        assert_eq!(&buffer, b"xxxx");
+    }
 }

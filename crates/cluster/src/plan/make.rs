@@ -2,23 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use hba_parser::Method;
+use ipnet::IpNet;
 use postgres_protocol::escape::escape_identifier;
 use textfile::fs::Access;
 
 use super::{
-    Action, Content, Expectation, Expected, FileChange, LinkChange, Pace, Plan, Stage, Statement,
-    Step, Warning,
+    Action, Content, Expectation, FileChange, Pace, Plan, Stage, Statement, Step, Warning, files,
+    links::{self, Switches},
 };
 use crate::{
     conf,
-    conninfo::ConnInfo,
-    credentials::{self, Credentials, NodeCredentials},
+    credentials::{Credentials, NodeCredentials},
+    demand::{Demand, RoleDemand},
     error::Error,
     hba,
     inspect::NodeState,
-    spec::{ClusterSpec, Mode, NodeSpec},
-    topology::{self, Link},
+    topology::{Cluster, Demands, Topology},
 };
 
 /// Makes the plan.
@@ -27,45 +26,33 @@ use crate::{
 /// [`Error::Plan`], with the node's name, where something must be different before: a role that is
 /// missing, a file that the server refuses, an administrator's way in that would be closed.
 pub(crate) fn make(
-    spec: &ClusterSpec,
-    states: &[NodeState],
-    links: &[Link],
+    topology: &dyn Topology,
+    cluster: &Cluster<'_>,
+    demands: &Demands,
     credentials: &Credentials,
 ) -> Result<Plan, Error> {
-    spec.check()?;
-    if links.is_empty() {
-        return Err(Error::plan(
-            "no node has a link to another: create the subscriptions first, for which databases they \
-             connect to is what the rules must say",
-        ));
+    let mut maker = Maker::new(credentials);
+    for state in cluster.states {
+        let missing = || Error::plan("the topology asks nothing of this node");
+        let secured = demands
+            .get(&state.name)
+            .ok_or_else(missing)
+            .and_then(|demand| maker.secure(demand, state));
+        secured.map_err(|error| Error::Node { node: state.name.clone(), source: error.into() })?;
     }
-    let mut maker = Maker {
-        spec,
-        credentials,
-        databases: databases(links),
-        files: Vec::new(),
-        warnings: Vec::new(),
-        place: Vec::new(),
-        passwords: Vec::new(),
-        open: Vec::new(),
-        close: Vec::new(),
-    };
-    for state in states {
-        let node = maker.node_of(state)?;
-        maker
-            .secure(node, state)
-            .map_err(|error| Error::Node { node: state.name.clone(), source: Box::new(error) })?;
-    }
-    let (changes, switches) = maker.switch(links, states)?;
+    let Switches { changes, prepare, switch } = links::switch(topology, cluster, demands)?;
     let stages = vec![
         stage("put certificates and keys in place", Pace::AllAtOnce, maker.place),
-        stage("give the link role its passwords", Pace::AllAtOnce, maker.passwords),
+        stage("make the links' roles", Pace::AllAtOnce, maker.roles),
+        stage("give the links' roles their passwords", Pace::AllAtOnce, maker.passwords),
+        stage("let the links take either way", Pace::AllAtOnce, prepare),
         stage("open the secured way in", Pace::NodeByNode, maker.open),
-        stage("switch the links over", Pace::AllAtOnce, switches),
+        stage("prepare the databases", Pace::AllAtOnce, maker.statements),
+        stage("switch the links over", Pace::AllAtOnce, switch),
         stage("close the open way in", Pace::NodeByNode, maker.close),
     ];
     Ok(Plan {
-        mode: spec.mode,
+        mode: cluster.spec.mode,
         files: maker.files,
         links: changes,
         stages: stages.into_iter().filter(|stage| !stage.steps.is_empty()).collect(),
@@ -73,62 +60,39 @@ pub(crate) fn make(
     })
 }
 
-fn stage(title: &'static str, pace: Pace, steps: Vec<Step>) -> Stage {
-    Stage { title, pace, steps }
-}
-
-/// The databases that links connect to, each once.
-fn databases(links: &[Link]) -> Vec<String> {
-    let mut databases: Vec<String> =
-        links.iter().filter_map(|link| link.database().map(str::to_owned)).collect();
-    databases.sort();
-    databases.dedup();
-    databases
+pub(crate) fn stage(title: &str, pace: Pace, steps: Vec<Step>) -> Stage {
+    Stage { title: title.to_owned(), pace, steps }
 }
 
 struct Maker<'a> {
-    spec: &'a ClusterSpec,
     credentials: &'a Credentials,
-    databases: Vec<String>,
     files: Vec<FileChange>,
     warnings: Vec<Warning>,
     place: Vec<Step>,
+    roles: Vec<Step>,
     passwords: Vec<Step>,
     open: Vec<Step>,
+    statements: Vec<Step>,
     close: Vec<Step>,
 }
 
 impl<'a> Maker<'a> {
-    fn node_of(&self, state: &NodeState) -> Result<&'a NodeSpec, Error> {
-        let missing = || Error::plan(format!("the description has no node {}", state.name));
-        self.spec.node(&state.name).ok_or_else(missing)
+    fn new(credentials: &'a Credentials) -> Self {
+        Self {
+            credentials,
+            files: Vec::new(),
+            warnings: Vec::new(),
+            place: Vec::new(),
+            roles: Vec::new(),
+            passwords: Vec::new(),
+            open: Vec::new(),
+            statements: Vec::new(),
+            close: Vec::new(),
+        }
     }
 
     /// Everything for one node but its links.
-    fn secure(&mut self, node: &NodeSpec, state: &NodeState) -> Result<(), Error> {
-        let role = &self.spec.link_role;
-        match state.role(role) {
-            None => {
-                return Err(Error::plan(format!(
-                    "there is no role {role}: create it on every node, \
-                     CREATE ROLE {} LOGIN REPLICATION",
-                    escape_identifier(role)
-                )));
-            }
-            Some(found) if !found.can_login => {
-                return Err(Error::plan(format!(
-                    "the role {role} may not log in: ALTER ROLE {} LOGIN",
-                    escape_identifier(role)
-                )));
-            }
-            Some(found) if !found.replication && !found.superuser => {
-                return Err(Error::plan(format!(
-                    "the role {role} may not replicate: ALTER ROLE {} REPLICATION",
-                    escape_identifier(role)
-                )));
-            }
-            Some(_) => {}
-        }
+    fn secure(&mut self, demand: &Demand, state: &NodeState) -> Result<(), Error> {
         if let Some(error) = state.hba_errors.first() {
             return Err(Error::plan(format!(
                 "line {} of {} is refused by the server as it is ({}): mend it first, or no reload \
@@ -138,46 +102,136 @@ impl<'a> Maker<'a> {
                 error.message
             )));
         }
-        let credentials = self.credentials;
-        let missing = || Error::plan("there are no credentials for this node");
-        let own = credentials.nodes.get(&node.name).ok_or_else(missing)?;
-        self.place_files(state, own);
-        if let Some(secret) = &own.scram_secret {
-            self.set_password(state, secret);
+        for role in &demand.roles {
+            self.make_role(state, role)?;
         }
-        self.configure(node, state, own)
+        let missing = || Error::plan("there are no credentials for this node");
+        let own = self.credentials.nodes.get(&state.name).ok_or_else(missing)?;
+        self.place_files(demand, state, own);
+        for role in &demand.roles {
+            if let Some(secret) = own.scram_secrets.get(&role.name) {
+                self.set_password(state, role, secret);
+            }
+        }
+        for message in &demand.notes {
+            self.warnings.push(Warning { node: state.name.clone(), message: message.clone() });
+        }
+        for demanded in &demand.statements {
+            let execute = |statement: &Statement| Action::Execute {
+                database: demanded.database.clone(),
+                statement: statement.clone(),
+            };
+            self.statements.push(Step {
+                node: state.name.clone(),
+                action: execute(&demanded.statement),
+                undo: demanded.undo.as_ref().map(execute),
+            });
+        }
+        self.configure(demand, state, own)
+    }
+
+    fn make_role(&mut self, state: &NodeState, demand: &RoleDemand) -> Result<(), Error> {
+        let name = escape_identifier(&demand.name);
+        let execute = |statement| Action::Execute { database: None, statement };
+        let mut step = |there: Statement, back: String| {
+            self.roles.push(Step {
+                node: state.name.clone(),
+                action: execute(there),
+                undo: Some(execute(Statement::new(demand.local(&back)))),
+            });
+        };
+        let Some(found) = state.role(&demand.name) else {
+            let replication = if demand.replication { " REPLICATION" } else { "" };
+            let missing = || {
+                Error::plan(format!(
+                    "there is no role {}: create it on every node, CREATE ROLE {name} \
+                     LOGIN{replication}",
+                    demand.name
+                ))
+            };
+            let create = demand.create.clone().ok_or_else(missing)?;
+            step(create, format!("DROP ROLE IF EXISTS {name}"));
+            return Ok(());
+        };
+        let lacks = [
+            ("LOGIN", "log in", demand.login && !found.can_login),
+            (
+                "REPLICATION",
+                "replicate",
+                demand.replication && !found.replication && !found.superuser,
+            ),
+        ];
+        for (attribute, words, lacking) in lacks {
+            if lacking && !demand.alter {
+                return Err(Error::plan(format!(
+                    "the role {} may not {words}: ALTER ROLE {name} {attribute}",
+                    demand.name
+                )));
+            }
+            if lacking {
+                step(
+                    Statement::new(demand.local(&format!("ALTER ROLE {name} {attribute}"))),
+                    format!("ALTER ROLE {name} NO{attribute}"),
+                );
+            }
+        }
+        for group in &demand.member_of {
+            if found.superuser || found.member_of.contains(group) {
+                continue;
+            }
+            let group = escape_identifier(group);
+            step(
+                Statement::new(demand.local(&format!("GRANT {group} TO {name}"))),
+                format!("REVOKE {group} FROM {name}"),
+            );
+        }
+        Ok(())
     }
 
     /// Certificates, keys and password file.
-    fn place_files(&mut self, state: &NodeState, own: &NodeCredentials) {
+    fn place_files(&mut self, demand: &Demand, state: &NodeState, own: &NodeCredentials) {
         let public = |text: &String| Content::Public(text.clone().into_bytes());
-        let secret = |name: &String| Content::Secret(name.clone());
-        let mut contents = vec![(credentials::ROOT, Some(public(&self.credentials.root)))];
-        for (pair, certificate, key) in [
-            (&own.server, credentials::SERVER_CERTIFICATE, credentials::SERVER_KEY),
-            (&own.client, credentials::CLIENT_CERTIFICATE, credentials::CLIENT_KEY),
-        ] {
-            contents.push((certificate, pair.as_ref().map(|pair| public(&pair.certificate))));
-            contents.push((key, pair.as_ref().map(|pair| secret(&pair.key))));
+        let mut contents = Vec::new();
+        if let Some(root) = &demand.root {
+            contents.push((root, 0o644, public(&self.credentials.root)));
         }
-        contents.push((credentials::PASSFILE, own.passfile.as_ref().map(secret)));
-
-        let owned = |mode| Access { mode, ..state.owner };
-        let folder = state.in_data_directory(credentials::FOLDER);
-        let mut steps = Vec::new();
-        for (path, content) in contents {
-            let Some(content) = content else { continue };
+        for (place, pair) in &own.pairs {
+            contents.push((&place.certificate, 0o644, public(&pair.certificate)));
+            contents.push((&place.key, 0o600, Content::Secret(pair.key.clone())));
+        }
+        if let (Some(path), Some(name)) = (&demand.passfile, &own.passfile) {
+            contents.push((path, 0o600, Content::Secret(name.clone())));
+        }
+        for (path, mode, content) in contents {
             let path = state.in_data_directory(path);
-            let mode = if credentials::is_secret(&path) { 0o600 } else { 0o644 };
-            steps.extend(self.write(state, path, owned(mode), content));
+            let access = Access { mode, ..state.owner };
+            if let Some(step) = self.write(state, path.clone(), access, content) {
+                self.make_folders(state, &path);
+                self.place.push(step);
+            }
         }
-        if !steps.is_empty() {
-            // The folder's removal, when all is taken back, must come after that of its files, so
-            // its making comes before.
-            let action = Action::MakeFolder { path: folder.clone(), access: owned(0o700) };
-            let undo = Some(Action::RemoveFolder { path: folder });
-            self.place.push(Step { node: state.name.clone(), action, undo });
-            self.place.extend(steps);
+    }
+
+    /// The folders that a file needs and that are not there, the outermost first: what was made last
+    /// is taken back first.
+    fn make_folders(&mut self, state: &NodeState, file: &Path) {
+        let mut missing: Vec<PathBuf> = file
+            .ancestors()
+            .skip(1)
+            .filter(|folder| !state.folders.contains(*folder))
+            .map(Path::to_owned)
+            .collect();
+        missing.reverse();
+        for path in missing {
+            let action = Action::MakeFolder {
+                path: path.clone(),
+                access: Access { mode: 0o700, ..state.owner },
+            };
+            let made = |step: &Step| step.node == state.name && step.action == action;
+            if !self.place.iter().any(made) {
+                let undo = Some(Action::RemoveFolder { path });
+                self.place.push(Step { node: state.name.clone(), action, undo });
+            }
         }
     }
 
@@ -189,81 +243,46 @@ impl<'a> Maker<'a> {
         access: Access,
         content: Content,
     ) -> Option<Step> {
-        let there = state.file(&path);
-        if let (Some(there), Content::Public(bytes)) = (there, &content)
-            && *there.bytes == *bytes
-            && there.access == access
-        {
-            return None;
-        }
-        let before = there.map(|there| there.bytes.as_slice());
-        self.files.push(FileChange {
-            node: state.name.clone(),
-            new: there.is_none(),
-            diff: match &content {
-                Content::Public(after) => Some(diff(&path, before, after)),
-                Content::Secret(_) => None,
-            },
-            path: path.clone(),
-        });
-        let undo = match there {
-            None => Action::RemoveFile { path: path.clone() },
-            Some(there) => {
-                let as_found = match &content {
-                    Content::Public(_) => Content::Public(there.bytes.to_vec()),
-                    Content::Secret(_) => Content::Secret(as_found(&state.name, &path)),
-                };
-                restore(&path, there.access, &content, as_found)
-            }
-        };
-        let expected = Expected::of(before);
-        let action = Action::WriteFile { path, access, expected, content };
-        Some(Step { node: state.name.clone(), action, undo: Some(undo) })
+        let (change, step) = files::write(state, path, access, content)?;
+        self.files.push(change);
+        Some(step)
     }
 
-    fn set_password(&mut self, state: &NodeState, secret: &str) {
-        let role = escape_identifier(&self.spec.link_role);
-        let alter = format!("ALTER ROLE {role} PASSWORD");
-        let execute = |statement| Action::Execute { database: None, statement };
-        let had =
-            state.role(&self.spec.link_role).is_some_and(|role| role.stored_password.is_some());
+    fn set_password(&mut self, state: &NodeState, demand: &RoleDemand, secret: &str) {
+        let role = &demand.name;
+        let alter = demand.local(&format!("ALTER ROLE {} PASSWORD", escape_identifier(role)));
+        let set = |statement| Action::SetPassword { role: role.clone(), statement };
+        let found = state.role(role);
+        let had = found.is_some_and(|role| role.stored_password.is_some());
         let undo = if had {
-            Statement::with_secret(&alter, password_as_found(&state.name))
+            Statement::with_secret(&alter, password_as_found(&state.name, role))
         } else {
             Statement::new(format!("{alter} NULL"))
         };
         self.passwords.push(Step {
             node: state.name.clone(),
-            action: execute(Statement::with_secret(&alter, secret)),
-            undo: Some(execute(undo)),
+            action: set(Statement::with_secret(&alter, secret)),
+            // A role that is made here goes as a whole.
+            undo: found.map(|_| set(undo)),
         });
     }
 
     /// `postgresql.conf` and `pg_hba.conf`: first both ways in are open, then only the secured one.
     fn configure(
         &mut self,
-        node: &NodeSpec,
+        demand: &Demand,
         state: &NodeState,
         own: &NodeCredentials,
     ) -> Result<(), Error> {
-        let wish = hba::Wish {
-            role: &self.spec.link_role,
-            databases: &self.databases,
-            networks: &node.peers_from,
-            method: match self.spec.mode {
-                Mode::Cert => Method::Cert,
-                Mode::Scram => Method::ScramSha256,
-            },
-        };
-        let edit = hba::secure(state, &wish)?;
-        let settings = conf::set(state, &self.settings(state))?;
+        let edit = hba::secure(state, &demand.ways_in)?;
+        let settings = conf::set(state, &settings(demand, state))?;
         for message in edit.notes.into_iter().chain(settings.notes) {
             self.warnings.push(Warning { node: state.name.clone(), message });
         }
 
-        let reload = |certificate: &str| Step {
+        let reload = || Step {
             node: state.name.clone(),
-            action: Action::Reload(Expectation { certificate: Some(certificate.to_owned()) }),
+            action: Action::Reload(Expectation { certificate: own.server_fingerprint.clone() }),
             undo: None,
         };
         let mut open = Vec::new();
@@ -280,145 +299,61 @@ impl<'a> Maker<'a> {
             if before == after {
                 continue;
             }
-            let content = Content::Public(after.clone());
-            let undo = restore(&hba_file, access, &content, Content::Public(before.clone()));
-            let action = Action::WriteFile {
-                path: hba_file.clone(),
-                access,
-                expected: Expected::of(Some(before)),
-                content,
-            };
-            let step = Step { node: state.name.clone(), action, undo: Some(undo) };
+            let step = files::rewrite(&state.name, &hba_file, access, before, after);
             if opens { open.push(step) } else { close.push(step) }
         }
         if found != edit.closed {
             self.files.push(FileChange {
                 node: state.name.clone(),
                 new: false,
-                diff: Some(diff(&hba_file, Some(&found), &edit.closed)),
+                diff: Some(files::diff(&hba_file, Some(&found), &edit.closed)),
                 path: hba_file,
             });
         }
         // A new certificate under the old name is taken by a reload, too.
-        if !open.is_empty() || own.server.is_some() {
-            open.push(reload(&own.server_fingerprint));
+        if !open.is_empty() || own.new_server {
+            open.push(reload());
             self.open.extend(open);
         }
         if !close.is_empty() {
-            close.push(reload(&own.server_fingerprint));
-            let role = self.spec.link_role.clone();
-            let action = Action::EndPlainSessions { role };
-            close.push(Step { node: state.name.clone(), action, undo: None });
+            close.push(reload());
+            if let Some(action) = end_old_sessions(demand) {
+                close.push(Step { node: state.name.clone(), action, undo: None });
+            }
             self.close.extend(close);
         }
         Ok(())
     }
-
-    fn settings(&self, state: &NodeState) -> Vec<(&'static str, &'static str)> {
-        let mut settings = vec![
-            ("ssl", "on"),
-            ("ssl_ca_file", credentials::ROOT),
-            ("ssl_cert_file", credentials::SERVER_CERTIFICATE),
-            ("ssl_key_file", credentials::SERVER_KEY),
-        ];
-        // Without it no log tells by which method a session was let in. Anything but "off" does.
-        if matches!(state.setting("log_connections"), "off" | "") {
-            settings.push(("log_connections", "on"));
-        }
-        settings
-    }
-
-    /// The links' new connection strings.
-    fn switch(
-        &self,
-        links: &[Link],
-        states: &[NodeState],
-    ) -> Result<(Vec<LinkChange>, Vec<Step>), Error> {
-        let topology = topology::of(self.spec.topology);
-        let (mut changes, mut steps) = (Vec::new(), Vec::new());
-        for link in links {
-            let missing = |node: &str| Error::plan(format!("node {node} was not inspected"));
-            let from = states.iter().find(|state| state.name == link.from);
-            let from = from.ok_or_else(|| missing(&link.from))?;
-            let to = self.spec.node(&link.to).ok_or_else(|| missing(&link.to))?;
-            let after = secured(&link.conninfo, self.spec, from, to);
-            if after == link.conninfo {
-                continue;
-            }
-            changes.push(LinkChange {
-                from: link.from.clone(),
-                to: link.to.clone(),
-                name: link.name.clone(),
-                before: link.conninfo.to_masked_text(),
-                after: after.to_masked_text(),
-            });
-            let undo = if link.conninfo.has_secret() {
-                topology.switch_to_secret(link, link_as_found(link))
-            } else {
-                topology.switch(link, &link.conninfo)
-            };
-            let database = link.kept_in.clone();
-            let statement = topology.switch(link, &after);
-            let action = if link.enabled {
-                let (to, slot) = (link.to.clone(), link.slot.clone());
-                Action::SwitchLink { to, database, slot, statement }
-            } else {
-                // It does not replicate, before or after.
-                Action::Execute { database: Some(database), statement }
-            };
-            steps.push(Step {
-                node: link.from.clone(),
-                action,
-                undo: Some(Action::Execute {
-                    database: Some(link.kept_in.clone()),
-                    statement: undo,
-                }),
-            });
-        }
-        Ok((changes, steps))
-    }
 }
 
-/// A link's connection string with the server verified by name and the client by the cluster's mode.
-/// Everything else stays as it was.
-fn secured(now: &ConnInfo, spec: &ClusterSpec, from: &NodeState, to: &NodeSpec) -> ConnInfo {
-    let mut conninfo = now.clone();
-    // The certificate has the node's names and its address: whichever of them the link uses stays.
-    let host = conninfo.get("host").unwrap_or_default();
-    if ![to.host(), &to.name, &to.address.to_string()].contains(&host) {
-        let host = to.host().to_owned();
-        conninfo.set("host", host);
-        conninfo.set("hostaddr", to.address.to_string());
-    }
-    conninfo.set("user", &spec.link_role);
-    conninfo.set("sslmode", "verify-full");
-    // libpq takes a relative path from the server process' working folder: the data directory.
-    conninfo.set("sslrootcert", credentials::ROOT);
-    conninfo.remove_secrets();
-    match spec.mode {
-        Mode::Cert => {
-            conninfo.set("sslcert", credentials::CLIENT_CERTIFICATE);
-            conninfo.set("sslkey", credentials::CLIENT_KEY);
-            for stale in ["passfile", "channel_binding", "require_auth", "sslcertmode"] {
-                conninfo.remove(stale);
+/// Ends what was let in by other ways than those of the demand, for roles that have no others.
+fn end_old_sessions(demand: &Demand) -> Option<Action> {
+    let mut roles: Vec<String> = Vec::new();
+    let mut networks: Vec<IpNet> = Vec::new();
+    let mut tls = true;
+    for way in demand.ways_in.iter().filter(|way| way.links_only) {
+        if !roles.contains(&way.role) {
+            roles.push(way.role.clone());
+        }
+        for network in &way.networks {
+            if !networks.contains(network) {
+                networks.push(*network);
             }
         }
-        Mode::Scram => {
-            conninfo.set("passfile", credentials::PASSFILE);
-            // A second lock beside the verified name: whoever relays the login to the real server
-            // gets nothing.
-            if from.version >= pg_version::PgVersion::V13 {
-                conninfo.set("channel_binding", "require");
-            }
-            if from.version >= pg_version::PgVersion::V16 {
-                conninfo.set("require_auth", "scram-sha-256");
-            }
-            for stale in ["sslcert", "sslkey"] {
-                conninfo.remove(stale);
-            }
-        }
+        tls &= way.tls;
     }
-    conninfo
+    (!roles.is_empty()).then_some(Action::EndOldSessions { roles, networks, tls })
+}
+
+/// The settings that a node needs, those of the demand and what verification reads.
+fn settings<'d>(demand: &'d Demand, state: &NodeState) -> Vec<(&'static str, &'d str)> {
+    let mut settings: Vec<_> =
+        demand.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    // Without it no log tells by which method a session was let in. Anything but "off" does.
+    if !demand.ways_in.is_empty() && matches!(state.setting("log_connections"), "off" | "") {
+        settings.push(("log_connections", "on"));
+    }
+    settings
 }
 
 fn access_of(state: &NodeState, path: &Path) -> Result<Access, Error> {
@@ -426,33 +361,7 @@ fn access_of(state: &NodeState, path: &Path) -> Result<Access, Error> {
     state.file(path).map(|file| file.access).ok_or_else(missing)
 }
 
-/// The action that puts back what was there before `written`.
-fn restore(path: &Path, access: Access, written: &Content, as_found: Content) -> Action {
-    let expected = match written {
-        Content::Public(bytes) => Expected::of(Some(bytes)),
-        Content::Secret(_) => Expected::Anything,
-    };
-    Action::WriteFile { path: path.to_owned(), access, expected, content: as_found }
-}
-
-fn diff(path: &Path, before: Option<&[u8]>, after: &[u8]) -> String {
-    let name = path.display().to_string();
-    let old = if before.is_some() { name.as_str() } else { "/dev/null" };
-    textfile::diff::unified(old, &name, before.unwrap_or_default(), after)
-}
-
-/// The vault's name of a secret file as inspection found it.
-pub(crate) fn as_found(node: &str, path: &Path) -> String {
-    format!("{node}: {} as found", path.display())
-}
-
-/// The vault's name of the link role's stored password as inspection found it.
-pub(crate) fn password_as_found(node: &str) -> String {
-    format!("{node}: stored password as found")
-}
-
-/// The vault's name of a link's connection string as inspection found it.
-pub(crate) fn link_as_found(link: &Link) -> String {
-    // A name is unique in its database only.
-    format!("{}: connection string of {} in {} as found", link.from, link.name, link.kept_in)
+/// The vault's name of a role's stored password as inspection found it.
+pub(crate) fn password_as_found(node: &str, role: &str) -> String {
+    format!("{node}: stored password of {role} as found")
 }

@@ -4,20 +4,27 @@
 //! same input makes the same plan. It holds no secret, only the names that the
 //! [vault](crate::vault::Vault) has for them.
 
+pub(crate) mod files;
+pub(crate) mod links;
 mod make;
+mod statement;
 mod step;
+mod stored;
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-pub(crate) use make::{as_found, link_as_found, make, password_as_found};
-pub use step::*;
+pub(crate) use files::as_found;
+pub(crate) use make::{make, password_as_found, stage};
+pub use statement::Statement;
+pub(crate) use step::hex;
+pub use step::{Action, AutoConf, Content, Expectation, Expected, Pace, Stage, Step};
 
-use crate::spec::Mode;
+use crate::{spec::Mode, topology::LinkPlace};
 
 /// What shall be done to a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// How the links will authenticate.
     pub mode: Mode,
@@ -37,10 +44,17 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.stages.iter().all(|stage| stage.steps.is_empty())
     }
+
+    /// The vault's names of the secrets that doing it and taking it back need.
+    pub(crate) fn secrets(&self) -> BTreeSet<&str> {
+        let steps = self.stages.iter().flat_map(|stage| &stage.steps);
+        let actions = steps.flat_map(|step| std::iter::once(&step.action).chain(&step.undo));
+        actions.flat_map(Action::secrets).collect()
+    }
 }
 
 /// What becomes of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileChange {
     /// On which node.
     pub node: String,
@@ -53,7 +67,7 @@ pub struct FileChange {
 }
 
 /// What becomes of a link.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkChange {
     /// The node that connects.
     pub from: String,
@@ -61,6 +75,8 @@ pub struct LinkChange {
     pub to: String,
     /// The link's name.
     pub name: String,
+    /// Where its connection string is kept.
+    pub place: LinkPlace,
     /// Its connection string now, secrets masked.
     pub before: String,
     /// Its connection string then.
@@ -68,7 +84,7 @@ pub struct LinkChange {
 }
 
 /// Something that the reader should know before saying yes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// On which node.
     pub node: String,

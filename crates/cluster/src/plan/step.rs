@@ -2,18 +2,26 @@
 
 use std::{fmt, path::PathBuf};
 
-use serde::{Serialize, Serializer};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use textfile::fs::Access;
-use zeroize::Zeroizing;
 
-use crate::{error::Error, vault::Vault};
+use super::{
+    statement::Statement,
+    stored::{access_text, bytes_text, digest_text},
+};
+use crate::{
+    error::Error,
+    topology::{LinkPlace, SessionKey},
+    vault::Vault,
+};
 
 /// Steps that belong together. A stage starts when the one before has ended on every node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// What it achieves.
-    pub title: &'static str,
+    pub title: String,
     /// Whether one node must be through before the next begins.
     pub pace: Pace,
     /// The steps, in their order on each node.
@@ -21,7 +29,7 @@ pub struct Stage {
 }
 
 /// How a stage goes over the nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pace {
     /// Every node at the same time: nothing that could shut anybody out.
@@ -31,7 +39,7 @@ pub enum Pace {
 }
 
 /// One change to one node, and what takes it back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// On which node.
     pub node: String,
@@ -42,16 +50,17 @@ pub struct Step {
 }
 
 /// What a step does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "a plan has each step once")]
 pub enum Action {
     /// Makes a folder, unless it is there.
     MakeFolder {
         /// Where.
         path: PathBuf,
         /// Its owner and mode.
-        #[serde(serialize_with = "access_text")]
+        #[serde(with = "access_text")]
         access: Access,
     },
     /// Writes a file atomically.
@@ -59,7 +68,7 @@ pub enum Action {
         /// Where.
         path: PathBuf,
         /// Its owner and mode.
-        #[serde(serialize_with = "access_text")]
+        #[serde(with = "access_text")]
         access: Access,
         /// What must be there before: anything else means that somebody changed it meanwhile.
         expected: Expected,
@@ -83,24 +92,89 @@ pub enum Action {
         /// Which.
         statement: Statement,
     },
+    /// Gives a role what the server checks its password with.
+    SetPassword {
+        /// The role.
+        role: String,
+        /// The statement that does it: with a SCRAM secret, with what the server stored before, or
+        /// with none for no password.
+        statement: Statement,
+    },
     /// Has the server read its configuration again, and looks whether it took it.
     Reload(Expectation),
-    /// Gives a link another connection string, and waits until it replicates by it.
+    /// Gives a link another connection string.
     SwitchLink {
         /// The node that the link leads to.
         to: String,
-        /// The database that keeps the link.
-        database: String,
-        /// The slot by which its session is found.
-        slot: Option<String>,
-        /// The statement that does it.
-        statement: Statement,
+        /// What the link is called where it is kept.
+        name: String,
+        /// Where it is kept: a name is unique in its place only.
+        place: LinkPlace,
+        /// How its session there is found.
+        session: SessionKey,
+        /// Its connection string before, secrets masked.
+        before: String,
+        /// Its connection string then, secrets masked.
+        after: String,
+        /// The statements that do it, each with its database; the administrator's own if none.
+        statements: Vec<(Option<String>, Statement)>,
+        /// Whether the server must read its configuration afterwards.
+        reload: bool,
+        /// Whether to wait until it works by the new connection string.
+        wait: bool,
+        /// `postgresql.auto.conf` as it was found, where `ALTER SYSTEM` writes it anew: the end of
+        /// taking back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        put_back: Option<Box<AutoConf>>,
     },
-    /// Ends the role's sessions without TLS: they began before.
-    EndPlainSessions {
-        /// The role.
-        role: String,
+    /// Ends a link's session, and waits until it works by a new one.
+    Reconnect {
+        /// The node that the link leads to.
+        to: String,
+        /// How its session there is found.
+        session: SessionKey,
     },
+    /// Ends the roles' sessions from the network that were let in by other rules than those of the
+    /// secured way: all that began before it was open, and of the later ones those that cannot have
+    /// come by it.
+    EndOldSessions {
+        /// The roles.
+        roles: Vec<String>,
+        /// The networks that the secured way is open to.
+        networks: Vec<IpNet>,
+        /// Whether it is open to sessions with TLS only.
+        tls: bool,
+    },
+}
+
+impl Action {
+    /// The vault's names of the secrets that it needs.
+    pub(crate) fn secrets(&self) -> Vec<&str> {
+        match self {
+            Self::WriteFile { content: Content::Secret(name), .. } => vec![name],
+            Self::Execute { statement, .. } | Self::SetPassword { statement, .. } => {
+                statement.secret().into_iter().collect()
+            }
+            Self::SwitchLink { statements, put_back, .. } => statements
+                .iter()
+                .filter_map(|(_, statement)| statement.secret())
+                .chain(put_back.iter().map(|file| file.content.as_str()))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// `postgresql.auto.conf` as it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoConf {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its owner and mode.
+    #[serde(with = "access_text")]
+    pub access: Access,
+    /// The vault's name of its bytes.
+    pub content: String,
 }
 
 /// In words, without secrets.
@@ -121,19 +195,30 @@ impl fmt::Display for Action {
                 write!(f, "in database {database}: {statement}")
             }
             Self::Execute { database: None, statement } => statement.fmt(f),
+            Self::SetPassword { statement, .. } => statement.fmt(f),
             Self::Reload(_) => f.write_str("reload the configuration, and look that it was taken"),
-            Self::SwitchLink { database, statement, .. } => {
-                write!(f, "in database {database}: {statement}; wait until it replicates")
+            Self::SwitchLink { statements, reload, wait, .. } => {
+                for (index, (database, statement)) in statements.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { "; " };
+                    f.write_str(separator)?;
+                    match database {
+                        Some(database) => write!(f, "in database {database}: {statement}")?,
+                        None => statement.fmt(f)?,
+                    }
+                }
+                f.write_str(if *reload { "; reload" } else { "" })?;
+                f.write_str(if *wait { "; wait until it works" } else { "" })
             }
-            Self::EndPlainSessions { role } => {
-                write!(f, "end the sessions of {role} that have no TLS")
+            Self::Reconnect { to, .. } => write!(f, "let the link to {to} connect anew"),
+            Self::EndOldSessions { roles, .. } => {
+                write!(f, "end the sessions of {} that began before", roles.join(", "))
             }
         }
     }
 }
 
 /// What a server must be like after a reload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
     /// SHA-256 of the certificate that it must show, in hexadecimal; it is asked for over the
     /// network, because a reload that fails keeps the old one without a word.
@@ -141,7 +226,7 @@ pub struct Expectation {
 }
 
 /// What must be at a path before a step writes there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {
     /// Nothing.
@@ -149,7 +234,7 @@ pub enum Expected {
     /// A file, whatever it holds.
     Anything,
     /// A file with bytes of this SHA-256.
-    Bytes(#[serde(serialize_with = "hexadecimal")] [u8; 32]),
+    Bytes(#[serde(with = "digest_text")] [u8; 32]),
 }
 
 impl Expected {
@@ -161,11 +246,11 @@ impl Expected {
 }
 
 /// What a file shall hold.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
     /// These bytes, which anybody may see.
-    Public(#[serde(serialize_with = "text")] Vec<u8>),
+    Public(#[serde(with = "bytes_text")] Vec<u8>),
     /// The secret of this name.
     Secret(String),
 }
@@ -192,75 +277,11 @@ impl fmt::Debug for Content {
     }
 }
 
-/// An SQL statement. Where it needs a secret it has the secret's name; `Display` shows stars there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
-    before: String,
-    secret: Option<String>,
-}
-
-impl Statement {
-    /// A statement without a secret.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { before: text.into(), secret: None }
-    }
-
-    /// A statement that ends with a secret as a quoted literal.
-    #[must_use]
-    pub fn with_secret(text: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self { before: text.into(), secret: Some(secret.into()) }
-    }
-
-    /// Whether it needs a secret.
-    #[must_use]
-    pub const fn has_secret(&self) -> bool {
-        self.secret.is_some()
-    }
-
-    /// The statement to send.
-    ///
-    /// # Errors
-    /// [`Error::Plan`] if the vault has no such secret.
-    pub fn resolve(&self, vault: &Vault) -> Result<Zeroizing<String>, Error> {
-        let Some(name) = &self.secret else { return Ok(Zeroizing::new(self.before.clone())) };
-        let secret = vault.get(name).ok_or_else(|| missing(name))?;
-        let secret = std::str::from_utf8(secret).map_err(|_| missing(name))?;
-        let literal = Zeroizing::new(postgres_protocol::escape::escape_literal(secret));
-        Ok(Zeroizing::new([&self.before, " ", &literal].concat()))
-    }
-}
-
-impl fmt::Display for Statement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.before)?;
-        if self.secret.is_some() { f.write_str(" '********'") } else { Ok(()) }
-    }
-}
-
-impl Serialize for Statement {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-fn missing(name: &str) -> Error {
+pub(super) fn missing(name: &str) -> Error {
     Error::plan(format!("the secret \"{name}\" is not in memory: prepare the plan again"))
 }
 
-fn access_text<S: Serializer>(access: &Access, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{:04o} {}:{}", access.mode, access.uid, access.gid))
-}
-
-fn hexadecimal<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&hex(digest))
-}
-
-fn text<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&String::from_utf8_lossy(bytes))
-}
-
-/// Bytes in hexadecimal.
+/// Bytes in hexadecimal, in small letters.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,16 +1,28 @@
-//! What kinds of links there are between nodes: where each keeps its connection string and how that
-//! is changed. A new kind is one file.
+//! What kinds of links there are between nodes: where each keeps its connection string, how that is
+//! changed, and what the nodes at both ends need. A new kind is one file.
 
-mod native;
+pub(crate) mod native;
+mod pgd;
+mod timescale;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 pub use native::Native;
+use pg_version::PgVersion;
+pub use pgd::Pgd;
+use serde::{Deserialize, Serialize};
+pub use timescale::Timescale;
 
 use crate::{
     conninfo::ConnInfo,
-    error::Error,
-    inspect::NodeState,
+    demand::{Demand, PairPlace},
+    error::{Error, NodeContext as _},
+    inspect::{Homes, NodeState, Setting},
     plan::Statement,
-    spec::{ClusterSpec, TopologyKind},
+    spec::{ClusterSpec, Mode, NodeSpec, TopologyKind},
 };
 
 /// A directed link: node `from` logs in to node `to`.
@@ -18,18 +30,116 @@ use crate::{
 pub struct Link {
     /// The node that connects.
     pub from: String,
-    /// The node that is connected to.
+    /// The node that is connected to. A node may have a link to itself.
     pub to: String,
     /// What the link is called where it is kept.
     pub name: String,
-    /// The database on `from` that keeps it.
-    pub kept_in: String,
+    /// Where its connection string is kept.
+    pub place: LinkPlace,
     /// The connection string as it is now.
     pub conninfo: ConnInfo,
-    /// The replication slot on `to` by which the link's session there is found.
-    pub slot: Option<String>,
+    /// How its session on `to` is found.
+    pub session: SessionKey,
     /// Whether it is switched on; one that is not has no session.
     pub enabled: bool,
+}
+
+impl SessionKey {
+    /// Whether the link has a session at all times, which can be waited for.
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        matches!(self, Self::Slot(_) | Self::Peer { .. } | Self::Walreceiver { .. })
+    }
+}
+
+/// Where a link's connection string is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum LinkPlace {
+    /// A subscription, in this database of `from`.
+    Subscription {
+        /// The database.
+        database: String,
+    },
+    /// `primary_conninfo` of a standby.
+    PrimaryConninfo,
+    /// The options of a foreign server and of a user mapping.
+    ForeignServer(ForeignPlace),
+    /// `bdr.node_interface`, in this database of `from`.
+    BdrInterface {
+        /// The database.
+        database: String,
+    },
+    /// Nowhere: what the access node's settings and a foreign server say makes it.
+    AccessNode,
+}
+
+/// A user mapping of `postgres_fdw`, and its server. It is the same place with other options, too.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ForeignPlace {
+    /// The database on `from`.
+    pub database: String,
+    /// The foreign server.
+    pub server: String,
+    /// The local role; `None` for PUBLIC.
+    pub local: Option<String>,
+    /// Whether this is the mapping with which the server's own options are changed.
+    pub first: bool,
+    /// The names of the mapping's options now.
+    pub mapping_options: Vec<String>,
+    /// Whether a superuser must allow the mapping to do without a password of its own.
+    pub without_password: bool,
+    /// Whether certificates belong to the server's options.
+    pub by_server: bool,
+}
+
+impl PartialEq for ForeignPlace {
+    fn eq(&self, other: &Self) -> bool {
+        let place = |of: &Self| (of.database.clone(), of.server.clone(), of.local.clone());
+        place(self) == place(other)
+    }
+}
+
+impl Eq for ForeignPlace {}
+
+/// How a link's session is found on the node that it leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum SessionKey {
+    /// By the replication slot that it uses.
+    Slot(String),
+    /// By the application name of a WAL receiver without a slot; of several, by where it comes from.
+    Walreceiver {
+        /// The application name.
+        application: String,
+        /// Where it comes from.
+        address: std::net::IpAddr,
+    },
+    /// By what is known of the peer: the first of these that only one session fits.
+    Peer {
+        /// What the replication slot that it uses may be called.
+        slots: Vec<String>,
+        /// How the name of its replication slot ends.
+        ending: String,
+        /// The roles that it may log in as, from
+        roles: Vec<String>,
+        /// this address.
+        address: std::net::IpAddr,
+    },
+    /// There is one only while it is used: by this statement, run on `from` as this role.
+    OnDemand {
+        /// The database on `from`.
+        database: String,
+        /// The role on `from`.
+        role: String,
+        /// A statement that reads nothing and changes nothing, and needs the link.
+        statement: String,
+    },
+    /// There is none to look for.
+    None,
 }
 
 impl Link {
@@ -47,20 +157,140 @@ impl Link {
     }
 }
 
-/// How one kind of link is found and changed.
-pub trait Topology {
+/// How a link's connection string is changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// Statements on `from`, each with its database; the administrator's own if none.
+    pub statements: Vec<(Option<String>, Statement)>,
+    /// Whether the server must read its configuration afterwards.
+    pub reload: bool,
+}
+
+/// A connection string that is to be written somewhere: as it is, or the vault's secret of a name.
+#[derive(Clone, Copy, Debug)]
+pub enum Dsn<'a> {
+    /// It has no secret.
+    Plain(&'a ConnInfo),
+    /// It has one, and so has the vault.
+    Secret(&'a str),
+}
+
+impl Dsn<'_> {
+    /// A statement that ends with it as a quoted literal.
+    #[must_use]
+    pub fn after(self, text: impl Into<String>) -> Statement {
+        match self {
+            Self::Plain(conninfo) => Statement::with_literal(text, &conninfo.to_text()),
+            Self::Secret(name) => Statement::with_secret(text, name),
+        }
+    }
+}
+
+/// How one kind of cluster is found, and what it needs.
+pub trait Topology: Sync {
     /// Every link between nodes of the description, from what inspection found.
     ///
     /// # Errors
     /// [`Error::Plan`] for a link whose other end is none of the nodes.
     fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error>;
 
-    /// The statement on `link.from`, in the database `link.kept_in`, that gives the link another
-    /// connection string and makes it connect anew.
-    fn switch(&self, link: &Link, conninfo: &ConnInfo) -> Statement;
+    /// What a node needs for its links.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] where something must be different before.
+    fn demand(&self, cluster: &Cluster<'_>, state: &NodeState) -> Result<Demand, Error>;
 
-    /// The same, with a connection string that holds a password: the vault's secret of that name.
-    fn switch_to_secret(&self, link: &Link, secret: String) -> Statement;
+    /// The link's connection string as it shall be. The default verifies the server by name and has
+    /// the credentials of the demand of `from`.
+    fn secured(&self, cluster: &Cluster<'_>, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
+        secured(cluster.spec, link, end)
+    }
+
+    /// How the link on `link.from` gets another connection string and connects anew; `None` for a
+    /// link that has no connection string of its own.
+    fn switch(&self, link: &Link, dsn: Dsn<'_>) -> Option<Switch>;
+
+    /// The nodes among which one role has one password: those of one realm share it. By default each
+    /// node is a realm of its own.
+    fn realm(&self, _cluster: &Cluster<'_>, state: &NodeState) -> String {
+        state.name.clone()
+    }
+
+    /// The files that inspection must read beside those that the settings name, relative to the data
+    /// directory: the places of credentials.
+    fn credential_paths(&self, spec: &ClusterSpec, state: &Places<'_>) -> Vec<PathBuf>;
+}
+
+/// What is known of a node before its files are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// The node's name.
+    pub node: &'a str,
+    /// The server's major version.
+    pub version: PgVersion,
+    /// The data directory.
+    pub data_directory: &'a Path,
+    /// Where the server's libpq looks for password files.
+    pub homes: &'a Homes,
+    /// The settings that inspection reads.
+    pub settings: &'a BTreeMap<String, Setting>,
+}
+
+impl Places<'_> {
+    /// The value of a setting that inspection reads; `None` where it is empty or there is none.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).map(|setting| setting.value.as_str()).filter(|v| !v.is_empty())
+    }
+}
+
+/// The whole cluster, as a topology looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Cluster<'a> {
+    /// The description.
+    pub spec: &'a ClusterSpec,
+    /// What inspection found.
+    pub states: &'a [NodeState],
+    /// Every link.
+    pub links: &'a [Link],
+}
+
+impl<'a> Cluster<'a> {
+    /// What inspection found on a node.
+    #[must_use]
+    pub fn state(&self, node: &str) -> Option<&'a NodeState> {
+        self.states.iter().find(|state| state.name == node)
+    }
+
+    /// What the description says of a node.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] if it says nothing.
+    pub fn node(&self, name: &str) -> Result<&'a NodeSpec, Error> {
+        let missing = || Error::plan(format!("the description has no node {name}"));
+        self.spec.node(name).ok_or_else(missing)
+    }
+
+    /// The links that lead to a node.
+    pub fn links_to<'n>(&self, node: &'n str) -> impl Iterator<Item = &'a Link> + use<'a, 'n> {
+        self.links.iter().filter(move |link| link.to == node)
+    }
+
+    /// The links that start at a node.
+    pub fn links_from<'n>(&self, node: &'n str) -> impl Iterator<Item = &'a Link> + use<'a, 'n> {
+        self.links.iter().filter(move |link| link.from == node)
+    }
+}
+
+/// What a link has at both its ends.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkEnd<'a> {
+    /// The node that connects.
+    pub from: &'a NodeState,
+    /// What it has for it.
+    pub demand: &'a Demand,
+    /// The node that is connected to.
+    pub to: &'a NodeSpec,
 }
 
 /// The topology of a description.
@@ -68,5 +298,86 @@ pub trait Topology {
 pub fn of(kind: TopologyKind) -> &'static dyn Topology {
     match kind {
         TopologyKind::Native => &Native,
+        TopologyKind::Pgd => &Pgd,
+        TopologyKind::Timescale => &Timescale,
     }
+}
+
+/// What a topology asks of each node, by the node's name.
+pub(crate) type Demands = BTreeMap<String, Demand>;
+
+/// What the topology asks of every node that was inspected.
+pub(crate) fn demands(topology: &dyn Topology, cluster: &Cluster<'_>) -> Result<Demands, Error> {
+    let demand = |state: &NodeState| {
+        let demand = topology.demand(cluster, state).on_node(&state.name)?;
+        Ok((state.name.clone(), demand))
+    };
+    cluster.states.iter().map(demand).collect()
+}
+
+/// The connection string that a link shall have.
+pub(crate) fn wanted(
+    topology: &dyn Topology,
+    cluster: &Cluster<'_>,
+    demands: &Demands,
+    link: &Link,
+) -> Result<ConnInfo, Error> {
+    let missing = || Error::plan(format!("node {} was not inspected", link.from));
+    let from = cluster.state(&link.from).ok_or_else(missing)?;
+    let demand = demands.get(&link.from).ok_or_else(missing)?;
+    let end = LinkEnd { from, demand, to: cluster.node(&link.to)? };
+    Ok(topology.secured(cluster, link, &end))
+}
+
+/// A link's connection string with the server verified by name and the client by the cluster's mode.
+/// Everything else stays as it was.
+fn secured(spec: &ClusterSpec, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
+    let LinkEnd { from, demand, to } = end;
+    let text = |path: &Path| path.display().to_string();
+    let mut conninfo = link.conninfo.clone();
+    // The certificate has the node's names and its address: whichever of them the link uses stays.
+    let host = conninfo.get("host").unwrap_or_default();
+    if ![to.host(), &to.name, &to.address.to_string()].contains(&host) {
+        let host = to.host().to_owned();
+        conninfo.set("host", host);
+        conninfo.set("hostaddr", to.address.to_string());
+    }
+    if !conninfo.get("user").is_some_and(|user| spec.link_roles().any(|role| role == user)) {
+        conninfo.set("user", &spec.link_role);
+    }
+    conninfo.set("sslmode", "verify-full");
+    // libpq takes a relative path from the server process' working folder: the data directory.
+    conninfo.set("sslrootcert", demand.root.as_deref().map(text).unwrap_or_default());
+    conninfo.remove_secrets();
+    match spec.mode {
+        Mode::Cert => {
+            let user = conninfo.get("user").unwrap_or_default();
+            if let Some(client) = demand.clients.iter().find(|client| client.role == user) {
+                let PairPlace { certificate, key } = &client.pair;
+                conninfo.set("sslcert", text(certificate));
+                conninfo.set("sslkey", text(key));
+            }
+            for stale in ["passfile", "channel_binding", "require_auth", "sslcertmode"] {
+                conninfo.remove(stale);
+            }
+        }
+        Mode::Scram | Mode::Trust => {
+            match &demand.passfile {
+                Some(passfile) => conninfo.set("passfile", text(passfile)),
+                None => conninfo.remove("passfile"),
+            }
+            // A second lock beside the verified name: whoever relays the login to the real server
+            // gets nothing.
+            if from.version >= PgVersion::V13 {
+                conninfo.set("channel_binding", "require");
+            }
+            if from.version >= PgVersion::V16 {
+                conninfo.set("require_auth", "scram-sha-256");
+            }
+            for stale in ["sslcert", "sslkey"] {
+                conninfo.remove(stale);
+            }
+        }
+    }
+    conninfo
 }

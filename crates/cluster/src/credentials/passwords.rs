@@ -1,0 +1,159 @@
+//! The passwords that links log in with, and the password files that hold them.
+
+use std::collections::BTreeMap;
+
+use passfile::{Key, Libpq, NewEntry, PassFile};
+use zeroize::Zeroizing;
+
+use super::{Credentials, belongs_to};
+use crate::{
+    error::Error,
+    inspect::NodeState,
+    spec::NodeSpec,
+    topology::{Cluster, Demands, Topology},
+    transport::NodeFile,
+    vault::Vault,
+};
+
+/// The nodes that share the passwords of their roles, and the links that lead to them as one role.
+struct PasswordUse<'a> {
+    role: &'a str,
+    /// The nodes that store its secret.
+    stored_on: Vec<&'a NodeState>,
+    /// (the node that connects, the node that is connected to)
+    links: Vec<(&'a str, &'a NodeSpec)>,
+}
+
+/// The passwords that links log in with: the one that peers have in their password files if a stored
+/// secret is of it, else a new one.
+pub(super) fn make(
+    topology: &dyn Topology,
+    cluster: &Cluster<'_>,
+    demands: &Demands,
+    renew: bool,
+    credentials: &mut Credentials,
+    vault: &mut Vault,
+) -> Result<(), Error> {
+    let mut files = BTreeMap::new();
+    for state in cluster.states {
+        let Some(path) = demands.get(&state.name).and_then(|demand| demand.passfile.as_ref())
+        else {
+            continue;
+        };
+        let there = state.file(&state.in_data_directory(path));
+        let bytes = there.map(|file| file.bytes.to_vec()).unwrap_or_default();
+        let file = PassFile::parse(bytes).map_err(|error| Error::plan(error.to_string()))?;
+        files.insert(state.name.as_str(), (there, file));
+    }
+    for (realm, used) in password_uses(topology, cluster, demands)? {
+        let known = known_password(cluster, &used, &files).filter(|_| !renew);
+        let (password, missing_on) = match known {
+            Some(known) => known,
+            None => (new_password()?, used.stored_on.clone()),
+        };
+        if !missing_on.is_empty() {
+            let secret = scram::Secret::generate(
+                &scram::Password::new(password.as_bytes()),
+                scram::DEFAULT_ITERATIONS,
+            )
+            .map_err(|error| Error::plan(error.to_string()))?;
+            let name = format!("{realm}: SCRAM secret of {}", used.role);
+            vault.insert(&name, Zeroizing::new(secret.to_text().as_bytes().to_vec()));
+            for state in missing_on {
+                if let Some(node) = credentials.nodes.get_mut(&state.name) {
+                    node.scram_secrets.insert(used.role.to_owned(), name.clone());
+                }
+            }
+        }
+        for (peer, to) in used.links {
+            let Some((_, file)) = files.get_mut(peer) else { continue };
+            for host in [to.host(), to.name.as_str(), &to.address.to_string()] {
+                let port = to.port.to_string();
+                let entry =
+                    NewEntry::new(password.as_bytes()).host(host).port(&port).user(used.role);
+                file.set(&entry).map_err(|error| Error::plan(error.to_string()))?;
+            }
+        }
+    }
+    for (peer, (there, file)) in files {
+        // A file that is as it was is not written.
+        let bytes = file.to_bytes();
+        let state = cluster.state(peer);
+        let good = there.map_or(bytes.is_empty(), |there| {
+            there.bytes == bytes
+                && there.access.mode & 0o077 == 0
+                && state.is_some_and(|state| belongs_to(there, state))
+        });
+        if !good && let Some(node) = credentials.nodes.get_mut(peer) {
+            let name = format!("{peer}: password file");
+            vault.insert(&name, bytes);
+            node.passfile = Some(name);
+        }
+    }
+    Ok(())
+}
+
+/// Which passwords there are, each with a name for the vault.
+fn password_uses<'a>(
+    topology: &dyn Topology,
+    cluster: &Cluster<'a>,
+    demands: &Demands,
+) -> Result<Vec<(String, PasswordUse<'a>)>, Error> {
+    let mut uses: BTreeMap<(String, &str), PasswordUse<'a>> = BTreeMap::new();
+    for link in cluster.links {
+        let to = cluster.node(&link.to)?;
+        let Some(state) = cluster.state(&link.to) else { continue };
+        let realm = topology.realm(cluster, state);
+        // A link that names another role will log in as the link role.
+        let named = cluster.spec.link_roles().find(|role| link.user() == Some(role));
+        let role = named.unwrap_or(&cluster.spec.link_role);
+        let used = uses.entry((realm.clone(), role)).or_insert_with(|| {
+            let stores = |state: &&NodeState| {
+                topology.realm(cluster, state) == realm
+                    && demands.get(&state.name).is_some_and(|demand| demand.wants_password(role))
+            };
+            let stored_on = cluster.states.iter().filter(stores).collect();
+            PasswordUse { role, stored_on, links: Vec::new() }
+        });
+        used.links.push((&link.from, to));
+    }
+    Ok(uses.into_iter().map(|((realm, _), used)| (realm, used)).collect())
+}
+
+/// The password that the peers have if one node's stored secret was made of it, and the nodes whose
+/// secret was not.
+fn known_password<'a>(
+    cluster: &Cluster<'_>,
+    used: &PasswordUse<'a>,
+    files: &BTreeMap<&str, (Option<&NodeFile>, PassFile)>,
+) -> Option<(Zeroizing<String>, Vec<&'a NodeState>)> {
+    used.links.iter().find_map(|(peer, to)| {
+        let (_, file) = files.get(peer)?;
+        let version = cluster.state(peer)?.version;
+        let port = to.port.to_string();
+        let key = Key::new(used.role).host(to.host()).port(port.as_str());
+        let found = file.lookup(&key, &Libpq::new(version))?;
+        let bytes = found.password().expose();
+        let (good, missing): (Vec<_>, Vec<_>) =
+            used.stored_on.iter().partition(|state| is_of(state, used.role, bytes));
+        let text = std::str::from_utf8(bytes).ok()?;
+        (!good.is_empty()).then(|| (Zeroizing::new(text.to_owned()), missing))
+    })
+}
+
+/// Whether a node's stored secret of a role was made of this password.
+fn is_of(state: &NodeState, role: &str, password: &[u8]) -> bool {
+    let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
+    let secret = stored.and_then(|text| scram::Secret::parse(text.as_bytes(), state.version).ok());
+    secret.is_some_and(|secret| {
+        secret.verify(&scram::Password::new(password), &scram::Limits::default()) == Ok(true)
+    })
+}
+
+/// 192 random bits as text that needs no quoting anywhere.
+fn new_password() -> Result<Zeroizing<String>, Error> {
+    let mut bytes = Zeroizing::new([0_u8; 24]);
+    getrandom::fill(bytes.as_mut())
+        .map_err(|error| Error::plan(format!("the system has no random bytes: {error}")))?;
+    Ok(Zeroizing::new(crate::plan::hex(bytes.as_ref())))
+}

@@ -1,0 +1,238 @@
+//! What the server tells about itself.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::Client;
+use zeroize::Zeroizing;
+
+use super::{
+    AdminSession, BdrState, ForeignServer, HbaError, Role, SETTINGS, Setting, Subscription,
+};
+use crate::{conninfo::ConnInfo, error::Error};
+
+pub(super) async fn settings(client: &Client) -> Result<BTreeMap<String, Setting>, Error> {
+    // An extension's setting that the extension has not defined yet is in no view.
+    const QUERY: &str = "SELECT name, setting, source FROM pg_catalog.pg_settings \
+                         WHERE name = ANY ($1::text[]) \
+                         UNION ALL SELECT n, pg_catalog.current_setting(n, true), 'placeholder' \
+                         FROM pg_catalog.unnest($1::text[]) n WHERE n LIKE '%.%' \
+                         AND n NOT IN (SELECT name FROM pg_catalog.pg_settings)";
+    let rows = client.query(QUERY, &[&&SETTINGS[..]]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let value: Option<String> = row.get(1);
+            (row.get(0), Setting { value: value.unwrap_or_default(), source: row.get(2) })
+        })
+        .collect())
+}
+
+pub(super) async fn admin_session(client: &Client) -> Result<AdminSession, Error> {
+    const QUERY: &str = "SELECT session_user::text, pg_catalog.current_database()::text, \
+                                pg_catalog.inet_client_addr(), \
+                                coalesce((SELECT ssl FROM pg_catalog.pg_stat_ssl \
+                                          WHERE pid = pg_catalog.pg_backend_pid()), false)";
+    let row = client.query_one(QUERY, &[]).await?;
+    Ok(AdminSession {
+        user: row.get(0),
+        database: row.get(1),
+        address: row.get(2),
+        tls: row.get(3),
+    })
+}
+
+pub(crate) async fn hba_errors(client: &Client) -> Result<Vec<HbaError>, Error> {
+    // A row without type is a line that the server refuses; where the type is set the error is only
+    // a warning. Some refusals have no text here: only the log tells them.
+    const QUERY: &str = "SELECT line_number, coalesce(error, 'refused; the reason is in the log') \
+                         FROM pg_catalog.pg_hba_file_rules WHERE type IS NULL ORDER BY 1";
+    let rows = client.query(QUERY, &[]).await?;
+    Ok(rows.iter().map(|row| HbaError { line: row.get(0), message: row.get(1) }).collect())
+}
+
+/// The lines of the configuration files that the server would not take. A value that needs a restart is
+/// no error here: it is applied at the next start.
+pub(super) async fn configuration_errors(client: &Client) -> Result<Vec<(String, String)>, Error> {
+    const QUERY: &str = "SELECT coalesce(sourcefile || ':' || sourceline, 'configuration files'), \
+                                error || coalesce(' (' || name || ')', '') \
+         FROM pg_catalog.pg_file_settings \
+         WHERE error IS NOT NULL AND error <> 'setting could not be applied' ORDER BY seqno";
+    let rows = client.query(QUERY, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// A configuration file that was changed after the server last read it.
+pub(super) async fn changed_since_reload(client: &Client) -> Result<Option<String>, Error> {
+    // A file system's time may be cut to whole seconds, and the server reads after it was written.
+    const QUERY: &str = "SELECT f.path FROM (SELECT pg_catalog.current_setting('hba_file') AS path \
+             UNION SELECT sourcefile FROM pg_catalog.pg_file_settings WHERE sourcefile IS NOT NULL) f, \
+             pg_catalog.pg_stat_file(f.path, true) s \
+         WHERE s.modification > pg_catalog.pg_conf_load_time() ORDER BY 1 LIMIT 1";
+    Ok(client.query_opt(QUERY, &[]).await?.map(|row| row.get(0)))
+}
+
+pub(super) async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Role>, Error> {
+    const QUERY: &str = "SELECT r.rolname::text, r.rolcanlogin, r.rolreplication, r.rolsuper, \
+             pg_catalog.concat_ws(' ', \
+                 CASE WHEN r.rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END, \
+                 CASE WHEN r.rolcreatedb THEN 'CREATEDB' ELSE 'NOCREATEDB' END, \
+                 CASE WHEN r.rolcreaterole THEN 'CREATEROLE' ELSE 'NOCREATEROLE' END, \
+                 CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END, \
+                 'CONNECTION LIMIT ' || r.rolconnlimit), \
+             ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_auth_members m \
+                   JOIN pg_catalog.pg_roles g ON g.oid = m.roleid \
+                   WHERE m.member = r.oid ORDER BY 1), \
+             CASE WHEN r.rolname = ANY ($1::text[]) THEN \
+                  (SELECT a.rolpassword FROM pg_catalog.pg_authid a WHERE a.oid = r.oid) END \
+         FROM pg_catalog.pg_roles r ORDER BY 1";
+    let rows = client.query(QUERY, &[&link_roles]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Role {
+            name: row.get(0),
+            can_login: row.get(1),
+            replication: row.get(2),
+            superuser: row.get(3),
+            attributes: row.get(4),
+            member_of: row.get(5),
+            stored_password: row.get::<_, Option<String>>(6).map(Zeroizing::new),
+        })
+        .collect())
+}
+
+pub(super) async fn subscriptions(client: &Client) -> Result<Vec<Subscription>, Error> {
+    const QUERY: &str = "SELECT s.subname::text, d.datname::text, s.subconninfo, \
+                                s.subslotname::text, s.subenabled \
+         FROM pg_catalog.pg_subscription s \
+         JOIN pg_catalog.pg_database d ON d.oid = s.subdbid ORDER BY 2, 1";
+    let rows = client.query(QUERY, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            let text = Zeroizing::new(row.get::<_, String>(2));
+            let conninfo = text.parse().map_err(|source| Error::ConnInfo {
+                what: format!("subscription {}", row.get::<_, &str>(0)),
+                source,
+            })?;
+            Ok(Subscription {
+                name: row.get(0),
+                database: row.get(1),
+                conninfo,
+                slot: row.get(3),
+                enabled: row.get(4),
+            })
+        })
+        .collect()
+}
+
+/// The foreign servers of this database that lead to PostgreSQL servers.
+pub(super) async fn foreign_servers(
+    client: &Client,
+    link_roles: &[&str],
+) -> Result<Vec<ForeignServer>, Error> {
+    const SERVERS: &str = "SELECT s.oid, s.srvname::text, w.fdwname::text, \
+             pg_catalog.current_database()::text, s.srvoptions, \
+             ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r \
+                   WHERE r.rolname = ANY ($1::text[]) \
+                   AND pg_catalog.has_server_privilege(r.oid, s.oid, 'USAGE') ORDER BY 1) \
+         FROM pg_catalog.pg_foreign_server s \
+         JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw \
+         WHERE w.fdwname IN ('postgres_fdw', 'timescaledb_fdw') ORDER BY 2";
+    const MAPPINGS: &str = "SELECT r.rolname::text, m.umoptions \
+         FROM pg_catalog.pg_user_mapping m LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.umuser \
+         WHERE m.umserver = $1 ORDER BY 1";
+    const TABLES: &str = "SELECT DISTINCT ON (r.rolname) r.rolname::text, \
+                pg_catalog.format('%I.%I', n.nspname, c.relname) \
+         FROM pg_catalog.pg_foreign_table t \
+         JOIN pg_catalog.pg_class c ON c.oid = t.ftrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_user_mapping m ON m.umserver = t.ftserver \
+         JOIN pg_catalog.pg_roles r ON r.oid = m.umuser \
+              OR (m.umuser = 0 AND r.rolname = session_user) \
+         WHERE t.ftserver = $1 AND pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT') \
+         AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE') ORDER BY r.rolname, 2";
+    let mut servers = Vec::new();
+    for row in client.query(SERVERS, &[&link_roles]).await? {
+        let oid: u32 = row.get(0);
+        let mappings = client.query(MAPPINGS, &[&oid]).await?;
+        let tables = client.query(TABLES, &[&oid]).await?;
+        let mappings = mappings.iter().map(|row| (row.get(0), options(row.get(1)))).collect();
+        servers.push(ForeignServer {
+            name: row.get(1),
+            wrapper: row.get(2),
+            database: row.get(3),
+            options: options(row.get(4)),
+            mappings,
+            usable_by: row.get(5),
+            tables: tables.iter().map(|row| (row.get(0), row.get(1))).collect(),
+        });
+    }
+    Ok(servers)
+}
+
+/// `{name=value,…}` of a server or a mapping.
+fn options(stored: Option<Vec<String>>) -> ConnInfo {
+    let mut conninfo = ConnInfo::default();
+    for option in stored.unwrap_or_default() {
+        let option = Zeroizing::new(option);
+        if let Some((name, value)) = option.split_once('=') {
+            conninfo.set(name, value);
+        }
+    }
+    conninfo
+}
+
+/// What a node of EDB Postgres Distributed knows of its group.
+pub(super) async fn bdr(client: &Client) -> Result<Option<BdrState>, Error> {
+    const THERE: &str = "SELECT pg_catalog.current_database()::text \
+                         WHERE pg_catalog.to_regclass('bdr.node_summary') IS NOT NULL";
+    let Some(row) = client.query_opt(THERE, &[]).await? else { return Ok(None) };
+    // PGD 6 names a node's slots bdr_node_<its UUID>_<hash of the database's name>, earlier ones
+    // bdr_<database>_<group>_<node> (its documentation, "Replication slots created by PGD").
+    const LOCAL: &str = "SELECT node_name::text, ARRAY[ \
+             'bdr_node_' || pg_catalog.translate(node_uuid::text, '-', '') || '_' \
+                 || pg_catalog.to_hex(pg_catalog.hashtext(pg_catalog.current_database())), \
+             pg_catalog.regexp_replace(pg_catalog.lower(pg_catalog.concat_ws('_', 'bdr', \
+                 pg_catalog.current_database(), node_group_name, node_name)), '[^a-z0-9_]', '_', 'g')] \
+         FROM bdr.local_node_summary";
+    let local = client.query_opt(LOCAL, &[]).await?;
+    let slots = local.as_ref().map(|row| row.get::<_, Vec<Option<String>>>(1)).unwrap_or_default();
+    let rows = client
+        .query(
+            "SELECT node_name::text, interface_connstr::text FROM bdr.node_summary ORDER BY 1",
+            &[],
+        )
+        .await?;
+    let interface = |row: &tokio_postgres::Row| {
+        let name: String = row.get(0);
+        let text = Zeroizing::new(row.get::<_, Option<String>>(1).unwrap_or_default());
+        let conninfo = text.parse().map_err(|source| Error::ConnInfo {
+            what: format!("interface of PGD node {name}"),
+            source,
+        })?;
+        Ok((name, conninfo))
+    };
+    let interfaces = rows.iter().map(interface).collect::<Result<_, Error>>()?;
+    Ok(Some(BdrState {
+        database: row.get(0),
+        local_node: local.map(|row| row.get(0)),
+        slots: slots.into_iter().flatten().collect(),
+        interfaces,
+    }))
+}
+
+/// Whether the server is a standby.
+pub(super) async fn in_recovery(client: &Client) -> Result<bool, Error> {
+    Ok(client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[]).await?.get(0))
+}
+
+/// `primary_conninfo`, which may hold a password and so is none of the settings that are shown.
+pub(super) async fn primary_conninfo(client: &Client) -> Result<Option<ConnInfo>, Error> {
+    let row =
+        client.query_one("SELECT pg_catalog.current_setting('primary_conninfo')", &[]).await?;
+    let text = Zeroizing::new(row.get::<_, String>(0));
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let read = text.parse();
+    read.map(Some).map_err(|source| Error::ConnInfo { what: "primary_conninfo".to_owned(), source })
+}

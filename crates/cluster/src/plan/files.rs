@@ -1,0 +1,83 @@
+//! Steps that write files, and what takes them back.
+
+use std::path::{Path, PathBuf};
+
+use textfile::fs::Access;
+
+use super::{Action, Content, Expected, FileChange, Step};
+use crate::inspect::NodeState;
+
+/// The step that writes a file, with what the reader is told of it; `None` if it is so already.
+pub(crate) fn write(
+    state: &NodeState,
+    path: PathBuf,
+    access: Access,
+    content: Content,
+) -> Option<(FileChange, Step)> {
+    let there = state.file(&path);
+    if let (Some(there), Content::Public(bytes)) = (there, &content)
+        && *there.bytes == *bytes
+        && there.access == access
+    {
+        return None;
+    }
+    let before = there.map(|there| there.bytes.as_slice());
+    let change = FileChange {
+        node: state.name.clone(),
+        new: there.is_none(),
+        diff: match &content {
+            Content::Public(after) => Some(diff(&path, before, after)),
+            Content::Secret(_) => None,
+        },
+        path: path.clone(),
+    };
+    let undo = match there {
+        None => Action::RemoveFile { path: path.clone() },
+        Some(there) => {
+            let as_found = match &content {
+                Content::Public(_) => Content::Public(there.bytes.to_vec()),
+                Content::Secret(_) => Content::Secret(as_found(&state.name, &path)),
+            };
+            restore(&path, there.access, &content, as_found)
+        }
+    };
+    let expected = Expected::of(before);
+    let action = Action::WriteFile { path, access, expected, content };
+    Some((change, Step { node: state.name.clone(), action, undo: Some(undo) }))
+}
+
+/// The step that gives a file other bytes, which an earlier step or inspection left as `before`.
+pub(crate) fn rewrite(
+    node: &str,
+    path: &Path,
+    access: Access,
+    before: &[u8],
+    after: &[u8],
+) -> Step {
+    let content = Content::Public(after.to_vec());
+    let undo = restore(path, access, &content, Content::Public(before.to_vec()));
+    let expected = Expected::of(Some(before));
+    let action = Action::WriteFile { path: path.to_owned(), access, expected, content };
+    Step { node: node.to_owned(), action, undo: Some(undo) }
+}
+
+/// The action that puts back what was there before `written`.
+fn restore(path: &Path, access: Access, written: &Content, as_found: Content) -> Action {
+    let expected = match written {
+        Content::Public(bytes) => Expected::of(Some(bytes)),
+        Content::Secret(_) => Expected::Anything,
+    };
+    Action::WriteFile { path: path.to_owned(), access, expected, content: as_found }
+}
+
+/// A unified diff of a file.
+pub(crate) fn diff(path: &Path, before: Option<&[u8]>, after: &[u8]) -> String {
+    let name = path.display().to_string();
+    let old = if before.is_some() { name.as_str() } else { "/dev/null" };
+    textfile::diff::unified(old, &name, before.unwrap_or_default(), after)
+}
+
+/// The vault's name of a secret file as inspection found it.
+pub(crate) fn as_found(node: &str, path: &Path) -> String {
+    format!("{node}: {} as found", path.display())
+}

@@ -1,0 +1,373 @@
+//! The sessions of links, on the nodes that they lead to.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
+
+use postgres_protocol::escape::escape_identifier;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{Client, Row, error::SqlState};
+
+use crate::{
+    deadline::Deadline,
+    error::{Error, NodeContext as _},
+    spec::NodeSpec,
+    sql,
+    topology::{Link, SessionKey},
+};
+
+/// A link's session, as the server that it leads to has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) pid: i32,
+    /// When it began, by the server's clock.
+    pub(crate) start: SystemTime,
+    pub(crate) user: String,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) tls: Option<String>,
+    pub(crate) cipher: Option<String>,
+    pub(crate) certificate: Option<String>,
+    /// `streaming` …, or what keeps the link from working; empty where the server does not tell it to
+    /// this user.
+    pub(crate) state: String,
+    /// Whether the link works: changes flow through it, or what needs it has just worked.
+    pub(crate) works: bool,
+    /// By what it was told from other sessions, in words.
+    pub(crate) found_by: String,
+}
+
+impl Session {
+    fn of(row: &Row, found_by: String) -> Self {
+        Self {
+            pid: row.get(0),
+            start: row.get(1),
+            // A process that is just ending has no role any more.
+            user: row.get::<_, Option<String>>(2).unwrap_or_default(),
+            address: row.get(3),
+            tls: row.get(4),
+            cipher: row.get(5),
+            certificate: row.get(6),
+            state: String::new(),
+            works: true,
+            found_by,
+        }
+    }
+
+    /// Whether it is the same session: numbers of processes come back.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+
+    pub(crate) fn id(&self) -> SessionId {
+        SessionId { pid: self.pid, start: microseconds(self.start) }
+    }
+}
+
+/// What tells a session from every other of its server: numbers of processes come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionId {
+    pid: i32,
+    /// When it began, in microseconds since 1970 by the server's clock.
+    start: i64,
+}
+
+/// A server's time in microseconds since 1970, which is all that PostgreSQL keeps.
+pub(crate) fn microseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// [`microseconds`], the other way.
+pub(crate) fn time_of(microseconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(microseconds.try_into().unwrap_or_default())
+}
+
+/// A process that sends changes to another server.
+#[derive(Clone, Debug)]
+pub(crate) struct WalSender {
+    session: Session,
+    application: String,
+    slot: Option<String>,
+}
+
+/// Every walsender of a node. One that is still starting up is none.
+pub(crate) async fn walsenders(client: &Client) -> Result<Vec<WalSender>, Error> {
+    const QUERY: &str = "SELECT r.pid, r.backend_start, r.usename::text, r.client_addr, s.version, \
+                                s.cipher, s.client_dn, r.state, l.slot_name::text, r.application_name \
+         FROM pg_catalog.pg_stat_replication r \
+         JOIN pg_catalog.pg_stat_ssl s ON s.pid = r.pid \
+         LEFT JOIN pg_catalog.pg_replication_slots l ON l.active_pid = r.pid";
+    let sender = |row: &Row| {
+        let state: String = row.get::<_, Option<String>>(7).unwrap_or_default();
+        let works = state == "streaming" || state == "catchup";
+        let session = Session { state, works, ..Session::of(row, String::new()) };
+        let application = row.get::<_, Option<String>>(9).unwrap_or_default();
+        WalSender { session, application, slot: row.get(8) }
+    };
+    // Where the server does not show another user's session it has no start.
+    let rows = client.query(QUERY, &[]).await?;
+    Ok(rows
+        .iter()
+        .filter(|row| row.get::<_, Option<SystemTime>>(1).is_some())
+        .map(sender)
+        .collect())
+}
+
+/// The session of a link that has one at all times, among its node's walsenders.
+pub(crate) fn pick(key: &SessionKey, senders: &[WalSender]) -> Option<Session> {
+    let by_slot = |name: &str| {
+        let found = senders.iter().find(|sender| sender.slot.as_deref() == Some(name))?;
+        Some(found_by(found, format!("replication slot {name}")))
+    };
+    match key {
+        SessionKey::Slot(slot) => by_slot(slot),
+        SessionKey::Peer { slots, ending, roles, address } => {
+            // Only where there is no other that it could be.
+            let only = |is_it: &dyn Fn(&WalSender) -> bool| {
+                let mut found = senders.iter().filter(|sender| is_it(sender));
+                found.next().filter(|_| found.next().is_none())
+            };
+            let named = |sender: &WalSender| {
+                sender.slot.as_ref().is_some_and(|slot| slot.ends_with(ending.as_str()))
+            };
+            let from_there = |sender: &WalSender| {
+                sender.session.address == Some(*address) && roles.contains(&sender.session.user)
+            };
+            slots
+                .iter()
+                .find_map(|slot| by_slot(slot))
+                .or_else(|| {
+                    let found = only(&named)?;
+                    let slot = found.slot.as_deref().unwrap_or_default();
+                    Some(found_by(found, format!("replication slot {slot}")))
+                })
+                .or_else(|| {
+                    let found = only(&from_there)?;
+                    let user = &found.session.user;
+                    Some(found_by(found, format!("the only walsender of {user} from {address}")))
+                })
+        }
+        SessionKey::Walreceiver { application, address } => {
+            let named = || senders.iter().filter(|sender| sender.application == *application);
+            let there = named().find(|sender| sender.session.address == Some(*address));
+            let found = there.or_else(|| named().next())?;
+            Some(found_by(found, format!("the walsender for {application}")))
+        }
+        SessionKey::OnDemand { .. } | SessionKey::None => None,
+    }
+}
+
+fn found_by(sender: &WalSender, what: String) -> Session {
+    Session { found_by: what, ..sender.session.clone() }
+}
+
+/// The session of a link that has one at all times.
+pub(crate) async fn find(client: &Client, key: &SessionKey) -> Result<Option<Session>, Error> {
+    if !key.is_lasting() {
+        return Ok(None);
+    }
+    Ok(pick(key, &walsenders(client).await?))
+}
+
+/// A link that is used only for this look, and its session.
+pub(crate) struct OnDemand {
+    pub(crate) session: Option<Session>,
+    /// The session on `from` that uses the link: it ends with this.
+    _user: Client,
+}
+
+/// Uses a link that has no session of its own, as its role, and looks at the session that this makes
+/// on the other side. The statement reads nothing and changes nothing.
+pub(crate) async fn open(
+    client: &Client,
+    from: &NodeSpec,
+    link: &Link,
+    database: &str,
+    role: &str,
+    statement: &str,
+) -> Result<OnDemand, Error> {
+    // pgward tries to log in as the same role, too.
+    const QUERY: &str = "SELECT a.pid, a.backend_start, a.usename::text, a.client_addr, s.version, \
+                                s.cipher, s.client_dn \
+         FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_stat_ssl s USING (pid) \
+         WHERE a.usename = $1 AND a.client_port IS NOT NULL AND a.application_name NOT LIKE 'pgward%' \
+         ORDER BY a.backend_start DESC";
+    let remote = link.user().unwrap_or(role);
+    let pids = |rows: &[Row]| rows.iter().map(|row| row.get(0)).collect::<BTreeSet<i32>>();
+    let before = pids(&client.query(QUERY, &[&remote]).await?);
+    let user = sql::connect(from, Some(database)).await?;
+    let used = async {
+        user.batch_execute(&format!("SET ROLE {}", escape_identifier(role))).await?;
+        user.batch_execute(statement).await
+    };
+    let used = used.await;
+    // Who asks a server for a schema that is not there has asked it.
+    let used = match used {
+        Err(error) if error.code() == Some(&SqlState::FDW_SCHEMA_NOT_FOUND) => Ok(()),
+        other => other,
+    };
+    let rows = client.query(QUERY, &[&remote]).await?;
+    let made = rows.iter().find(|row| !before.contains(&row.get(0)));
+    let mut session = made.map(|row| Session::of(row, format!("made by using the link as {role}")));
+    if let Err(error) = used {
+        // What the node says is the evidence; a broken connection to the node itself is none.
+        if error.as_db_error().is_none() {
+            return Err(error).on_node(&from.name);
+        }
+        let detail = error.as_db_error().and_then(|error| error.detail()).map(one_line);
+        let state = Error::from(error).to_string() + &detail.unwrap_or_default();
+        session = session.map(|session| Session { state: state.clone(), works: false, ..session });
+        if session.is_none() {
+            return Err(Error::LinkFails { reason: state }).on_node(&from.name);
+        }
+    }
+    Ok(OnDemand { session, _user: user })
+}
+
+/// The details of an error behind it.
+fn one_line(detail: &str) -> String {
+    let lines: Vec<&str> = detail.lines().map(str::trim).collect();
+    format!(": {}", lines.join("; "))
+}
+
+/// Ends sessions.
+pub(crate) async fn end_all(client: &Client, pids: &[i32]) -> Result<(), Error> {
+    const END: &str =
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.unnest($1::integer[]) pid";
+    client.execute(END, &[&pids]).await?;
+    Ok(())
+}
+
+/// Waits until the link works by another session than this.
+pub(crate) async fn until_anew(
+    client: &Client,
+    key: &SessionKey,
+    before: Option<SessionId>,
+    patience: Duration,
+) -> Result<(), Error> {
+    let deadline = Deadline::new("the link to replicate by its new connection string", patience);
+    loop {
+        let session = find(client, key).await?;
+        if session.is_some_and(|new| Some(new.id()) != before && new.works) {
+            return Ok(());
+        }
+        deadline.pause().await?;
+    }
+}
+
+/// Ends a session; one that has ended is no error.
+pub(crate) async fn end(client: &Client, session: SessionId) -> Result<(), Error> {
+    const END: &str = "SELECT pg_catalog.pg_terminate_backend(pid) \
+         FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND backend_start = $2";
+    client.execute(END, &[&session.pid, &time_of(session.start)]).await?;
+    Ok(())
+}
+
+/// What a role's sessions must be like to have come by the secured way.
+#[derive(Clone, Debug)]
+pub(crate) struct SecuredWay<'a> {
+    pub(crate) roles: &'a [String],
+    /// The networks that it is open to, as PostgreSQL writes them.
+    pub(crate) networks: Vec<String>,
+    /// Whether it wants TLS.
+    pub(crate) tls: bool,
+    /// Since when it is open, by the server's clock.
+    pub(crate) since: SystemTime,
+}
+
+/// Ends the sessions from the network that cannot have come by the secured way, and waits until they
+/// are gone.
+pub(crate) async fn end_old(
+    client: &Client,
+    way: &SecuredWay<'_>,
+    patience: Duration,
+) -> Result<(), Error> {
+    const QUERY: &str = "SELECT count(pg_catalog.pg_terminate_backend(a.pid)) \
+         FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_stat_ssl s USING (pid) \
+         WHERE a.usename = ANY ($1::text[]) AND a.client_addr IS NOT NULL \
+           AND (a.backend_start < $2 OR ($3 AND NOT s.ssl) \
+                OR NOT a.client_addr <<= ANY ($4::text[]::inet[]))";
+    let deadline = Deadline::new("the sessions from before to end", patience);
+    loop {
+        let ended =
+            client.query_one(QUERY, &[&way.roles, &way.since, &way.tls, &way.networks]).await?;
+        if ended.get::<_, i64>(0) == 0 {
+            return Ok(());
+        }
+        deadline.pause().await?;
+    }
+}
+
+/// Ends the sessions that an earlier process of the same run has left, whose last statement may not
+/// have ended with it, and waits until they are gone.
+pub(crate) async fn end_left(
+    client: &Client,
+    prefix: &str,
+    own: &str,
+    patience: Duration,
+) -> Result<(), Error> {
+    const QUERY: &str = "SELECT count(pg_catalog.pg_terminate_backend(pid)) \
+         FROM pg_catalog.pg_stat_activity \
+         WHERE pg_catalog.starts_with(application_name, $1) AND application_name <> $2";
+    let deadline = Deadline::new("the sessions of an earlier process to end", patience);
+    loop {
+        if client.query_one(QUERY, &[&prefix, &own]).await?.get::<_, i64>(0) == 0 {
+            return Ok(());
+        }
+        deadline.pause().await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender(slot: Option<&str>, user: &str, address: [u8; 4]) -> WalSender {
+        let session = Session {
+            pid: 1,
+            start: SystemTime::UNIX_EPOCH,
+            user: user.to_owned(),
+            address: Some(address.into()),
+            tls: None,
+            cipher: None,
+            certificate: None,
+            state: "streaming".to_owned(),
+            works: true,
+            found_by: String::new(),
+        };
+        WalSender { session, application: String::new(), slot: slot.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_peers_session_is_told_only_where_it_can_be_no_other() {
+        let key = SessionKey::Peer {
+            slots: vec!["bdr_node_1234_ab".to_owned(), "bdr_app_group_node_1".to_owned()],
+            ending: "_1".to_owned(),
+            roles: vec!["repl".to_owned()],
+            address: [10, 0, 0, 1].into(),
+        };
+        let found = |senders: &[WalSender]| pick(&key, senders).map(|session| session.found_by);
+        let exact = sender(Some("bdr_app_group_node_1"), "repl", [10, 0, 0, 1]);
+        let ending = sender(Some("other_1"), "repl", [10, 0, 0, 9]);
+        let nameless = sender(None, "repl", [10, 0, 0, 1]);
+        let elsewhere = sender(None, "repl", [10, 0, 0, 2]);
+        let stranger = sender(None, "postgres", [10, 0, 0, 1]);
+
+        let slot = "replication slot bdr_app_group_node_1".to_owned();
+        assert_eq!(found(&[ending.clone(), nameless.clone(), exact.clone()]), Some(slot));
+        assert_eq!(
+            found(&[nameless.clone(), ending.clone()]).as_deref(),
+            Some("replication slot other_1")
+        );
+        let two = [ending.clone(), sender(Some("another_1"), "repl", [10, 0, 0, 8])];
+        assert_eq!(found(&two), None);
+        assert_eq!(
+            found(&[elsewhere.clone(), stranger.clone(), nameless.clone()]).as_deref(),
+            Some("the only walsender of repl from 10.0.0.1")
+        );
+        assert_eq!(found(&[nameless.clone(), nameless]), None);
+        assert_eq!(found(&[elsewhere, stranger]), None);
+    }
+}

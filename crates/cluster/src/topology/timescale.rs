@@ -1,0 +1,296 @@
+//! TimescaleDB multi-node: an access node connects to its data nodes, as whichever role uses a
+//! distributed table.
+//!
+//! Source: TimescaleDB's page "Multi-node authentication" and `tsl/src/remote/connection.c` of
+//! TimescaleDB 2.13. Its links have no connection string of their own: the access node takes host,
+//! port and database from the foreign server, a password from `timescaledb.passfile` (or
+//! `<data directory>/passfile`), and, only if it has `ssl = on` itself, `sslmode=require`,
+//! `sslrootcert=ssl_ca_file` and `<data directory>/timescaledb/certs/<md5 of the role>.{crt,key}` (or
+//! the same names directly in `timescaledb.ssl_dir`).
+//!
+//! Roles are made on each data node by its own administrator and not by `distributed_exec`: so each
+//! can be taken back on its node, nothing depends on the links that are about to be secured, and a
+//! statement that fails is not written to the access node's log with a password in it.
+
+use std::path::{Path, PathBuf};
+
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+use sha2::Digest as _;
+
+use super::{Cluster, Dsn, Link, LinkEnd, LinkPlace, Places, SessionKey, Switch, Topology};
+use crate::{
+    conninfo::ConnInfo,
+    credentials,
+    demand::{ClientPlace, Databases, Demand, DemandedStatement, PairPlace, RoleDemand, WayIn},
+    error::Error,
+    inspect::{ForeignServer, NodeState},
+    plan::Statement,
+    spec::{ClusterSpec, Mode, NodeSpec, UserChain},
+};
+
+/// An access node and its data nodes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timescale;
+
+const ROOT: &str = "root.crt";
+const SERVER_CERTIFICATE: &str = "server.crt";
+const SERVER_KEY: &str = "server.key";
+/// Where user certificates are unless `timescaledb.ssl_dir` says otherwise.
+const CERTIFICATES: &str = "timescaledb/certs";
+/// Where the password file is unless `timescaledb.passfile` says otherwise.
+const PASSFILE: &str = "passfile";
+
+impl Topology for Timescale {
+    fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error> {
+        let access = access_node(spec);
+        let found = nodes.iter().find(|node| node.name == access);
+        let found = found.ok_or_else(|| Error::plan(format!("node {access} was not inspected")))?;
+        let mut links = Vec::new();
+        for to in spec.nodes.iter().filter(|node| node.name != access) {
+            let server = server_of(spec, found, to);
+            for role in spec.link_roles() {
+                links.push(link(found, to, server, role));
+            }
+        }
+        Ok(links)
+    }
+
+    fn demand(&self, cluster: &Cluster<'_>, state: &NodeState) -> Result<Demand, Error> {
+        let spec = cluster.spec;
+        let access = access_node(spec);
+        let is_access = state.name == access;
+        let access_state = cluster
+            .state(access)
+            .ok_or_else(|| Error::plan(format!("node {access} was not inspected")))?;
+        let mut demand = Demand::default();
+        if has_tls(spec) {
+            demand.root = Some(ROOT.into());
+            demand.server = Some(PairPlace::new(SERVER_CERTIFICATE, SERVER_KEY));
+            demand.settings = credentials::tls_settings(ROOT, SERVER_CERTIFICATE, SERVER_KEY);
+        }
+        // move_chunk and copy_chunk make a data node connect with the access node's paths.
+        let copies = spec.timescale.as_ref().is_some_and(|timescale| timescale.copy_chunk);
+        if is_access || copies {
+            // The access node itself takes them relative to its own data directory.
+            let own = |path: PathBuf| {
+                if is_access { path } else { access_state.in_data_directory(path) }
+            };
+            let settings =
+                |name: &str| Some(access_state.setting(name)).filter(|value| !value.is_empty());
+            match spec.mode {
+                Mode::Cert => {
+                    let client = |role: &str| ClientPlace {
+                        role: role.to_owned(),
+                        pair: PairPlace::new(
+                            own(user_file(settings("timescaledb.ssl_dir"), role, "crt")),
+                            own(user_file(settings("timescaledb.ssl_dir"), role, "key")),
+                        ),
+                    };
+                    demand.clients = spec.link_roles().map(client).collect();
+                }
+                Mode::Scram => {
+                    let path = settings("timescaledb.passfile").unwrap_or(PASSFILE);
+                    demand.passfile = Some(own(path.into()));
+                }
+                Mode::Trust => {}
+            }
+        }
+        if is_access {
+            demand.server_signs = spec.certificates.user_chain == UserChain::AccessNode;
+            access_roles(cluster, state, &mut demand);
+        } else {
+            data_node(cluster, state, access_state, &mut demand)?;
+        }
+        Ok(demand)
+    }
+
+    /// The access node makes it up; there is nothing to change.
+    fn secured(&self, _cluster: &Cluster<'_>, link: &Link, _end: &LinkEnd<'_>) -> ConnInfo {
+        link.conninfo.clone()
+    }
+
+    fn switch(&self, _link: &Link, _dsn: Dsn<'_>) -> Option<Switch> {
+        None
+    }
+
+    fn realm(&self, cluster: &Cluster<'_>, state: &NodeState) -> String {
+        // A role has one internal password for all data nodes.
+        if state.name == access_node(cluster.spec) {
+            state.name.clone()
+        } else {
+            "the data nodes".to_owned()
+        }
+    }
+
+    fn credential_paths(&self, spec: &ClusterSpec, places: &Places<'_>) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> =
+            [ROOT, SERVER_CERTIFICATE, SERVER_KEY].map(PathBuf::from).into();
+        let ssl_dir = places.setting("timescaledb.ssl_dir");
+        for role in spec.link_roles() {
+            for ending in ["crt", "key"] {
+                paths.push(user_file(ssl_dir, role, ending));
+                // Also where the access node does not look: somebody may have put it there.
+                if let Some(ssl_dir) = ssl_dir {
+                    paths.push(user_file(None, role, ending));
+                    paths.push(Path::new(ssl_dir).join(user_file(None, role, ending)));
+                }
+            }
+        }
+        paths.push(places.setting("timescaledb.passfile").unwrap_or(PASSFILE).into());
+        paths
+    }
+}
+
+fn access_node(spec: &ClusterSpec) -> &str {
+    spec.timescale.as_ref().map_or("", |timescale| timescale.access_node.as_str())
+}
+
+/// Whether the links shall have TLS.
+fn has_tls(spec: &ClusterSpec) -> bool {
+    spec.mode == Mode::Cert || (spec.mode == Mode::Scram && !spec.i_know.plain_text_can_be_read)
+}
+
+/// The certificate or key that the access node presents for a role.
+fn user_file(ssl_dir: Option<&str>, role: &str, ending: &str) -> PathBuf {
+    let folder = ssl_dir.unwrap_or(CERTIFICATES);
+    Path::new(folder).join(format!("{}.{ending}", md5(role.as_bytes())))
+}
+
+/// The access node's foreign server that leads to a data node.
+fn server_of<'n>(
+    spec: &ClusterSpec,
+    access: &'n NodeState,
+    to: &NodeSpec,
+) -> Option<&'n ForeignServer> {
+    let servers = access.foreign_servers.iter().filter(|s| s.wrapper == "timescaledb_fdw");
+    let leads_there = |server: &&ForeignServer| {
+        let port = server.options.get("port").map_or(Ok(5432), str::parse);
+        port.is_ok_and(|port| {
+            spec.node_at(server.options.get("host"), None, port)
+                .is_some_and(|node| node.name == to.name)
+        })
+    };
+    servers.clone().find(leads_there).or_else(|| servers.clone().find(|s| s.name == to.name))
+}
+
+fn link(access: &NodeState, to: &NodeSpec, server: Option<&ForeignServer>, role: &str) -> Link {
+    let mut conninfo = server.map(|server| server.options.clone()).unwrap_or_default();
+    if server.is_none() {
+        conninfo.set("host", to.host());
+        conninfo.set("port", to.port.to_string());
+        conninfo.set("dbname", &access.admin.database);
+    }
+    conninfo.set("user", role);
+    let session = server.map_or(SessionKey::None, |server| SessionKey::OnDemand {
+        database: server.database.clone(),
+        role: role.to_owned(),
+        statement: format!(
+            "CALL distributed_exec('SELECT 1', ARRAY[{}]::name[])",
+            escape_literal(&server.name).trim_start()
+        ),
+    });
+    Link {
+        from: access.name.clone(),
+        to: to.name.clone(),
+        name: server.map_or_else(|| to.name.clone(), |server| server.name.clone()),
+        place: LinkPlace::AccessNode,
+        conninfo,
+        session,
+        enabled: server.is_some(),
+    }
+}
+
+/// The roles on the access node, and what they may use.
+fn access_roles(cluster: &Cluster<'_>, state: &NodeState, demand: &mut Demand) {
+    for role in &cluster.spec.roles {
+        let name = escape_identifier(role);
+        demand.roles.push(RoleDemand {
+            create: Some(Statement::new(format!("CREATE ROLE {name}"))),
+            // Who may log in to the access node is not the links' business.
+            login: false,
+            ..RoleDemand::new(role)
+        });
+        let superuser = state.role(role).is_some_and(|role| role.superuser);
+        let lacking: Vec<&ForeignServer> = state
+            .foreign_servers
+            .iter()
+            .filter(|server| server.wrapper == "timescaledb_fdw")
+            .filter(|server| !superuser && !server.usable_by.contains(role))
+            .collect();
+        let Some(first) = lacking.first() else { continue };
+        let servers: Vec<String> =
+            lacking.iter().map(|server| escape_identifier(&server.name)).collect();
+        let servers = servers.join(", ");
+        demand.statements.push(DemandedStatement {
+            database: Some(first.database.clone()),
+            statement: Statement::new(format!("GRANT USAGE ON FOREIGN SERVER {servers} TO {name}")),
+            undo: Some(Statement::new(format!(
+                "REVOKE USAGE ON FOREIGN SERVER {servers} FROM {name}"
+            ))),
+        });
+    }
+    for server in state.foreign_servers.iter().filter(|s| s.wrapper == "timescaledb_fdw") {
+        for (user, options) in &server.mappings {
+            if options.get("password").is_some() || options.get("user").is_some() {
+                demand.notes.push(format!(
+                    "the user mapping for {} on server {} names a user or a password: that wins over \
+                     the password file, and its owner can read it",
+                    user.as_deref().unwrap_or("PUBLIC"),
+                    server.name
+                ));
+            }
+        }
+    }
+}
+
+/// What a data node needs: who may come in, and as which roles.
+fn data_node(
+    cluster: &Cluster<'_>,
+    state: &NodeState,
+    access: &NodeState,
+    demand: &mut Demand,
+) -> Result<(), Error> {
+    let spec = cluster.spec;
+    let node = cluster.node(&state.name)?;
+    for role in spec.link_roles() {
+        demand.ways_in.push(WayIn {
+            role: role.to_owned(),
+            // add_data_node looks at postgres, template1 and others before the database is there.
+            databases: vec![Databases::All],
+            networks: node.peers_from.clone(),
+            method: credentials::hba_method(spec.mode),
+            tls: has_tls(spec),
+            // Administrators and others may come in as the same roles, from elsewhere.
+            links_only: false,
+        });
+        // All but LOGIN is as on the access node.
+        let attributes = access.role(role).map_or(String::new(), |found| {
+            let superuser = if found.superuser { " SUPERUSER" } else { "" };
+            format!("{superuser} {}", found.attributes)
+        });
+        demand.roles.push(RoleDemand {
+            create: Some(Statement::new(format!(
+                "CREATE ROLE {} LOGIN{attributes}",
+                escape_identifier(role)
+            ))),
+            alter: true,
+            password: spec.mode == Mode::Scram,
+            ..RoleDemand::new(role)
+        });
+    }
+    demand.above_zero.push("max_prepared_transactions");
+    if state.setting("max_prepared_transactions") == "0" {
+        demand.notes.push(
+            "max_prepared_transactions is 0: distributed transactions need it above 0 on every data \
+             node, and a restart"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// MD5 in hexadecimal, as TimescaleDB names user certificates: a name, not a protection.
+fn md5(bytes: &[u8]) -> String {
+    let digest = md5::Md5::digest(bytes);
+    crate::plan::hex(&digest)
+}

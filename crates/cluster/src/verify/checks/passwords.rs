@@ -1,0 +1,216 @@
+//! Password files, as the libpq of each node reads them, and what the servers store.
+
+use std::path::PathBuf;
+
+use passfile::{FileStatus, Key, Libpq, PassFile};
+
+use super::elsewhere;
+use crate::{
+    conninfo::ConnInfo,
+    demand::Demand,
+    inspect::{NodeState, Role},
+    spec::NodeSpec,
+    topology::{Cluster, Demands, Link},
+    transport::NodeFile,
+    verify::{Context, code::Code, finding::Finding},
+};
+
+/// The roles of a node, and their stored secrets.
+pub(super) fn check_stored(state: &NodeState, demand: &Demand, findings: &mut Vec<Finding>) {
+    let mut find = |code, what: String| findings.push(Finding::error(code, &state.name, what));
+    for wanted in &demand.roles {
+        let Some(role) = state.role(&wanted.name) else {
+            find(Code::RoleUnfit, format!("there is no role {}", wanted.name));
+            continue;
+        };
+        if wanted.login && !role.can_login {
+            find(Code::RoleUnfit, format!("the role {} may not log in", role.name));
+        }
+        if wanted.replication && !role.replication && !role.superuser {
+            find(Code::RoleUnfit, format!("the role {} may not replicate", role.name));
+        }
+        for group in wanted.member_of.iter().filter(|_| !role.superuser) {
+            if !role.member_of.contains(group) {
+                find(Code::RoleUnfit, format!("the role {} is no member of {group}", role.name));
+            }
+        }
+        if wanted.password && stored_secret(state, role).is_none() {
+            let what = match role.stored_password.as_ref().map(|stored| stored.starts_with("md5")) {
+                None => "no password",
+                Some(true) => "an md5 password",
+                Some(false) => "no SCRAM secret",
+            };
+            find(Code::NoScramSecret, format!("the role {} has {what}", role.name));
+        }
+    }
+}
+
+fn stored_secret(state: &NodeState, role: &Role) -> Option<scram::Secret> {
+    let stored = role.stored_password.as_ref()?;
+    scram::Secret::parse(stored.as_bytes(), state.version).ok()
+}
+
+/// What user mappings say of who a TimescaleDB access node is on its data nodes.
+pub(super) fn check_mappings(state: &NodeState, findings: &mut Vec<Finding>) {
+    for server in state.foreign_servers.iter().filter(|s| s.wrapper == "timescaledb_fdw") {
+        for (user, options) in &server.mappings {
+            let named: Vec<&str> = ["user", "password"]
+                .into_iter()
+                .filter(|option| options.get(option).is_some())
+                .collect();
+            if !named.is_empty() {
+                let what = format!(
+                    "the user mapping for {} on server {} has options {}: they win over certificate \
+                     and password file",
+                    user.as_deref().unwrap_or("PUBLIC"),
+                    server.name,
+                    named.join(", ")
+                );
+                findings.push(Finding::error(Code::PasswordInCatalogue, &state.name, what));
+            }
+        }
+    }
+}
+
+/// The password file with which a link logs in.
+pub(super) fn check_file(
+    cluster: &Cluster<'_>,
+    demands: &Demands,
+    link: &Link,
+    wanted: &ConnInfo,
+    findings: &mut Vec<Finding>,
+) {
+    let (Some(from), Ok(to)) = (cluster.state(&link.from), cluster.node(&link.to)) else { return };
+    let Some(lookup) = Lookup::new(from, demands.get(&link.from), wanted, to, cluster) else {
+        return;
+    };
+    let mut find = |(code, what): (Code, String)| {
+        let finding = Finding::error(code, &link.from, what);
+        findings.push(finding.of_link(&link.from, &link.to));
+    };
+    let path = lookup.path.display();
+    let Lookup { role, host, port, .. } = &lookup;
+    let found = match lookup.find() {
+        Ok(found) => found,
+        Err(problem) => return find(problem),
+    };
+    let Some(state) = cluster.state(&link.to) else { return };
+    let asks = demands.get(&state.name).is_some_and(|demand| demand.wants_password(role));
+    let Some(secret) = state.role(role).and_then(|role| stored_secret(state, role)) else { return };
+    if !asks || secret.verify(&found.password, &scram::Limits::default()) == Ok(true) {
+        return;
+    }
+    let doubts: Vec<String> = found.doubts.iter().map(|doubt| format!("; {doubt}")).collect();
+    find((
+        Code::PasswordMissing,
+        format!(
+            "line {} of {path} decides for {role} on {host}:{port}, and its password is not the one \
+             that node {} stores{}",
+            found.line,
+            state.name,
+            doubts.concat()
+        ),
+    ));
+}
+
+/// The password that some link logs in to a node with, if a password file has it.
+pub(in crate::verify) fn link_password(
+    context: &Context,
+    to: &str,
+    role: &str,
+) -> Option<scram::Password> {
+    let cluster = Cluster { spec: &context.spec, states: &context.states, links: &[] };
+    context.links_to(to).filter(|(link, _)| link.from != to).find_map(|(link, wanted)| {
+        let (from, demand) = (context.state(&link.from)?, context.demand(&link.from));
+        let lookup = Lookup::new(from, demand, wanted, cluster.node(to).ok()?, &cluster)?;
+        (lookup.role == role).then(|| lookup.find().ok())?.map(|found| found.password)
+    })
+}
+
+/// What a link's libpq looks for, and where.
+struct Lookup<'a> {
+    from: &'a NodeState,
+    path: PathBuf,
+    role: &'a str,
+    host: &'a str,
+    port: String,
+    database: Option<&'a str>,
+}
+
+/// What it finds.
+struct Found {
+    line: usize,
+    password: scram::Password,
+    /// What is likely not meant as libpq takes it.
+    doubts: Vec<String>,
+}
+
+impl<'a> Lookup<'a> {
+    /// `None` for a link that has no password file.
+    fn new(
+        from: &'a NodeState,
+        demand: Option<&Demand>,
+        wanted: &'a ConnInfo,
+        to: &'a NodeSpec,
+        cluster: &Cluster<'a>,
+    ) -> Option<Self> {
+        Some(Self {
+            from,
+            path: from.in_data_directory(demand?.passfile.as_ref()?),
+            role: wanted.get("user").unwrap_or(&cluster.spec.link_role),
+            host: wanted.get("host").or(wanted.get("hostaddr")).unwrap_or(to.host()),
+            port: to.port.to_string(),
+            database: wanted.get("dbname"),
+        })
+    }
+
+    fn find(&self) -> Result<Found, (Code, String)> {
+        let path = self.path.display();
+        let Some(file) = self.from.file(&self.path) else {
+            return Err(match elsewhere(self.from, &self.path) {
+                Some(other) => (
+                    Code::PassfileElsewhere,
+                    format!(
+                        "{path} is not there, and this libpq does not look at {}",
+                        other.display()
+                    ),
+                ),
+                None => (Code::PassfileMissing, format!("{path} is not there")),
+            });
+        };
+        if let Err(refusal) = FileStatus::plain(file.access.mode).check() {
+            return Err((Code::PassfileIgnored, format!("{path} {refusal}")));
+        }
+        if !self.is_readable(file) {
+            let what = format!("{path} cannot be read by the server's user");
+            return Err((Code::PassfileIgnored, what));
+        }
+        let too_large =
+            |error: passfile::TooLarge| (Code::PassfileIgnored, format!("{path}: {error}"));
+        let parsed = PassFile::parse(file.bytes.to_vec()).map_err(too_large)?;
+        let Self { role, host, port, .. } = self;
+        let mut key = Key::new(*role).host(*host).port(port.as_str());
+        if let Some(database) = self.database {
+            key = key.dbname(database);
+        }
+        let libpq = Libpq::new(self.from.version);
+        let Some(found) = parsed.lookup(&key, &libpq) else {
+            let what = format!("{path} has no password for {role} on {host}:{port}");
+            return Err((Code::PasswordMissing, what));
+        };
+        let line = found.line();
+        let doubts = parsed.lint(&libpq, None).into_iter().filter(|doubt| {
+            doubt.line == Some(line) && doubt.lint.severity() == passfile::Severity::Error
+        });
+        Ok(Found {
+            line,
+            password: scram::Password::new(found.password().expose()),
+            doubts: doubts.map(|doubt| doubt.lint.to_string()).collect(),
+        })
+    }
+
+    /// Whether the server's user may read it: the group and others may not, or libpq ignores it.
+    fn is_readable(&self, file: &NodeFile) -> bool {
+        file.access.uid == self.from.owner.uid && file.access.mode & 0o400 != 0
+    }
+}
