@@ -166,6 +166,12 @@ impl Flags {
     }
 }
 
+/// Whether a certificate stands for addresses or autonomous systems, which are not compared here.
+pub(super) fn holds_resources(certificate: &Certificate) -> bool {
+    let holds = |oid| certificate.extensions().find(oid).is_some();
+    holds(oid::IP_ADDRESS_BLOCKS) || holds(oid::AUTONOMOUS_SYSTEMS)
+}
+
 /// The extension for which OpenSSL takes the whole certificate for invalid.
 fn invalid(certificate: &Certificate, release: OpenSslRelease) -> Option<Oid> {
     let extensions = certificate.extensions();
