@@ -13,6 +13,7 @@ use crate::check::{Check, Purpose, Reason, judge_names_strictly};
 use crate::der::{self, tag};
 use crate::error::Error;
 use crate::key::{KeyAlgorithm, PrivateKey};
+use crate::oid;
 use crate::profile::{Profile, Subject};
 use crate::signature::PublicKey;
 
@@ -578,11 +579,15 @@ fn like(certificate: &Certificate) -> Result<CertificateParams, Error> {
     if let Some(id) = &extensions.subject_key_id {
         parameters.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(id.clone());
     }
-    if let Some(constraints) = extensions.find(crate::oid::NAME_CONSTRAINTS) {
-        let arcs: &[u64] = &[2, 5, 29, 30];
-        let mut copy = rcgen::CustomExtension::from_oid_content(arcs, constraints.value.clone());
-        copy.set_criticality(constraints.critical);
-        parameters.custom_extensions.push(copy);
+    // What limits it, octet by octet.
+    for (oid, arcs) in
+        [(oid::NAME_CONSTRAINTS, [2_u64, 5, 29, 30]), (oid::EXTENDED_KEY_USAGE, [2, 5, 29, 37])]
+    {
+        if let Some(limit) = extensions.find(oid) {
+            let mut copy = rcgen::CustomExtension::from_oid_content(&arcs, limit.value.clone());
+            copy.set_criticality(limit.critical);
+            parameters.custom_extensions.push(copy);
+        }
     }
     // Any name: the caller puts the real one in.
     Subject::common_name("renewed").write(&mut parameters)?;

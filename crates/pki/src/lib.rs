@@ -22,7 +22,8 @@
 //!   ([`PrivateKey`]) or one that stays where it is ([`Request`], [`RequestPolicy`]).
 //! - **Read**: [`Certificate`], [`Crl`], [`pem`].
 //! - **Check**: [`Check`] asks a [`Verifier`] and gets a [`Path`] or a [`Rejection`];
-//!   [`Certificate::matches_host`] applies libpq's rules of a chosen major ([`HostRules`]).
+//!   [`Certificate::matches_host`] applies libpq's rules of a chosen major ([`HostRules`]),
+//!   [`Certificate::client_name`] a server's; [`OpenSsl::loads`] judges one's own end.
 //! - **Arrange**: [`Heap`] finds and orders chains; [`Deployment`] tells what will break;
 //!   [`judge_key_file`] knows which key files are used; [`judge_connection_manager`] knows the
 //!   demands of PGD.

@@ -98,6 +98,7 @@ oids! {
     CRL_REASON = [0x55, 0x1d, 0x15], "reasonCode";
     DELTA_CRL = [0x55, 0x1d, 0x1b], "deltaCRLIndicator";
     ISSUING_DISTRIBUTION_POINT = [0x55, 0x1d, 0x1c], "issuingDistributionPoint";
+    CERTIFICATE_ISSUER = [0x55, 0x1d, 0x1d], "certificateIssuer";
     NAME_CONSTRAINTS = [0x55, 0x1d, 0x1e], "nameConstraints";
     CRL_DISTRIBUTION_POINTS = [0x55, 0x1d, 0x1f], "cRLDistributionPoints";
     CERTIFICATE_POLICIES = [0x55, 0x1d, 0x20], "certificatePolicies";

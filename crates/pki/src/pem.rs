@@ -1,10 +1,19 @@
 //! PEM files: several blocks with text between them, as administrators concatenate them.
+//!
+//! What is a block, and what spoils one, is OpenSSL's reading (`PEM_read_bio`). The crate pem quotes in
+//! its errors what it cannot read, and copies keys into memory that nobody clears; so only the base64
+//! is left to a library.
 
 use std::fmt;
 
-use zeroize::{Zeroize, Zeroizing};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
 use crate::error::Error;
+
+/// How many octets make a line of 64 digits.
+const OCTETS_A_LINE: usize = 48;
 
 /// What a PEM block holds, by its label (RFC 7468 and OpenSSL's older names).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,7 +77,7 @@ pub fn read(input: &[u8]) -> Result<Vec<Block>, Error> {
         let text = line.trim_ascii_end();
         if begin.is_none() {
             if let Some(label) = label(text, b"-----BEGIN ") {
-                begin = Some((position + 1, start, label));
+                begin = Some((position + 1, offset, label));
             }
         } else if let Some((first, from, opened)) = begin
             && let Some(closed) = label(text, b"-----END ")
@@ -81,7 +90,7 @@ pub fn read(input: &[u8]) -> Result<Vec<Block>, Error> {
                 );
                 return Err(Error::Pem { line: first, reason });
             }
-            blocks.push(block(first, &input[from..offset])?);
+            blocks.push(block(first, opened, &input[from..start])?);
             begin = None;
         }
     }
@@ -95,30 +104,56 @@ fn label<'a>(line: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     line.strip_prefix(prefix)?.strip_suffix(b"-----")
 }
 
-fn block(line: usize, text: &[u8]) -> Result<Block, Error> {
-    let parsed = pem::parse(text).map_err(|error| {
-        // Only the kinds that cannot quote the contents.
-        let reason = match error {
-            pem::PemError::InvalidData(_) => "its contents are not base64".to_owned(),
-            other => other.to_string(),
-        };
-        Error::Pem { line, reason }
-    })?;
-    let encrypted =
-        parsed.headers().get("Proc-Type").is_some_and(|value| value.contains("ENCRYPTED"));
-    let label = parsed.tag().to_owned();
+/// The block of which `lines` are those between the frame's two.
+fn block(line: usize, label: &[u8], lines: &[u8]) -> Result<Block, Error> {
+    let damaged = |reason: &str| Error::Pem { line, reason: reason.to_owned() };
+    let label = String::from_utf8_lossy(label).into_owned();
+    let (headers, body) = split_headers(lines);
+    let is_key = matches!(label.as_str(), "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY");
+    let encrypted = is_key
+        && headers.starts_with(b"Proc-Type:")
+        && headers.windows(9).any(|window| window == b"ENCRYPTED");
     let kind = match label.as_str() {
         "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => Kind::Certificate,
         "X509 CRL" => Kind::Crl,
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Kind::Request,
         "ENCRYPTED PRIVATE KEY" => Kind::EncryptedPrivateKey,
-        "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" if encrypted => {
-            Kind::EncryptedPrivateKey
-        }
-        "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => Kind::PrivateKey,
+        _ if encrypted => Kind::EncryptedPrivateKey,
+        _ if is_key => Kind::PrivateKey,
         _ => Kind::Other,
     };
-    Ok(Block { kind, label, line, contents: Zeroizing::new(parsed.into_contents()) })
+    if !headers.is_empty() && !encrypted && kind != Kind::Other {
+        return Err(damaged("it has headers or an empty line, which OpenSSL does not read"));
+    }
+    let contents = decode(body).ok_or_else(|| damaged("its contents are not base64"))?;
+    Ok(Block { kind, label, line, contents })
+}
+
+/// Headers (RFC 1421) end with an empty line. Without one, everything is contents.
+fn split_headers(lines: &[u8]) -> (&[u8], &[u8]) {
+    let mut offset = 0;
+    for line in lines.split_inclusive(|octet| *octet == b'\n') {
+        let start = offset;
+        offset += line.len();
+        if line.trim_ascii().is_empty() {
+            return (&lines[..start], &lines[offset..]);
+        }
+    }
+    (&[], lines)
+}
+
+/// Decodes base64 with white space anywhere in it, but no empty line. No copy of it is left in
+/// memory, for it may be a key.
+fn decode(body: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    if body.split_inclusive(|octet| *octet == b'\n').any(|line| line.trim_ascii().is_empty()) {
+        return None;
+    }
+    let mut digits = Zeroizing::new(Vec::with_capacity(body.len()));
+    digits.extend(body.iter().copied().filter(|octet| !octet.is_ascii_whitespace()));
+    let mut contents = Zeroizing::new(vec![0; base64::decoded_len_estimate(digits.len())]);
+    let length = STANDARD.decode_slice(&digits, &mut contents).ok()?;
+    contents.truncate(length);
+    Some(contents)
 }
 
 /// The first block of `kind`, or an error that says what is there instead.
@@ -130,18 +165,37 @@ pub(crate) fn first(input: &[u8], kind: Kind, wanted: &'static str) -> Result<Bl
 
 /// Frames DER as PEM with lines of 64 characters and LF, as OpenSSL writes it.
 pub(crate) fn write(label: &str, der: &[u8]) -> String {
-    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-    pem::encode_config(&pem::Pem::new(label, der), config)
+    let mut text = String::with_capacity(length(label, der));
+    frame(&mut text, label, der);
+    text
 }
 
-/// The same for a secret: what is written is cleared when dropped, and so is the copy of `der`
-/// that the encoder needs.
+/// The same for a secret, which is cleared when it is dropped.
 pub(crate) fn write_secret(label: &str, der: &[u8]) -> Zeroizing<String> {
-    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-    let frame = pem::Pem::new(label, der);
-    let text = Zeroizing::new(pem::encode_config(&frame, config));
-    frame.into_contents().zeroize();
+    let mut text = Zeroizing::new(String::with_capacity(length(label, der)));
+    frame(&mut text, label, der);
     text
+}
+
+/// An upper bound, so that the text never moves and leaves a copy behind.
+fn length(label: &str, der: &[u8]) -> usize {
+    2 * label.len() + 40 + der.len().div_ceil(OCTETS_A_LINE) * 65
+}
+
+fn frame(text: &mut String, label: &str, der: &[u8]) {
+    text.push_str("-----BEGIN ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    for octets in der.chunks(OCTETS_A_LINE) {
+        let mut line = Zeroizing::new([0; 64]);
+        // 48 octets are 64 digits.
+        let length = STANDARD.encode_slice(octets, line.as_mut()).unwrap_or(0);
+        text.extend(line[..length].iter().map(|digit| char::from(*digit)));
+        text.push('\n');
+    }
+    text.push_str("-----END ");
+    text.push_str(label);
+    text.push_str("-----\n");
 }
 
 #[cfg(test)]
@@ -184,6 +238,80 @@ mod tests {
             first(b"", Kind::PrivateKey, "private key").unwrap_err().to_string(),
             "no private key found: there is no PEM block at all"
         );
+    }
+
+    /// As OpenSSL 1.1.1 and 3.0 read them with `PEM_X509_INFO_read_bio`.
+    #[test]
+    fn odd_frames() {
+        let certificate = |lines: &str| {
+            let text = format!("-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n");
+            read(text.as_bytes()).map(|blocks| blocks[0].contents().to_vec()).ok()
+        };
+        let whole = Some(vec![0, 1, 2, 3]);
+        for (lines, contents) in [
+            ("AAECAw==\n", &whole),
+            ("A\nA\nE C\tAw\n==  \n", &whole),
+            ("\nAAECAw==\n", &whole),
+            ("AAEC\n\nAw==\n", &None),
+            ("AAECAw==\n\n", &None),
+            ("Proc-Type: 4,CLEAR\n\nAAECAw==\n", &None),
+            ("Any: thing\n\nAAECAw==\n", &None),
+            ("Any: thing\nAAECAw==\n", &None),
+            ("AAECAw\n", &None),
+            ("AAECAw====\n", &None),
+            ("AAECAw==AAEC\n", &None),
+            ("AAEC!Aw==\n", &None),
+        ] {
+            assert_eq!(certificate(lines), *contents, "{lines:?}");
+        }
+        for (text, labels) in [
+            ("", &[][..]),
+            ("-----BEGIN X----- behind\nAAEC\n-----END X-----\n", &[]),
+            (" -----BEGIN X-----\nAAEC\n-----END X-----\n", &[]),
+            ("-----BEGIN X-----\nAAEC\n-----END X-----", &["X"]),
+            ("-----END Y-----\n-----BEGIN X-----\nAAEC\n-----END X-----", &["X"]),
+        ] {
+            let read = read(text.as_bytes()).unwrap();
+            let found: Vec<_> = read.iter().map(|block| block.label.as_str()).collect();
+            assert_eq!(found, labels, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_error_quotes_a_key() {
+        let secret = "MHcCAQEEIIcretcretcretcretcret";
+        for lines in [
+            format!("{secret}\n\n{secret}\n"),
+            format!("{secret}: {secret}\n\n{secret}\n"),
+            format!("{secret}!\n"),
+            format!("{secret}\u{e9}\n"),
+            format!("{secret}\n-----BEGIN PRIVATE KEY-----\n{secret}\n"),
+        ] {
+            let text = format!("-----BEGIN PRIVATE KEY-----\n{lines}-----END PRIVATE KEY-----\n");
+            let error = read(text.as_bytes()).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("cret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn keys_under_the_old_encryption_are_told_apart() {
+        let text = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\
+                    \nAAEC\n-----END RSA PRIVATE KEY-----\n";
+        let block = read(text.as_bytes()).unwrap().remove(0);
+        assert_eq!((block.kind, block.contents()), (Kind::EncryptedPrivateKey, &[0, 1, 2][..]));
+    }
+
+    #[test]
+    fn lines_have_64_digits() {
+        for length in [0, 1, 47, 48, 49, 96, 100] {
+            let der = vec![0xa5; length];
+            let text = write_secret("PRIVATE KEY", &der);
+            assert!(
+                text.capacity() >= text.len() && super::length("PRIVATE KEY", &der) >= text.len()
+            );
+            assert!(text.lines().all(|line| line.len() <= 64));
+            assert_eq!(read(text.as_bytes()).unwrap()[0].contents(), der);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use rcgen::{
 };
 
 use crate::error::Error;
+use crate::host::host_address;
 
 /// The longest role name, and so the longest common name that can ever log in, in octets
 /// (`NAMEDATALEN` less one).
@@ -101,7 +102,9 @@ impl HostNames {
         };
         for host in hosts {
             let host = host.as_ref();
-            if let Ok(address) = host.parse::<IpAddr>() {
+            // `127.1` is an address to libpq too. What stands behind a blank is none of it.
+            let is_word = !host.contains(|c: char| c.is_ascii_whitespace());
+            if let Some(address) = host_address(host).filter(|_| is_word) {
                 push(address.to_string());
                 // libpq 12 to 14 compare the text as the client wrote it.
                 push(host.to_owned());
@@ -362,7 +365,22 @@ mod tests {
 
     #[test]
     fn hosts_that_nothing_matches_are_refused() {
-        for host in ["", "*", "*.", "*.com", "f*.example.com", "a.*.com", "a..b", "a b", "é.fr"] {
+        for host in [
+            "",
+            "*",
+            "*.",
+            "*.com",
+            "f*.example.com",
+            "a.*.com",
+            "a..b",
+            "a b",
+            "é.fr",
+            "127.0.0.1 x",
+            "[::1]",
+            "fe80::1%lo",
+            "node1.",
+            "a\0b",
+        ] {
             assert!(HostNames::new([host]).is_err(), "{host}");
         }
         assert!(HostNames::new::<&str>([]).is_err());
@@ -372,6 +390,8 @@ mod tests {
     fn addresses_become_two_names_each() {
         let names = HostNames::new(["0:0:0:0:0:0:0:1", "node_1", "node_1"]).unwrap();
         assert_eq!(names.to_string(), "DNS:::1, DNS:0:0:0:0:0:0:0:1, DNS:node_1, IP Address:::1");
+        let names = HostNames::new(["127.1"]).unwrap();
+        assert_eq!(names.to_string(), "DNS:127.0.0.1, DNS:127.1, IP Address:127.0.0.1");
     }
 
     #[test]

@@ -7,15 +7,19 @@ use std::sync::Arc;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
 use time::OffsetDateTime;
 use x509_parser::prelude::FromDer;
-use x509_parser::revocation_list::CertificateRevocationList;
+use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate};
 
 use crate::authority::{Authority, replace, sign_again, unmade};
-use crate::certificate::{Certificate, Extensions, Name, Validity, range_in, words};
+use crate::certificate::decode::{self, Scope};
+use crate::certificate::{Certificate, Extensions, Name, Validity, colons, range_in, words};
 use crate::error::Error;
 use crate::frame;
 use crate::oid::{self, Oid};
 use crate::pem::{self, Kind};
 use crate::signature::{PublicKey, SignatureAlgorithm};
+
+/// The reason `removeFromCRL`: the certificate is revoked no more.
+const REMOVE_FROM_CRL: u8 = 8;
 
 /// Why a certificate is revoked (RFC 5280 section 5.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -55,8 +59,8 @@ struct Inner {
     next_update: Option<OffsetDateTime>,
     /// Serial numbers, sorted.
     revoked: Vec<Vec<u8>>,
-    /// A critical extension of an entry that is not known here.
-    unknown_in_entry: Option<Oid>,
+    /// A critical extension of an entry. None of those that there are need be critical.
+    critical_in_entry: Option<Oid>,
     extensions: Extensions,
     signature_algorithm: SignatureAlgorithm,
     algorithms_agree: bool,
@@ -74,14 +78,22 @@ impl Crl {
         let (_, parsed) =
             CertificateRevocationList::from_der(der).map_err(|error| damaged(words(&error)))?;
         let tbs = &parsed.tbs_cert_list;
-        let mut revoked: Vec<_> =
-            parsed.iter_revoked_certificates().map(|entry| entry.raw_serial().to_vec()).collect();
-        revoked.sort();
-        let unknown_in_entry = parsed
+        let reason = |entry: &RevokedCertificate<'_>| {
+            let found = entry.extensions().iter().find(|one| one.oid.as_bytes() == oid::CRL_REASON);
+            found.and_then(|extension| decode::reason(extension.value))
+        };
+        let mut revoked: Vec<_> = parsed
             .iter_revoked_certificates()
-            .flat_map(|entry| entry.extensions())
+            .filter(|entry| reason(entry) != Some(REMOVE_FROM_CRL))
+            .map(|entry| entry.raw_serial().to_vec())
+            .collect();
+        revoked.sort();
+        let critical_in_entry = parsed
+            .iter_revoked_certificates()
+            .flat_map(RevokedCertificate::extensions)
             .map(|extension| (extension.critical, extension.oid.as_bytes()))
-            .find(|(critical, oid)| *critical && *oid != oid::CRL_REASON)
+            // Whose it is matters in indirect lists only.
+            .find(|(critical, oid)| *critical && *oid != oid::CERTIFICATE_ISSUER)
             .map(|(_, oid)| Oid::from_der_contents(oid));
         Ok(Self(Arc::new(Inner {
             tbs: range_in(der, tbs.as_ref()).ok_or_else(|| damaged("no contents".to_owned()))?,
@@ -90,7 +102,7 @@ impl Crl {
             this_update: tbs.this_update.to_datetime(),
             next_update: tbs.next_update.map(|time| time.to_datetime()),
             revoked,
-            unknown_in_entry,
+            critical_in_entry,
             extensions: Extensions::from_parsed(parsed.extensions()),
             signature_algorithm: SignatureAlgorithm::from_parsed(&parsed.signature_algorithm),
             algorithms_agree: parsed.signature_algorithm == tbs.signature,
@@ -147,17 +159,33 @@ impl Crl {
         &self.0.extensions
     }
 
-    pub(crate) fn unknown_in_entry(&self) -> Option<&Oid> {
-        self.0.unknown_in_entry.as_ref()
+    pub(crate) fn critical_in_entry(&self) -> Option<&Oid> {
+        self.0.critical_in_entry.as_ref()
+    }
+
+    /// For which certificates it is. An extension that cannot be read counts for none, as with
+    /// OpenSSL.
+    pub(crate) fn scope(&self) -> Scope {
+        let found = self.extensions().find(oid::ISSUING_DISTRIBUTION_POINT);
+        found.and_then(|extension| decode::scope(&extension.value)).unwrap_or_default()
+    }
+
+    /// Whether it only holds what has changed since another list.
+    pub(crate) fn is_delta(&self) -> bool {
+        let found = self.extensions().find(oid::DELTA_CRL);
+        found.is_some_and(|extension| decode::is_integer(&extension.value))
     }
 
     /// Whether the list holds the certificate's serial number. Its issuer is not compared.
     #[must_use]
     pub fn holds(&self, certificate: &Certificate) -> bool {
-        self.0
-            .revoked
-            .binary_search_by(|serial| serial.as_slice().cmp(certificate.serial()))
-            .is_ok()
+        self.revokes(certificate.serial())
+    }
+
+    /// Whether the list holds a serial number, in the octets of [`Certificate::serial`].
+    #[must_use]
+    pub fn revokes(&self, serial: &[u8]) -> bool {
+        self.0.revoked.binary_search_by(|known| known.as_slice().cmp(serial)).is_ok()
     }
 
     /// How many certificates it revokes.
@@ -206,14 +234,22 @@ impl Authority {
     /// chain, the root too: PostgreSQL sets `X509_V_FLAG_CRL_CHECK_ALL`.
     ///
     /// # Errors
-    /// [`Error::Refused`] if `validity` ends before it begins, [`Error::Make`] if this authority
-    /// may not sign revocation lists.
+    /// [`Error::Refused`] if `validity` ends before it begins, or for a serial number that a list made
+    /// here cannot hold: a negative one, or none at all. [`Error::Make`] if this authority may not
+    /// sign revocation lists.
     pub fn revoke(
         &self,
         revocations: &[Revocation],
         number: u64,
         validity: Validity,
     ) -> Result<Crl, Error> {
+        // rcgen takes octets for a positive number, and would revoke another certificate.
+        if let Some(odd) = revocations.iter().find(|one| !is_positive(&one.serial)) {
+            let serial = colons(&odd.serial);
+            return Err(Error::Refused(format!(
+                "the serial number {serial:?} is negative or not as DER has it"
+            )));
+        }
         let revoked = revocations.iter().map(|revocation| RevokedCertParams {
             serial_number: SerialNumber::from_slice(&revocation.serial),
             revocation_time: revocation.since,
@@ -254,5 +290,14 @@ impl Authority {
                 reason: "its issuer could not be replaced".to_owned(),
             })?;
         Crl::from_der(&replaced)
+    }
+}
+
+/// Whether these are the octets of a number that is not negative, as DER has them.
+fn is_positive(serial: &[u8]) -> bool {
+    match serial {
+        [] => false,
+        [0, second, ..] => second & 0x80 != 0,
+        [first, ..] => first & 0x80 == 0,
     }
 }

@@ -3,28 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+#[path = "support/der.rs"]
+mod der;
 
 use std::process::Command;
 
 use common::{NOW, root, year};
-use pki::{Authority, Certificate, Check, KeyAlgorithm, PrivateKey, Profile, Purpose, Verifier};
+use der::element;
+use pki::{Authority, Certificate, Check, KeyAlgorithm, Profile, Purpose, Verifier};
 
 const MODELS: [Verifier; 2] = [Verifier::OPENSSL_1_1_1, Verifier::OPENSSL_3_0];
-
-/// One element of DER: its tag octet and its contents.
-fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let mut element = vec![tag];
-    match u8::try_from(contents.len()) {
-        Ok(short @ 0..=0x7f) => element.push(short),
-        Ok(length) => element.extend([0x81, length]),
-        Err(_) => {
-            element.push(0x82);
-            element.extend(u16::try_from(contents.len()).unwrap().to_be_bytes());
-        }
-    }
-    element.extend_from_slice(contents);
-    element
-}
 
 /// The first element, its head included, and what follows it.
 fn split(der: &[u8]) -> (&[u8], &[u8]) {
@@ -42,12 +30,6 @@ fn signed(certificate: &Certificate) -> (Vec<u8>, Vec<u8>) {
     let (_, rest) = der.split_at(if der[1] == 0x82 { 4 } else { 3 });
     let (tbs, rest) = split(rest);
     (tbs.to_vec(), split(rest).0.to_vec())
-}
-
-fn sign(tbs: &[u8], algorithm: &[u8], key: &PrivateKey) -> Vec<u8> {
-    let mut bits = vec![0];
-    bits.extend(rcgen::SigningKey::sign(key, tbs).unwrap());
-    element(0x30, &[tbs, algorithm, &element(0x03, &bits)].concat())
 }
 
 /// Which of these certificates openssl accepts from a client that presents nothing else.
@@ -104,7 +86,7 @@ fn every_bit_changed_before_it_was_signed() {
             let mut changed = tbs.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             let what = format!("{:02x} for {:02x} at {}", changed[bit / 8], tbs[bit / 8], bit / 8);
-            (what, sign(&changed, &algorithm, root.key()))
+            (what, der::signed(&changed, &algorithm, root.key()))
         })
         .collect();
     let (by_openssl, by_both) = compare(&damaged, &root);
@@ -154,7 +136,7 @@ fn every_element_damaged_before_it_was_signed() {
     let (tbs, algorithm) = signed(&node(&root));
     let damaged: Vec<(String, Vec<u8>)> = damaged(&tbs)
         .into_iter()
-        .map(|changed| (format!("{changed:02x?}"), sign(&changed, &algorithm, root.key())))
+        .map(|changed| (format!("{changed:02x?}"), der::signed(&changed, &algorithm, root.key())))
         .collect();
     let (by_openssl, by_both) = compare(&damaged, &root);
     assert!(by_openssl > 50, "openssl accepts {by_openssl}");

@@ -221,55 +221,6 @@ fn name_constraints_bind_what_is_issued() {
 }
 
 #[test]
-fn an_existing_authority_keeps_its_name_octet_by_octet() {
-    let folder = tempfile::tempdir().unwrap();
-    // Two organizational units, which rcgen alone would make one of, and an odd string type.
-    let (made, text) = openssl(
-        folder.path(),
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "3650",
-            "-subj",
-            "/O=Example/OU=One/OU=Two/CN=Example CA",
-            "-keyout",
-            "ca.key",
-            "-out",
-            "ca.crt",
-            "-addext",
-            "keyUsage=critical,keyCertSign,cRLSign",
-        ],
-    );
-    assert!(made, "{text}");
-    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
-    let authority = Authority::from_pem(&read("ca.crt"), &read("ca.key")).unwrap();
-    let validity = authority.certificate().validity();
-    let issued =
-        authority.issue(KeyAlgorithm::EcdsaP256, &Profile::client("alice"), validity).unwrap();
-    let name = authority.certificate().subject();
-    assert_eq!(issued.certificate.issuer().as_der(), name.as_der());
-    assert_eq!(name.to_string(), "CN=Example CA,OU=Two,OU=One,O=Example");
-    let list = authority.revoke(&[], 1, Validity::days(validity.not_before, 7)).unwrap();
-    assert_eq!(list.issuer().as_der(), name.as_der());
-    assert!(list.is_signed_by(authority.certificate().public_key()));
-    let renewed = authority.renew(Validity::days(validity.not_before, 5000)).unwrap();
-    assert_eq!(renewed.certificate().subject().as_der(), name.as_der());
-
-    std::fs::write(folder.path().join("leaf.crt"), issued.certificate.to_pem()).unwrap();
-    std::fs::write(folder.path().join("new.crt"), renewed.certificate().to_pem()).unwrap();
-    for root in ["ca.crt", "new.crt"] {
-        let (verified, text) = openssl(folder.path(), &["verify", "-CAfile", root, "leaf.crt"]);
-        assert!(verified, "{root}: {text}");
-    }
-}
-
-#[test]
 fn openssl_reads_revocation_lists() {
     let folder = tempfile::tempdir().unwrap();
     let authority = root("root");

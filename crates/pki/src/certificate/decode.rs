@@ -76,6 +76,63 @@ pub(super) fn distribution_points(value: &[u8]) -> Option<()> {
     sequence(value, |points| points.each(|point| point.sequence(read_point))).map(drop)
 }
 
+/// For which certificates a revocation list is (RFC 5280 section 5.2.5), by default for all of its
+/// issuer's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// Only those whose distribution point has the list's name.
+    pub(crate) named: bool,
+    pub(crate) only_users: bool,
+    pub(crate) only_authorities: bool,
+    pub(crate) only_attributes: bool,
+    /// Only some reasons.
+    pub(crate) some_reasons: bool,
+    /// Those of other issuers too.
+    pub(crate) indirect: bool,
+}
+
+/// `IssuingDistributionPoint`
+pub(crate) fn scope(value: &[u8]) -> Option<Scope> {
+    sequence(value, |fields| {
+        let mut scope = Scope::default();
+        if fields.next_is(0xa0) {
+            fields.take(0xa0)?;
+            scope.named = true;
+        }
+        let mut flag = |tag| Some(fields.next_is(tag) && is_true(fields.take(tag)?)?);
+        scope.only_users = flag(0x81)?;
+        scope.only_authorities = flag(0x82)?;
+        if fields.next_is(0x83) {
+            fields.take(0x83)?;
+            scope.some_reasons = true;
+        }
+        let mut flag = |tag| Some(fields.next_is(tag) && is_true(fields.take(tag)?)?);
+        scope.indirect = flag(0x84)?;
+        scope.only_attributes = flag(0x85)?;
+        Some(scope)
+    })
+}
+
+fn is_true(octets: &[u8]) -> Option<bool> {
+    match octets {
+        [octet] => Some(*octet != 0),
+        _ => None,
+    }
+}
+
+/// An INTEGER, such as the number of a list.
+pub(crate) fn is_integer(value: &[u8]) -> bool {
+    first(value).and_then(|mut fields| fields.take(tag::INTEGER)).is_some()
+}
+
+/// The reason of an entry of a revocation list.
+pub(crate) fn reason(value: &[u8]) -> Option<u8> {
+    match first(value)?.take(tag::ENUMERATED)? {
+        [reason] => Some(*reason),
+        _ => None,
+    }
+}
+
 /// Whether nothing follows the value, which OpenSSL does not look for.
 pub(super) fn is_alone(value: &[u8]) -> bool {
     der::split(value).is_some_and(|first| first.rest.is_empty())
@@ -216,5 +273,26 @@ mod tests {
         }
         assert_eq!(constraints(&[0x30, 0]), Some(NameConstraints::default()));
         assert_eq!(constraints(&[0x30, 2, 0xa2, 0]), None);
+    }
+
+    #[test]
+    fn scopes_of_lists() {
+        let all = Scope::default();
+        for (value, read) in [
+            (&[0x30, 0][..], Some(all)),
+            (&[0x30, 3, 0x81, 1, 0xff], Some(Scope { only_users: true, ..all })),
+            (&[0x30, 3, 0x82, 1, 1], Some(Scope { only_authorities: true, ..all })),
+            (&[0x30, 3, 0x82, 1, 0], Some(all)),
+            (&[0x30, 4, 0x83, 2, 6, 0x40], Some(Scope { some_reasons: true, ..all })),
+            (&[0x30, 3, 0x84, 1, 0xff], Some(Scope { indirect: true, ..all })),
+            (&[0x30, 3, 0x85, 1, 0xff], Some(Scope { only_attributes: true, ..all })),
+            (&[0x30, 2, 0xa0, 0], Some(Scope { named: true, ..all })),
+            (&[0x30, 3, 0x86, 1, 0xff], None),
+            (&[0x30, 4, 0x81, 2, 0xff, 0xff], None),
+            (&[5, 0], None),
+        ] {
+            assert_eq!(scope(value), read, "{value:02x?}");
+        }
+        assert_eq!((reason(&[10, 1, 8]), reason(&[5, 0]), reason(&[10, 0])), (Some(8), None, None));
     }
 }

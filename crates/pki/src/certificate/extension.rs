@@ -1,5 +1,6 @@
 //! What a certificate's extensions say.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use x509_parser::extensions as parsed;
@@ -158,9 +159,10 @@ pub struct Subtree {
 impl Extensions {
     pub(crate) fn from_parsed(extensions: &[parsed::X509Extension<'_>]) -> Self {
         let mut all = Self::default();
+        let mut known = HashSet::new();
         for extension in extensions {
             let oid = Oid::from_der_contents(extension.oid.as_bytes());
-            if all.present.iter().any(|present| present.oid == oid) {
+            if !known.insert(extension.oid.as_bytes()) {
                 all.duplicate.get_or_insert(oid.clone());
             } else if all.read(extension.oid.as_bytes(), extension.value).is_none() {
                 all.malformed.get_or_insert(oid.clone());

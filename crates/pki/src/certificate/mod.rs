@@ -1,7 +1,7 @@
 //! X.509 certificates, read once into values that own what they hold.
 
 mod attribute_type;
-mod decode;
+pub(crate) mod decode;
 pub(crate) mod extension;
 mod general_name;
 pub(crate) mod name;

@@ -94,6 +94,8 @@ pub enum Reason {
     ExplicitCurve,
     /// Revocation lists are in use and there is none of this certificate's issuer.
     CrlMissing,
+    /// The issuer's revocation list is for other certificates only.
+    CrlScope,
     /// The issuer's revocation list is out of date.
     CrlExpired {
         /// When the next one was due.
@@ -261,6 +263,10 @@ impl fmt::Display for Reason {
                 f.write_str("has a key whose curve is written out instead of named")
             }
             Self::CrlMissing => f.write_str("has an issuer whose revocation list is not there"),
+            Self::CrlScope => f.write_str(
+                "has an issuer whose revocation list is for other certificates \
+                 (issuingDistributionPoint)",
+            ),
             Self::CrlExpired { next_update } => {
                 write!(
                     f,
@@ -329,6 +335,7 @@ impl Reason {
             | Self::NameExcluded(_)
             | Self::NameUnsupported(_)
             | Self::SubtreeBounded
+            | Self::CrlScope
             | Self::CrlSignMissing
             | Self::CrlUnknownCriticalExtension(_)
             | Self::Other(_) => "certificate unknown",

@@ -1,6 +1,8 @@
 //! What is issued and predicted here, on real servers and through real libpqs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+#[path = "../support/der.rs"]
+mod der;
 mod keys;
 mod odd;
 mod profiles;

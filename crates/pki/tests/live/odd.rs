@@ -3,26 +3,8 @@
 use pki::{Certificate, PrivateKey};
 use time::OffsetDateTime;
 
+use crate::der::{ecdsa_with_sha256, element, extension, sequence, signed};
 use crate::support::days;
-
-/// One element of DER: its tag octet and its contents.
-pub(crate) fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let mut element = vec![tag];
-    match u8::try_from(contents.len()) {
-        Ok(short @ 0..=0x7f) => element.push(short),
-        Ok(length) => element.extend([0x81, length]),
-        Err(_) => {
-            element.push(0x82);
-            element.extend(u16::try_from(contents.len()).unwrap().to_be_bytes());
-        }
-    }
-    element.extend_from_slice(contents);
-    element
-}
-
-pub(crate) fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
-    element(0x30, &parts.concat())
-}
 
 pub(crate) const CLIENT_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
 pub(crate) const SERVER_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 1];
@@ -95,20 +77,17 @@ impl Odd {
             || (key.clone(), self.key_id, self.subject()),
             |issuer| (issuer.key.clone(), issuer.odd.key_id, issuer.odd.subject()),
         );
-        let ecdsa_with_sha256 = element(0x30, &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]);
         let tbs = sequence(&[
             element(0xa0, &[2, 1, 2]),
             element(0x02, &[self.serial]),
-            ecdsa_with_sha256.clone(),
+            ecdsa_with_sha256(),
             signer_name,
             sequence(&[time(self.days.0), time(self.days.1)]),
             self.subject(),
             key.public_key().as_der().to_vec(),
             element(0xa3, &sequence(&self.extensions(signer_id))),
         ]);
-        let mut bits = vec![0];
-        bits.extend(rcgen::SigningKey::sign(&signer, &tbs).unwrap());
-        let der = sequence(&[tbs, ecdsa_with_sha256, element(0x03, &bits)]);
+        let der = signed(&tbs, &ecdsa_with_sha256(), &signer);
         Made { certificate: Certificate::from_der(&der).unwrap(), key, odd: self }
     }
 
@@ -144,12 +123,6 @@ impl Odd {
         }
         all
     }
-}
-
-/// An extension under 2.5.29.
-pub(crate) fn extension(id: u8, critical: bool, value: &[u8]) -> Vec<u8> {
-    let critical = if critical { element(0x01, &[0xff]) } else { Vec::new() };
-    sequence(&[element(0x06, &[0x55, 0x1d, id]), critical, element(0x04, value)])
 }
 
 /// `nameConstraints` that permit one subtree.

@@ -8,9 +8,10 @@ use pki::{
 };
 use time::OffsetDateTime;
 
+use crate::der::element;
 use crate::odd::{
     ANY_USAGE, CERT_SIGN, CRL_SIGN, DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, Made, Odd, SERVER_AUTH,
-    element, p256, permits,
+    p256, permits,
 };
 use crate::support::{
     Client, HOSTS, authority, days, install, issue, major, on_each_server, openssl_of, roots,

@@ -3,7 +3,7 @@
 
 use super::super::{Purpose, Reason};
 use super::{OpenSslRelease, allows_usage};
-use crate::certificate::{Certificate, KeyUsage};
+use crate::certificate::{AuthorityKeyId, Certificate, KeyUsage};
 use crate::oid::{self, Oid};
 
 /// Extensions that may be critical: `X509_supported_extension`.
@@ -166,6 +166,12 @@ impl Flags {
     }
 }
 
+/// Whether a certificate stands for addresses or autonomous systems, which are not compared here.
+pub(super) fn holds_resources(certificate: &Certificate) -> bool {
+    let holds = |oid| certificate.extensions().find(oid).is_some();
+    holds(oid::IP_ADDRESS_BLOCKS) || holds(oid::AUTONOMOUS_SYSTEMS)
+}
+
 /// The extension for which OpenSSL takes the whole certificate for invalid.
 fn invalid(certificate: &Certificate, release: OpenSslRelease) -> Option<Oid> {
     let extensions = certificate.extensions();
@@ -200,7 +206,11 @@ pub(super) fn lacks(certificate: &Certificate, usage: KeyUsage) -> bool {
 
 /// `X509_check_akid`: does what `subject` says of its issuer's key fit `issuer`?
 pub(super) fn key_ids_fit(issuer: &Certificate, subject: &Certificate) -> bool {
-    let Some(wanted) = &subject.extensions().authority_key_id else { return true };
+    let wanted = subject.extensions().authority_key_id.as_ref();
+    wanted.is_none_or(|wanted| ids_fit(issuer, wanted))
+}
+
+pub(super) fn ids_fit(issuer: &Certificate, wanted: &AuthorityKeyId) -> bool {
     let ids = (&wanted.key_id, &issuer.extensions().subject_key_id);
     if let (Some(wanted), Some(found)) = ids
         && wanted != found

@@ -134,6 +134,11 @@ fn judge_extensions(context: &Context<'_>, chain: &[Certificate]) -> Result<(), 
     for (depth, certificate) in chain.iter().enumerate() {
         let refuse = |reason| Err(Rejection::new(reason, certificate));
         let flags = context.flags(certificate);
+        // Some builds want all above to hold these too (RFC 3779), others do not know them.
+        if depth == 0 && flags::holds_resources(certificate) {
+            let words = "holds addresses or autonomous systems (RFC 3779), which not all accept";
+            return refuse(Reason::Other(words.to_owned()));
+        }
         if let Some(oid) = flags.unknown_critical {
             return refuse(Reason::UnknownCriticalExtension(oid));
         }

@@ -14,7 +14,7 @@ pub(crate) use self::names::judge as judge_names;
 use self::profile::Place;
 use super::{Check, Path, Purpose, Reason, Rejection};
 use crate::certificate::{Certificate, KeyUsage};
-use crate::oid;
+use crate::oid::{self, Oid};
 use crate::revocation::Crl;
 use crate::signature::SignatureError;
 
@@ -215,8 +215,11 @@ fn judge_list(check: &Check<'_>, list: &Crl, issuer: &Certificate) -> Result<(),
         return Err(Reason::CrlExpired { next_update });
     }
     let extensions = list.extensions();
-    let critical = extensions.present.iter().find(|present| present.critical);
-    if let Some(oid) = critical.map(|present| &present.oid).or_else(|| list.unknown_in_entry()) {
+    // Only complete lists of the issuer's own count, so what limits one is never passed over.
+    let limits = |oid: &Oid| *oid == *oid::ISSUING_DISTRIBUTION_POINT || *oid == *oid::DELTA_CRL;
+    let mut present = extensions.present.iter();
+    let critical = present.find(|present| present.critical || limits(&present.oid));
+    if let Some(oid) = critical.map(|present| &present.oid).or_else(|| list.critical_in_entry()) {
         return Err(Reason::CrlUnknownCriticalExtension(oid.clone()));
     }
     // Sections 5.2.1 and 5.2.3 demand both.

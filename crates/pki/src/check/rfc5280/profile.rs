@@ -2,7 +2,7 @@
 
 use super::super::{Reason, Rejection};
 use super::names;
-use crate::certificate::{Certificate, GeneralName, KeyUsage};
+use crate::certificate::{AuthorityKeyId, Certificate, GeneralName, KeyUsage};
 use crate::der;
 use crate::oid;
 use crate::signature::{Curve, KeyKind};
@@ -77,7 +77,8 @@ fn judge_fields(certificate: &Certificate, place: Place) -> Result<(), Reason> {
     match certificate.public_key().kind() {
         KeyKind::Ec(Curve::Explicit) => Err(Reason::ExplicitCurve),
         KeyKind::Ec(Curve::P256 | Curve::P384 | Curve::P521) | KeyKind::Ed25519 => Ok(()),
-        KeyKind::Rsa { bits: 2048.. } => Ok(()),
+        // Lengths that are no whole octets are made by mistake.
+        KeyKind::Rsa { bits: bits @ 2048.. } if bits.is_multiple_of(8) => Ok(()),
         kind => Err(other(&format!("has a key that is weak or not supported: {kind}"))),
     }
 }
@@ -196,28 +197,35 @@ fn judge_role(certificate: &Certificate, place: Place) -> Result<(), Reason> {
 
 /// Key identifiers lead from certificate to certificate (section 4.2.1.1).
 pub(super) fn judge_key_ids(subject: &Certificate, issuer: &Certificate) -> Result<(), Rejection> {
-    let refuse = |words: &str| Err(Rejection::new(other(words), subject));
     // The issuer's own matters too, if it is there: a root need not have one.
     if let Some(own) = &issuer.extensions().authority_key_id
         && issuer.is_self_issued()
-        && own.key_id.is_some()
-        && own.key_id != issuer.extensions().subject_key_id
-        && issuer.is_self_signed()
     {
-        let words = "is a root whose authorityKeyIdentifier is another key's";
-        return Err(Rejection::new(other(words), issuer));
+        judge_key_id(own, issuer)?;
+        if own.key_id != issuer.extensions().subject_key_id && issuer.is_self_signed() {
+            let words = "is a root whose authorityKeyIdentifier is another key's";
+            return Err(Rejection::new(other(words), issuer));
+        }
     }
     let Some(wanted) = &subject.extensions().authority_key_id else {
-        return refuse("has no authorityKeyIdentifier");
+        return Err(Rejection::new(other("has no authorityKeyIdentifier"), subject));
     };
-    if wanted.key_id.is_none() {
-        return refuse("has an authorityKeyIdentifier without a key identifier");
-    }
-    if wanted.has_issuer != wanted.serial.is_some() {
-        return refuse("has an authorityKeyIdentifier with a name or a serial number alone");
-    }
+    judge_key_id(wanted, subject)?;
     if wanted.key_id != issuer.extensions().subject_key_id {
-        return refuse("has an authorityKeyIdentifier that is not its issuer's");
+        let words = "has an authorityKeyIdentifier that is not its issuer's";
+        return Err(Rejection::new(other(words), subject));
     }
     Ok(())
+}
+
+/// What an identifier must hold, wherever there is one.
+fn judge_key_id(id: &AuthorityKeyId, certificate: &Certificate) -> Result<(), Rejection> {
+    let words = if id.key_id.is_none() {
+        "has an authorityKeyIdentifier without a key identifier"
+    } else if id.has_issuer != id.serial.is_some() {
+        "has an authorityKeyIdentifier with a name or a serial number alone"
+    } else {
+        return Ok(());
+    };
+    Err(Rejection::new(other(words), certificate))
 }
