@@ -325,7 +325,7 @@ async fn a_server_that_stops_is_taken_back_when_it_is_there_again() -> Tested {
         if stops {
             signal(&data, Signal::CONT);
         } else {
-            bench.servers.with("node-2", |server| server.start())??;
+            bench.servers.with("node-2", pgtest::Server::start)??;
         }
         if run::status(bench.spec())?.unfinished().is_some() {
             assert_eq!(bench.rollback().await?, Outcome::TakenBack { kept: Vec::new() }, "{when}");
