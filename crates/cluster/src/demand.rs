@@ -25,6 +25,8 @@ pub struct Demand {
     pub passfile: Option<PathBuf>,
     /// Settings and their values.
     pub settings: Vec<(&'static str, String)>,
+    /// Settings that must be above 0. They need a restart, so an administrator changes them.
+    pub above_zero: Vec<&'static str>,
     /// How links come in.
     pub ways_in: Vec<WayIn>,
     /// The roles that must be there.

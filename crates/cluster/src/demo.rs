@@ -14,7 +14,7 @@ use crate::{
     inspect::Node,
     spec::{CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TopologyKind},
     sql::PATIENCE,
-    transport::LocalFiles,
+    transport::{FilesSpec, LocalFiles},
 };
 use pg_version::PgVersion;
 use pgtest::{Installation, Rows, Server, Session};
@@ -166,6 +166,7 @@ impl Servers {
             port: server.port(),
             peers_from: peers_from.clone(),
             sql: admin_conninfo(server),
+            files: FilesSpec::Local,
         });
         Ok(DemoCluster {
             version: first.version(),

@@ -36,6 +36,9 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error(transparent)]
     Files(#[from] FsError),
+    /// The way to the node's files fails.
+    #[error(transparent)]
+    Transport(#[from] crate::transport::TransportError),
     /// The data directory that the server names is not to be found among the node's files.
     #[error("the data directory {} is not there: are these the files of this server?", path.display())]
     NoDataDirectory {
@@ -72,6 +75,12 @@ pub enum Error {
     #[error("{reason}")]
     NotTaken {
         /// What the server still does, and what it says.
+        reason: String,
+    },
+    /// A node's machine cannot be reached, or its bundle not be made.
+    #[error("{reason}")]
+    Reach {
+        /// What ssh, the system or the server says.
         reason: String,
     },
     /// A link does not work.
@@ -120,6 +129,18 @@ pub enum Error {
 impl From<pki::Error> for Error {
     fn from(error: pki::Error) -> Self {
         Self::Certificates { reason: error.to_string() }
+    }
+}
+
+impl From<crate::transport::SshError> for Error {
+    fn from(error: crate::transport::SshError) -> Self {
+        Self::Reach { reason: error.to_string() }
+    }
+}
+
+impl From<crate::transport::bundle::BundleError> for Error {
+    fn from(error: crate::transport::bundle::BundleError) -> Self {
+        Self::Reach { reason: error.to_string() }
     }
 }
 

@@ -1,16 +1,19 @@
 //! `pg_hba.conf` of a node: who decides about a link, and how the file becomes one that lets the
 //! link role in by one way only.
 
+mod reading;
+
 use std::net::IpAddr;
 
 use hba_parser::{
-    Address, AddressSpec, Connection, ConnectionType, DatabaseKind, DatabaseSpec, EditError,
-    Encryption, HbaDocument, Method, NewRule, RoleGraph, Roles as _, Rule, Rules, Server, Severity,
-    UnknownNetwork, UserKind, UserSpec, Verdict, regex::Regex,
+    Address, AddressSpec, ConnectionType, DatabaseKind, DatabaseSpec, EditError, HbaDocument,
+    Method, NewRule, RoleGraph, Roles as _, Rule, Rules, Server, Severity, UnknownNetwork,
+    UserKind, UserSpec, Verdict, regex::Regex,
 };
 use ipnet::IpNet;
 use pg_version::PgVersion;
 
+pub(crate) use self::reading::{DecidingRule, Question, Reading, is_for_own_machine};
 use crate::{
     demand::{Databases, WayIn},
     error::Error,
@@ -47,54 +50,6 @@ pub(crate) fn secure(state: &NodeState, ways: &[WayIn]) -> Result<HbaEdit, Error
     notes.dedup();
     let bytes = |document: &HbaDocument| document.to_bytes().into_owned();
     Ok(HbaEdit { open: bytes(&open), closed: bytes(&closed), notes })
-}
-
-/// A connection, as the server sees it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
-    /// The client's address; `None` for a Unix socket.
-    pub(crate) address: Option<IpAddr>,
-    pub(crate) tls: bool,
-    pub(crate) user: &'a str,
-    pub(crate) database: &'a str,
-    /// Whether it is for physical replication, which no database is.
-    pub(crate) physical: bool,
-}
-
-impl Question<'_> {
-    fn connection(&self) -> Connection<'_> {
-        let (database, user) = (self.database.as_bytes(), self.user.as_bytes());
-        let connection = match self.address {
-            None => Connection::local(database, user),
-            Some(address) => {
-                let encryption = if self.tls { Encryption::Tls } else { Encryption::None };
-                Connection::tcp(address, encryption, database, user)
-            }
-        };
-        if self.physical { connection.physical_replication() } else { connection }
-    }
-}
-
-/// The rule that decides about a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DecidingRule {
-    /// Its line in its file, from 1.
-    pub(crate) line: u32,
-    /// Its method.
-    pub(crate) method: &'static str,
-}
-
-/// Which rule of a node's file decides about a connection; `None` where none does, or the server
-/// would not load the file and so has other rules.
-pub(crate) fn decide(state: &NodeState, question: &Question<'_>) -> Option<DecidingRule> {
-    let file = File { state, server: server(state), roles: roles(state), ways: &[] };
-    let rules = file.interpret(&file.found());
-    if !rules.verdict().is_loaded() {
-        return None;
-    }
-    let decision = rules.decide(&question.connection(), &file.roles, &UnknownNetwork);
-    let rule = decision.rule?;
-    Some(DecidingRule { line: rule.line(), method: rule.method().as_str() })
 }
 
 /// Looks at the file that is on the disk before the server reads it: it must be one that is loaded,
@@ -134,23 +89,6 @@ pub(crate) fn check_on_disk(state: &NodeState) -> Result<(), Error> {
         )),
         None => refused(format!("no line would let you in as {user} to {database}")),
     }
-}
-
-/// The rules that let the network in without a password, in words.
-pub(crate) fn trusted_networks(state: &NodeState) -> Vec<String> {
-    let file = File { state, server: server(state), roles: roles(state), ways: &[] };
-    let document = file.found();
-    let rules = file.interpret(&document);
-    let open = |rule: &Rule<'_>| {
-        rule.method() == Method::Trust && rule.connection() != ConnectionType::Local
-    };
-    rules
-        .iter()
-        .filter(open)
-        .map(|rule| {
-            format!("\"{}\" in {}", words(&document, &rule, state.version), rules.path(rule.file()))
-        })
-        .collect()
 }
 
 /// The server as it will read the file: with TLS, for that is what the plan turns on.
@@ -451,7 +389,7 @@ fn leads_to(rule: &Rule<'_>, databases: &Databases) -> bool {
 }
 
 /// Whether a rule's addresses and a network have one in common. Names could be anything.
-fn overlaps(address: Option<Address<'_>>, network: &IpNet) -> bool {
+pub(crate) fn overlaps(address: Option<Address<'_>>, network: &IpNet) -> bool {
     match address {
         Some(Address::Network(IpAddr::V4(address), IpAddr::V4(mask))) => match network {
             IpNet::V4(network) => {

@@ -27,7 +27,7 @@ use crate::{
     error::{Error, NodeContext as _},
     spec::{ClusterSpec, NodeSpec},
     sql, topology,
-    transport::{LocalFiles, NodeFile, NodeFiles},
+    transport::{FilesSpec, LocalFiles, NodeFile, NodeFiles},
 };
 
 /// A node that can be reached: its description and the way to its files.
@@ -53,6 +53,7 @@ impl Node {
             port: 0,
             peers_from: Vec::new(),
             sql: String::new(),
+            files: FilesSpec::Local,
         };
         Self { spec, files: Arc::new(LocalFiles) }
     }
@@ -176,6 +177,8 @@ pub struct BdrState {
     pub database: String,
     /// The node's own name in the group.
     pub local_node: Option<String>,
+    /// What the replication slots that its links use on their peers may be called.
+    pub slots: Vec<String>,
     /// Every node of the group: its name, and how this node connects to it.
     pub interfaces: Vec<(String, ConnInfo)>,
 }
@@ -345,6 +348,12 @@ pub(crate) async fn inspect_with(
     let version = value("server_version_num").parse().unwrap_or(0);
     let version = PgVersion::from_server_version_num(version).map_err(Error::version)?;
     let data_directory = PathBuf::from(value("data_directory"));
+    if data_directory.as_os_str().is_empty() {
+        // The server has one, and hides it (`GUC_SUPERUSER_ONLY`).
+        return Err(Error::plan(
+            "the server does not tell this user where its files are: let \"sql\" name a superuser",
+        ));
+    }
     let homes = disk::homes(node.files.clone(), data_directory.clone()).await?;
     let credentials = topology::of(spec.topology).credential_paths(
         spec,

@@ -38,6 +38,7 @@
 //! - [`prepare`]: a [`plan`] with its secrets in a [`vault`]; [`authority`]: the cluster's CA.
 //! - [`run`]: doing it, with a journal on disk first; going on with it, taking it back. [`apply`]: who
 //!   watches that, and its limits.
+//! - [`status`]: a quick look at nodes and links.
 //! - [`verify`]: proof, from what the servers say and from trying what must not get in.
 //!
 //! # Features
@@ -58,11 +59,14 @@ mod hba;
 pub mod inspect;
 pub mod plan;
 pub mod prepare;
+pub mod reach;
+pub mod reconnect;
 pub mod rotate;
 pub mod run;
 mod sessions;
 pub mod spec;
 mod sql;
+pub mod status;
 mod tls;
 pub mod topology;
 pub mod transport;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     time::{Duration, SystemTime},
 };
 
@@ -21,9 +22,10 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) pid: i32,
+    /// When it began, by the server's clock.
     pub(crate) start: SystemTime,
     pub(crate) user: String,
-    pub(crate) address: Option<std::net::IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     pub(crate) tls: Option<String>,
     pub(crate) cipher: Option<String>,
     pub(crate) certificate: Option<String>,
@@ -32,27 +34,30 @@ pub(crate) struct Session {
     pub(crate) state: String,
     /// Whether the link works: changes flow through it, or what needs it has just worked.
     pub(crate) works: bool,
+    /// By what it was told from other sessions, in words.
+    pub(crate) found_by: String,
 }
 
 impl Session {
-    fn of_walsender(row: &Row) -> Self {
-        let state: String = row.get::<_, Option<String>>(7).unwrap_or_default();
-        let works = state == "streaming" || state == "catchup";
-        Self { state, works, ..Self::of(row) }
-    }
-
-    fn of(row: &Row) -> Self {
+    fn of(row: &Row, found_by: String) -> Self {
         Self {
             pid: row.get(0),
             start: row.get(1),
-            user: row.get(2),
+            // A process that is just ending has no role any more.
+            user: row.get::<_, Option<String>>(2).unwrap_or_default(),
             address: row.get(3),
             tls: row.get(4),
             cipher: row.get(5),
             certificate: row.get(6),
             state: String::new(),
             works: true,
+            found_by,
         }
+    }
+
+    /// Whether it is the same session: numbers of processes come back.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.id() == other.id()
     }
 
     pub(crate) fn id(&self) -> SessionId {
@@ -79,31 +84,91 @@ pub(crate) fn time_of(microseconds: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(microseconds.try_into().unwrap_or_default())
 }
 
-/// The session of a link that has one at all times. A walsender that is still starting up has none.
-pub(crate) async fn find(client: &Client, key: &SessionKey) -> Result<Option<Session>, Error> {
-    const QUERY: &str = "SELECT r.pid, r.backend_start, r.usename::text, r.client_addr, s.version, s.cipher, \
-                                s.client_dn, r.state \
-         FROM pg_catalog.pg_replication_slots l \
-         JOIN pg_catalog.pg_stat_replication r ON r.pid = l.active_pid \
+/// A process that sends changes to another server.
+#[derive(Clone, Debug)]
+pub(crate) struct WalSender {
+    session: Session,
+    application: String,
+    slot: Option<String>,
+}
+
+/// Every walsender of a node. One that is still starting up is none.
+pub(crate) async fn walsenders(client: &Client) -> Result<Vec<WalSender>, Error> {
+    const QUERY: &str = "SELECT r.pid, r.backend_start, r.usename::text, r.client_addr, s.version, \
+                                s.cipher, s.client_dn, r.state, l.slot_name::text, r.application_name \
+         FROM pg_catalog.pg_stat_replication r \
          JOIN pg_catalog.pg_stat_ssl s ON s.pid = r.pid \
-         WHERE CASE WHEN $2 THEN l.slot_name LIKE '%' || $3 ELSE l.slot_name = $1 END LIMIT 1";
-    const BY_APPLICATION: &str = "SELECT r.pid, r.backend_start, r.usename::text, r.client_addr, s.version, s.cipher, \
-                                s.client_dn, r.state \
-         FROM pg_catalog.pg_stat_replication r JOIN pg_catalog.pg_stat_ssl s ON s.pid = r.pid \
-         WHERE r.application_name = $1 \
-         ORDER BY r.client_addr = $2 DESC NULLS LAST, r.backend_start DESC LIMIT 1";
-    let (slot, by_ending) = match key {
-        SessionKey::Slot(slot) => (slot, false),
-        SessionKey::SlotEnding(ending) => (ending, true),
-        SessionKey::Walreceiver { application, address } => {
-            let row = client.query_opt(BY_APPLICATION, &[application, address]).await?;
-            return Ok(row.as_ref().map(Session::of_walsender));
-        }
-        SessionKey::OnDemand { .. } | SessionKey::None => return Ok(None),
+         LEFT JOIN pg_catalog.pg_replication_slots l ON l.active_pid = r.pid";
+    let sender = |row: &Row| {
+        let state: String = row.get::<_, Option<String>>(7).unwrap_or_default();
+        let works = state == "streaming" || state == "catchup";
+        let session = Session { state, works, ..Session::of(row, String::new()) };
+        let application = row.get::<_, Option<String>>(9).unwrap_or_default();
+        WalSender { session, application, slot: row.get(8) }
     };
-    let pattern = slot.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-    let row = client.query_opt(QUERY, &[slot, &by_ending, &pattern]).await?;
-    Ok(row.as_ref().map(Session::of_walsender))
+    // Where the server does not show another user's session it has no start.
+    let rows = client.query(QUERY, &[]).await?;
+    Ok(rows
+        .iter()
+        .filter(|row| row.get::<_, Option<SystemTime>>(1).is_some())
+        .map(sender)
+        .collect())
+}
+
+/// The session of a link that has one at all times, among its node's walsenders.
+pub(crate) fn pick(key: &SessionKey, senders: &[WalSender]) -> Option<Session> {
+    let by_slot = |name: &str| {
+        let found = senders.iter().find(|sender| sender.slot.as_deref() == Some(name))?;
+        Some(found_by(found, format!("replication slot {name}")))
+    };
+    match key {
+        SessionKey::Slot(slot) => by_slot(slot),
+        SessionKey::Peer { slots, ending, roles, address } => {
+            // Only where there is no other that it could be.
+            let only = |is_it: &dyn Fn(&WalSender) -> bool| {
+                let mut found = senders.iter().filter(|sender| is_it(sender));
+                found.next().filter(|_| found.next().is_none())
+            };
+            let named = |sender: &WalSender| {
+                sender.slot.as_ref().is_some_and(|slot| slot.ends_with(ending.as_str()))
+            };
+            let from_there = |sender: &WalSender| {
+                sender.session.address == Some(*address) && roles.contains(&sender.session.user)
+            };
+            slots
+                .iter()
+                .find_map(|slot| by_slot(slot))
+                .or_else(|| {
+                    let found = only(&named)?;
+                    let slot = found.slot.as_deref().unwrap_or_default();
+                    Some(found_by(found, format!("replication slot {slot}")))
+                })
+                .or_else(|| {
+                    let found = only(&from_there)?;
+                    let user = &found.session.user;
+                    Some(found_by(found, format!("the only walsender of {user} from {address}")))
+                })
+        }
+        SessionKey::Walreceiver { application, address } => {
+            let named = || senders.iter().filter(|sender| sender.application == *application);
+            let there = named().find(|sender| sender.session.address == Some(*address));
+            let found = there.or_else(|| named().next())?;
+            Some(found_by(found, format!("the walsender for {application}")))
+        }
+        SessionKey::OnDemand { .. } | SessionKey::None => None,
+    }
+}
+
+fn found_by(sender: &WalSender, what: String) -> Session {
+    Session { found_by: what, ..sender.session.clone() }
+}
+
+/// The session of a link that has one at all times.
+pub(crate) async fn find(client: &Client, key: &SessionKey) -> Result<Option<Session>, Error> {
+    if !key.is_lasting() {
+        return Ok(None);
+    }
+    Ok(pick(key, &walsenders(client).await?))
 }
 
 /// A link that is used only for this look, and its session.
@@ -123,10 +188,11 @@ pub(crate) async fn open(
     role: &str,
     statement: &str,
 ) -> Result<OnDemand, Error> {
-    const QUERY: &str = "SELECT a.pid, a.backend_start, a.usename::text, a.client_addr, s.version, s.cipher, \
-                                s.client_dn, NULL::text \
+    // pgward tries to log in as the same role, too.
+    const QUERY: &str = "SELECT a.pid, a.backend_start, a.usename::text, a.client_addr, s.version, \
+                                s.cipher, s.client_dn \
          FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_stat_ssl s USING (pid) \
-         WHERE a.usename = $1 AND a.client_port IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid() \
+         WHERE a.usename = $1 AND a.client_port IS NOT NULL AND a.application_name NOT LIKE 'pgward%' \
          ORDER BY a.backend_start DESC";
     let remote = link.user().unwrap_or(role);
     let pids = |rows: &[Row]| rows.iter().map(|row| row.get(0)).collect::<BTreeSet<i32>>();
@@ -143,19 +209,35 @@ pub(crate) async fn open(
         other => other,
     };
     let rows = client.query(QUERY, &[&remote]).await?;
-    let mut session = rows.iter().find(|row| !before.contains(&row.get(0))).map(Session::of);
+    let made = rows.iter().find(|row| !before.contains(&row.get(0)));
+    let mut session = made.map(|row| Session::of(row, format!("made by using the link as {role}")));
     if let Err(error) = used {
         // What the node says is the evidence; a broken connection to the node itself is none.
         if error.as_db_error().is_none() {
             return Err(error).on_node(&from.name);
         }
-        let state = Error::from(error).to_string();
+        let detail = error.as_db_error().and_then(|error| error.detail()).map(one_line);
+        let state = Error::from(error).to_string() + &detail.unwrap_or_default();
         session = session.map(|session| Session { state: state.clone(), works: false, ..session });
         if session.is_none() {
             return Err(Error::LinkFails { reason: state }).on_node(&from.name);
         }
     }
     Ok(OnDemand { session, _user: user })
+}
+
+/// The details of an error behind it.
+fn one_line(detail: &str) -> String {
+    let lines: Vec<&str> = detail.lines().map(str::trim).collect();
+    format!(": {}", lines.join("; "))
+}
+
+/// Ends sessions.
+pub(crate) async fn end_all(client: &Client, pids: &[i32]) -> Result<(), Error> {
+    const END: &str =
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.unnest($1::integer[]) pid";
+    client.execute(END, &[&pids]).await?;
+    Ok(())
 }
 
 /// Waits until the link works by another session than this.
@@ -235,5 +317,57 @@ pub(crate) async fn end_left(
             return Ok(());
         }
         deadline.pause().await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender(slot: Option<&str>, user: &str, address: [u8; 4]) -> WalSender {
+        let session = Session {
+            pid: 1,
+            start: SystemTime::UNIX_EPOCH,
+            user: user.to_owned(),
+            address: Some(address.into()),
+            tls: None,
+            cipher: None,
+            certificate: None,
+            state: "streaming".to_owned(),
+            works: true,
+            found_by: String::new(),
+        };
+        WalSender { session, application: String::new(), slot: slot.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_peers_session_is_told_only_where_it_can_be_no_other() {
+        let key = SessionKey::Peer {
+            slots: vec!["bdr_node_1234_ab".to_owned(), "bdr_app_group_node_1".to_owned()],
+            ending: "_1".to_owned(),
+            roles: vec!["repl".to_owned()],
+            address: [10, 0, 0, 1].into(),
+        };
+        let found = |senders: &[WalSender]| pick(&key, senders).map(|session| session.found_by);
+        let exact = sender(Some("bdr_app_group_node_1"), "repl", [10, 0, 0, 1]);
+        let ending = sender(Some("other_1"), "repl", [10, 0, 0, 9]);
+        let nameless = sender(None, "repl", [10, 0, 0, 1]);
+        let elsewhere = sender(None, "repl", [10, 0, 0, 2]);
+        let stranger = sender(None, "postgres", [10, 0, 0, 1]);
+
+        let slot = "replication slot bdr_app_group_node_1".to_owned();
+        assert_eq!(found(&[ending.clone(), nameless.clone(), exact.clone()]), Some(slot));
+        assert_eq!(
+            found(&[nameless.clone(), ending.clone()]).as_deref(),
+            Some("replication slot other_1")
+        );
+        let two = [ending.clone(), sender(Some("another_1"), "repl", [10, 0, 0, 8])];
+        assert_eq!(found(&two), None);
+        assert_eq!(
+            found(&[elsewhere.clone(), stranger.clone(), nameless.clone()]).as_deref(),
+            Some("the only walsender of repl from 10.0.0.1")
+        );
+        assert_eq!(found(&[nameless.clone(), nameless]), None);
+        assert_eq!(found(&[elsewhere, stranger]), None);
     }
 }

@@ -1,9 +1,12 @@
 //! SQL on a node, as its administrator.
 
+mod access;
+
 use std::time::Duration;
 
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::Client;
 
+use self::access::Access;
 use crate::{
     conninfo::ConnInfo,
     error::{Error, NodeContext as _},
@@ -18,7 +21,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Login<'a> {
     /// `application_name`, by which the server shows whose session it is.
     pub(crate) application: &'a str,
-    /// How long the connection may take to come up, and a statement to end on the server.
+    /// How long the connection may take to come up, unless the description's `sql` has a
+    /// `connect_timeout` of its own, and a statement to end on the server.
     pub(crate) patience: Duration,
 }
 
@@ -53,24 +57,38 @@ pub(crate) async fn connect_as(
 }
 
 async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Error> {
-    let mut config: Config = conninfo.to_text().parse()?;
-    config.application_name(login.application).connect_timeout(login.patience);
+    let patience = connect_patience(conninfo).unwrap_or(login.patience);
     let refused = |reason: String| Error::Connect { place: conninfo.to_masked_text(), reason };
+    let access = Access::of(conninfo).map_err(|error| refused(error.to_string()))?;
     let connect = async {
-        let (client, connection) = config.connect(NoTls).await?;
-        // The connection ends when the client is dropped; its errors reach the client's callers.
-        tokio::spawn(connection);
-        let timeout = login.patience.as_millis();
-        client
-            .batch_execute(&format!(
-                "SET statement_timeout = {timeout}; SET lock_timeout = {timeout}"
-            ))
-            .await?;
-        Ok::<_, Error>(client)
+        let mut first = None;
+        for tls in access.attempts() {
+            let connected = access.connect(tls, login.application, patience).await;
+            match connected {
+                Ok(client) => {
+                    let timeout = login.patience.as_millis();
+                    client
+                        .batch_execute(&format!(
+                            "SET statement_timeout = {timeout}; SET lock_timeout = {timeout}"
+                        ))
+                        .await?;
+                    return Ok(client);
+                }
+                // What the better attempt failed for is what the user must know.
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| Error::plan("sslmode allows no attempt")))
     };
-    match tokio::time::timeout(login.patience, connect).await {
+    match tokio::time::timeout(patience, connect).await {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => Err(refused(error.to_string())),
-        Err(_) => Err(refused(format!("no answer within {:?}", login.patience))),
+        Err(_) => Err(refused(format!("no answer within {} s", patience.as_secs_f32()))),
     }
+}
+
+/// The seconds of `connect_timeout`; 0, libpq's "for ever", is nothing that anybody wants here.
+fn connect_patience(conninfo: &ConnInfo) -> Option<Duration> {
+    let given = conninfo.get("connect_timeout")?.trim().parse().ok();
+    given.filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }

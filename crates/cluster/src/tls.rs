@@ -20,9 +20,14 @@ pub(crate) fn any_server(identity: Option<&Issued>) -> Result<TlsClient, Error> 
     Ok(TlsClient::new(settings)?)
 }
 
-/// A client that verifies the server as the links do: by the cluster's authority, and by name.
-pub(crate) fn verify_full(secrets: &Path) -> Result<TlsClient, Error> {
+/// A client that verifies the server as the links do: by the cluster's authority, and by name; with a
+/// certificate of its own, if one is given.
+pub(crate) fn verify_full(secrets: &Path, identity: Option<&Issued>) -> Result<TlsClient, Error> {
     let root = Snapshot::read(secrets.join(authority::CERTIFICATE))?;
     let root = Certificate::all_from_pem(root.bytes())?;
-    Ok(TlsClient::new(TlsSettings::new(SslMode::VerifyFull).roots(root))?)
+    let mut settings = TlsSettings::new(SslMode::VerifyFull).roots(root);
+    if let Some(issued) = identity {
+        settings = settings.identity(issued.chain(), issued.key.clone());
+    }
+    Ok(TlsClient::new(settings)?)
 }

@@ -14,7 +14,7 @@ use cluster::{
     prepare::{self, Prepared},
     run::{self, Runner},
     spec::{CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TopologyKind},
-    transport::LocalFiles,
+    transport::{FilesSpec, LocalFiles},
     verify::{self, Verification},
 };
 use pg_version::PgVersion;
@@ -35,6 +35,7 @@ fn spec_of(mode: Mode, roles: &[&str], secrets: &Path, servers: &[(&str, &Server
             server.socket_dir().display(),
             server.port()
         ),
+        files: FilesSpec::Local,
     };
     ClusterSpec {
         topology: TopologyKind::Native,

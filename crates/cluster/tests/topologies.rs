@@ -6,71 +6,14 @@ mod standin;
 
 use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, sync::Arc};
 
-use cluster::{
-    inspect::{self, Node},
-    prepare,
-    run::Runner,
-    spec::{
-        CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TimescaleSpec, TopologyKind,
-        UserChain,
-    },
-    transport::LocalFiles,
-    verify::{self, Verification},
-};
+use cluster::spec::{ClusterSpec, Mode, TimescaleSpec, TopologyKind, UserChain};
 use pg_version::PgVersion;
-use standin::{By, PgdMesh, TimescaleCluster};
-use time::OffsetDateTime;
+use standin::{
+    By, PgdMesh, TimescaleCluster,
+    secured::{describe, look, secure},
+};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
-
-fn describe(
-    topology: TopologyKind,
-    mode: Mode,
-    role: &str,
-    secrets: &tempfile::TempDir,
-    nodes: &[Arc<standin::Node>],
-    peers_from: &str,
-) -> Outcome<ClusterSpec> {
-    let node = |node: &Arc<standin::Node>| -> Outcome<NodeSpec> {
-        Ok(NodeSpec {
-            name: node.name().to_owned(),
-            host: None,
-            address: node.address(),
-            port: node.port(),
-            peers_from: vec![peers_from.parse()?],
-            sql: node.admin_conninfo(),
-        })
-    };
-    Ok(ClusterSpec {
-        topology,
-        mode,
-        link_role: role.to_owned(),
-        roles: Vec::new(),
-        secrets: secrets.path().join("secrets"),
-        certificates: CertificatePolicy::default(),
-        i_know: IKnow::default(),
-        timescale: None,
-        nodes: nodes.iter().map(node).collect::<Outcome<_>>()?,
-    })
-}
-
-fn nodes(spec: &ClusterSpec) -> Vec<Node> {
-    let node = |spec: &NodeSpec| Node { spec: spec.clone(), files: Arc::new(LocalFiles) };
-    spec.nodes.iter().map(node).collect()
-}
-
-/// Plans and applies; says how many steps that took.
-async fn secure(spec: &ClusterSpec) -> Outcome<usize> {
-    let states = inspect::inspect_all(spec, &nodes(spec)).await?;
-    let prepared = prepare::prepare(spec, &states, OffsetDateTime::now_utc())?;
-    let steps = prepared.plan.stages.iter().map(|stage| stage.steps.len()).sum();
-    Runner::new(spec, &nodes(spec)).apply(prepared).await?;
-    Ok(steps)
-}
-
-async fn look(spec: &ClusterSpec) -> Outcome<Verification> {
-    Ok(verify::verify(spec, &nodes(spec), OffsetDateTime::now_utc()).await?)
-}
 
 /// Every file that a plan may write.
 fn files(nodes: &[Arc<standin::Node>]) -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
@@ -101,8 +44,14 @@ async fn pgd() -> Outcome {
         let mesh = PgdMesh::open(version, 3, by).await?;
         let folder = tempfile::tempdir()?;
         let from = mesh.site().peers_from();
-        let spec =
-            describe(TopologyKind::Pgd, mode, "pgd_replication", &folder, mesh.nodes(), &from)?;
+        let spec = describe(
+            TopologyKind::Pgd,
+            mode,
+            "pgd_replication",
+            folder.path(),
+            mesh.nodes(),
+            &from,
+        )?;
         let before = look(&spec).await?;
         assert!(!before.proved(), "{before:#?}");
 
@@ -132,8 +81,14 @@ async fn pgd_gets_its_role() -> Outcome {
     let mesh = PgdMesh::builder(PgVersion::V18, 2, By::Ip).link_user("postgres").open().await?;
     let folder = tempfile::tempdir()?;
     let from = mesh.site().peers_from();
-    let spec =
-        describe(TopologyKind::Pgd, Mode::Scram, "pgd_replication", &folder, mesh.nodes(), &from)?;
+    let spec = describe(
+        TopologyKind::Pgd,
+        Mode::Scram,
+        "pgd_replication",
+        folder.path(),
+        mesh.nodes(),
+        &from,
+    )?;
     secure(&spec).await?;
     let after = look(&spec).await?;
     assert!(after.proved(), "{after:#?}");
@@ -152,7 +107,8 @@ async fn timescale(
     let folder = tempfile::tempdir()?;
     let nodes: Vec<_> = cluster.nodes().cloned().collect();
     let from = cluster.site().peers_from();
-    let mut spec = describe(TopologyKind::Timescale, mode, "postgres", &folder, &nodes, &from)?;
+    let mut spec =
+        describe(TopologyKind::Timescale, mode, "postgres", folder.path(), &nodes, &from)?;
     spec.roles.push("testrole".to_owned());
     spec.certificates.user_chain = chain;
     spec.i_know.plain_text_can_be_read = plain;
@@ -202,8 +158,14 @@ async fn pgd_between_hosts() -> Outcome {
     let addresses: Vec<IpAddr> = mesh.nodes().iter().map(|node| node.address()).collect();
     assert!(addresses.iter().all(|address| !address.is_loopback()));
     let from = mesh.site().peers_from();
-    let spec =
-        describe(TopologyKind::Pgd, Mode::Cert, "pgd_replication", &folder, mesh.nodes(), &from)?;
+    let spec = describe(
+        TopologyKind::Pgd,
+        Mode::Cert,
+        "pgd_replication",
+        folder.path(),
+        mesh.nodes(),
+        &from,
+    )?;
     secure(&spec).await?;
     let after = look(&spec).await?;
     assert!(after.proved(), "{after:#?}");

@@ -186,10 +186,16 @@ pub(super) async fn bdr(client: &Client) -> Result<Option<BdrState>, Error> {
     const THERE: &str = "SELECT pg_catalog.current_database()::text \
                          WHERE pg_catalog.to_regclass('bdr.node_summary') IS NOT NULL";
     let Some(row) = client.query_opt(THERE, &[]).await? else { return Ok(None) };
-    let local = client
-        .query_opt("SELECT node_name::text FROM bdr.local_node_summary", &[])
-        .await?
-        .map(|row| row.get(0));
+    // PGD 6 names a node's slots bdr_node_<its UUID>_<hash of the database's name>, earlier ones
+    // bdr_<database>_<group>_<node> (its documentation, "Replication slots created by PGD").
+    const LOCAL: &str = "SELECT node_name::text, ARRAY[ \
+             'bdr_node_' || pg_catalog.translate(node_uuid::text, '-', '') || '_' \
+                 || pg_catalog.to_hex(pg_catalog.hashtext(pg_catalog.current_database())), \
+             pg_catalog.regexp_replace(pg_catalog.lower(pg_catalog.concat_ws('_', 'bdr', \
+                 pg_catalog.current_database(), node_group_name, node_name)), '[^a-z0-9_]', '_', 'g')] \
+         FROM bdr.local_node_summary";
+    let local = client.query_opt(LOCAL, &[]).await?;
+    let slots = local.as_ref().map(|row| row.get::<_, Vec<Option<String>>>(1)).unwrap_or_default();
     let rows = client
         .query(
             "SELECT node_name::text, interface_connstr::text FROM bdr.node_summary ORDER BY 1",
@@ -206,7 +212,12 @@ pub(super) async fn bdr(client: &Client) -> Result<Option<BdrState>, Error> {
         Ok((name, conninfo))
     };
     let interfaces = rows.iter().map(interface).collect::<Result<_, Error>>()?;
-    Ok(Some(BdrState { database: row.get(0), local_node: local, interfaces }))
+    Ok(Some(BdrState {
+        database: row.get(0),
+        local_node: local.map(|row| row.get(0)),
+        slots: slots.into_iter().flatten().collect(),
+        interfaces,
+    }))
 }
 
 /// Whether the server is a standby.

@@ -76,8 +76,9 @@ impl Statement {
         self.secret.is_some()
     }
 
-    /// The vault's name of the secret that it needs.
-    pub(crate) fn secret(&self) -> Option<&str> {
+    /// The vault's name of the secret that it needs, if it needs one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
         self.secret.as_deref()
     }
 

@@ -28,7 +28,7 @@
 //! | `lock` | locked (`flock`) by the process that works on the cluster; tells which |
 //! | `applied.json` | [`Applied`]: what the runs have left on the nodes, as digests |
 //! | `runs/NNNN-TIME/run.json` | the format's version (1), pgward's version, when the run was begun, SHA-256 of the description |
-//! | `runs/NNNN-TIME/plan.json` | the [`Plan`](crate::plan::Plan), without secrets |
+//! | `runs/NNNN-TIME/plan.json` | the [`Plan`], without secrets |
 //! | `runs/NNNN-TIME/vault.json` | the secrets that doing it and taking it back need, as base64 by the names that the plan has for them; removed when the run was taken back |
 //! | `runs/NNNN-TIME/journal.jsonl` | what was begun and done: one JSON object a line, each on disk (`fdatasync`) before anything else happens |
 //! | `runs/NNNN-TIME/applied-before.json` | `applied.json` as it was before the run, if it was |

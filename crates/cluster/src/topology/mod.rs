@@ -48,7 +48,7 @@ impl SessionKey {
     /// Whether the link has a session at all times, which can be waited for.
     #[must_use]
     pub const fn is_lasting(&self) -> bool {
-        matches!(self, Self::Slot(_) | Self::SlotEnding(_) | Self::Walreceiver { .. })
+        matches!(self, Self::Slot(_) | Self::Peer { .. } | Self::Walreceiver { .. })
     }
 }
 
@@ -111,13 +111,22 @@ impl Eq for ForeignPlace {}
 pub enum SessionKey {
     /// By the replication slot that it uses.
     Slot(String),
-    /// By the replication slot whose name ends so.
-    SlotEnding(String),
     /// By the application name of a WAL receiver without a slot; of several, by where it comes from.
     Walreceiver {
         /// The application name.
         application: String,
         /// Where it comes from.
+        address: std::net::IpAddr,
+    },
+    /// By what is known of the peer: the first of these that only one session fits.
+    Peer {
+        /// What the replication slot that it uses may be called.
+        slots: Vec<String>,
+        /// How the name of its replication slot ends.
+        ending: String,
+        /// The roles that it may log in as, from
+        roles: Vec<String>,
+        /// this address.
         address: std::net::IpAddr,
     },
     /// There is one only while it is used: by this statement, run on `from` as this role.

@@ -67,7 +67,7 @@ impl Topology for Pgd {
                     name: name.clone(),
                     place: LinkPlace::BdrInterface { database: bdr.database.clone() },
                     conninfo: conninfo.clone(),
-                    session: session(node, bdr, name, conninfo),
+                    session: session(spec, node, bdr, name, conninfo),
                     enabled: true,
                 });
             }
@@ -119,6 +119,7 @@ impl Topology for Pgd {
                 links_only: true,
             }],
             roles: vec![RoleDemand { create: Some(Statement::new(create)), ..role }],
+            above_zero: Vec::new(),
             notes: Vec::new(),
             statements: Vec::new(),
         })
@@ -158,7 +159,13 @@ impl Topology for Pgd {
         inside
             .map(PathBuf::from)
             .into_iter()
-            .chain(passfile(places.version, places.homes))
+            // Also where this libpq does not look: somebody may have put it there.
+            .chain(
+                [&places.homes.environment, &places.homes.account]
+                    .into_iter()
+                    .flatten()
+                    .map(|home| home.join(PASSFILE)),
+            )
             .collect()
     }
 }
@@ -170,21 +177,32 @@ fn described<'s>(spec: &'s ClusterSpec, name: &str, conninfo: &ConnInfo) -> Opti
 }
 
 /// How the session of a node's link to `name` is found there.
-fn session(node: &NodeState, bdr: &BdrState, name: &str, conninfo: &ConnInfo) -> SessionKey {
+fn session(
+    spec: &ClusterSpec,
+    node: &NodeState,
+    bdr: &BdrState,
+    name: &str,
+    conninfo: &ConnInfo,
+) -> SessionKey {
     let Some(local) = &bdr.local_node else { return SessionKey::None };
-    if local == name {
+    let Some(from) = spec.node(&node.name).filter(|_| local != name) else {
         return SessionKey::None;
-    }
+    };
     let place = |conninfo: &ConnInfo| {
         let host = conninfo.get("hostaddr").or(conninfo.get("host")).map(str::to_owned);
         (host, conninfo.get("port").unwrap_or("5432").to_owned())
     };
-    // A group on native subscriptions tells its slots; PGD names its slots
-    // bdr_<database>_<group>_<node that connects>.
+    // A group on native subscriptions tells its slots.
     let subscription = node.subscriptions.iter().find(|s| place(&s.conninfo) == place(conninfo));
-    match subscription.and_then(|subscription| subscription.slot.clone()) {
-        Some(slot) => SessionKey::Slot(slot),
-        None => SessionKey::SlotEnding(format!("_{}", local.replace('-', "_"))),
+    let slot = subscription.and_then(|subscription| subscription.slot.clone());
+    let mut roles = vec![spec.link_role.clone()];
+    roles.extend(conninfo.get("user").filter(|user| *user != spec.link_role).map(str::to_owned));
+    let ending = local.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    SessionKey::Peer {
+        slots: slot.map_or_else(|| bdr.slots.clone(), |slot| vec![slot]),
+        ending: format!("_{ending}"),
+        roles,
+        address: from.address,
     }
 }
 

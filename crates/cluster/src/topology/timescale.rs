@@ -125,9 +125,15 @@ impl Topology for Timescale {
     fn credential_paths(&self, spec: &ClusterSpec, places: &Places<'_>) -> Vec<PathBuf> {
         let mut paths: Vec<PathBuf> =
             [ROOT, SERVER_CERTIFICATE, SERVER_KEY].map(PathBuf::from).into();
+        let ssl_dir = places.setting("timescaledb.ssl_dir");
         for role in spec.link_roles() {
             for ending in ["crt", "key"] {
-                paths.push(user_file(places.setting("timescaledb.ssl_dir"), role, ending));
+                paths.push(user_file(ssl_dir, role, ending));
+                // Also where the access node does not look: somebody may have put it there.
+                if let Some(ssl_dir) = ssl_dir {
+                    paths.push(user_file(None, role, ending));
+                    paths.push(Path::new(ssl_dir).join(user_file(None, role, ending)));
+                }
             }
         }
         paths.push(places.setting("timescaledb.passfile").unwrap_or(PASSFILE).into());
@@ -272,6 +278,7 @@ fn data_node(
             ..RoleDemand::new(role)
         });
     }
+    demand.above_zero.push("max_prepared_transactions");
     if state.setting("max_prepared_transactions") == "0" {
         demand.notes.push(
             "max_prepared_transactions is 0: distributed transactions need it above 0 on every data \

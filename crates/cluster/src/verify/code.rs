@@ -6,6 +6,10 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Code {
+    /// A node cannot be reached or asked.
+    NodeSilent,
+    /// What is there does not fit the description.
+    NotAsDescribed,
     /// The link has no session.
     LinkDown,
     /// The session came in by another method than the description wants.
@@ -52,6 +56,8 @@ pub enum Code {
     CertificateMissing,
     /// A setting that the links need has another value.
     OtherSetting,
+    /// PGD's Connection Manager refuses the server's certificate.
+    ConnectionManager,
     /// Another rule than the links' own decides about them.
     Shadowed,
     /// No rule lets the links in.
@@ -72,8 +78,14 @@ pub enum Code {
     NoScramSecret,
     /// A role is missing or lacks an attribute.
     RoleUnfit,
+    /// A password is kept in clear in the catalogue.
+    PasswordInCatalogue,
     /// Somebody who must not get in was let in, or was not refused as such.
     NotRefused,
+    /// What the links log in with is refused.
+    LoginRefused,
+    /// pgward's own address is none of the peers'.
+    OwnAddress,
     /// Weaker than pgward does by itself, and asked for in the description.
     Accepted,
     /// Something is no longer as the last applied plan left it.
@@ -90,7 +102,9 @@ struct Meaning {
 
 impl Code {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 42] = [
+        Self::NodeSilent,
+        Self::NotAsDescribed,
         Self::LinkDown,
         Self::OtherMethod,
         Self::NoTls,
@@ -114,6 +128,7 @@ impl Code {
         Self::EndsSoon,
         Self::CertificateMissing,
         Self::OtherSetting,
+        Self::ConnectionManager,
         Self::Shadowed,
         Self::NoRule,
         Self::PlainTextOpen,
@@ -124,7 +139,10 @@ impl Code {
         Self::PasswordMissing,
         Self::NoScramSecret,
         Self::RoleUnfit,
+        Self::PasswordInCatalogue,
         Self::NotRefused,
+        Self::LoginRefused,
+        Self::OwnAddress,
         Self::Accepted,
         Self::Drifted,
     ];
@@ -169,6 +187,19 @@ impl Code {
             Meaning { id, title, why, fix }
         }
         match self {
+            Self::NodeSilent => of(
+                "PGW001",
+                "the node cannot be reached or asked",
+                "Nothing is proved of it, nor of the links that lead to it or start there.",
+                "See that the server runs and that sql and files of the description lead to it; \
+                 pgward must connect as a superuser and read the server's files.",
+            ),
+            Self::NotAsDescribed => of(
+                "PGW002",
+                "what is there does not fit the description",
+                "A link that leads to a server that is not described cannot be judged or secured.",
+                "Describe what is missing, or take away what should not be there.",
+            ),
             Self::LinkDown => of(
                 "PGW101",
                 "the link has no session",
@@ -325,6 +356,13 @@ impl Code {
                 "Another file, postgresql.auto.conf or the command line may have the last word.",
                 "Apply the description; it says what wins if it cannot.",
             ),
+            Self::ConnectionManager => of(
+                "PGW214",
+                "PGD's Connection Manager refuses the server's certificate",
+                "It reads the same server.crt as the server, is more demanding, and does not start \
+                 with one that it refuses.",
+                "Apply the description: pgward's certificates have all that it demands.",
+            ),
             Self::Shadowed => of(
                 "PGW301",
                 "another rule than the links' own decides about them",
@@ -389,11 +427,31 @@ impl Code {
                 "The login fails, or what follows it.",
                 "Apply the description, or give the role what it lacks.",
             ),
+            Self::PasswordInCatalogue => of(
+                "PGW407",
+                "a password is kept in clear in the catalogue",
+                "Superusers, and the owner of a user mapping, read it there, and so does whoever gets a \
+                 dump. A user or a password of a user mapping wins over everything else.",
+                "Take it out, and apply the description.",
+            ),
             Self::NotRefused => of(
                 "PGW501",
                 "who must not get in was not refused",
                 "The server was asked, as the links' role, without what the links have.",
                 "Apply the description, and verify again.",
+            ),
+            Self::LoginRefused => of(
+                "PGW502",
+                "what the links log in with is refused",
+                "The rules let such a login in, and the server does not: so it will be with the link \
+                 when it connects anew.",
+                "See the server's answer; apply the description.",
+            ),
+            Self::OwnAddress => of(
+                "PGW503",
+                "pgward's own address is none of the peers'",
+                "From an address that nobody is let in from, every attempt is refused.",
+                "Run pgward on one of the nodes to have it tried; what the rules say is proved without.",
             ),
             Self::Accepted => of(
                 "PGW601",

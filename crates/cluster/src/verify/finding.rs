@@ -17,6 +17,9 @@ pub struct Finding {
     pub link: Option<(String, String)>,
     /// What was found, with names, files and lines.
     pub what: String,
+    /// More of it, in lines: a unified diff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// Whether a finding keeps the cluster from being proved.
@@ -33,12 +36,29 @@ impl Finding {
     /// Something that keeps the cluster from being proved.
     pub(crate) fn error(code: Code, node: &str, what: impl Into<String>) -> Self {
         let what = what.into();
-        Self { code, severity: Severity::Error, node: node.to_owned(), link: None, what }
+        Self {
+            code,
+            severity: Severity::Error,
+            node: node.to_owned(),
+            link: None,
+            what,
+            detail: None,
+        }
     }
 
     /// Something that somebody should look at.
     pub(crate) fn warning(code: Code, node: &str, what: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, node, what) }
+    }
+
+    /// The same as something that somebody should look at.
+    pub(crate) fn into_warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
+    /// The same with more to be read.
+    pub(crate) fn with_detail(self, detail: String) -> Self {
+        Self { detail: Some(detail), ..self }
     }
 
     /// The same about a link.

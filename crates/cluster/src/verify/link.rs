@@ -1,21 +1,36 @@
 //! How each link really authenticates, from the node that it leads to.
 
-use pg_version::PgVersion;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
+
 use serde::Serialize;
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
-use super::{Code, Finding, log};
+use super::{
+    Code, Context, Finding,
+    log::{self, Told},
+};
 use crate::{
     conninfo::ConnInfo,
+    deadline::Deadline,
     error::{Error, NodeContext as _},
+    hba::{DecidingRule, Question, Reading},
     inspect::{Node, NodeState},
-    sessions::{self, Session},
+    sessions::{self, OnDemand, Session},
     spec::{ClusterSpec, Mode},
     sql,
     topology::{Link, LinkPlace, SessionKey},
 };
 
 /// What was found out about a directed link, and from where it is known.
+///
+/// Role, TLS, certificate and state are those of the session's rows in `pg_stat_replication` (or
+/// `pg_stat_activity`) and `pg_stat_ssl` on the node that is connected to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LinkProof {
     /// The node that connects.
@@ -28,7 +43,9 @@ pub struct LinkProof {
     pub user: String,
     /// The method really used; `None` where nothing tells it.
     pub method: Option<String>,
-    /// The line of `pg_hba.conf` on `to` that decided.
+    /// The file on `to` with the line that decided: `pg_hba.conf`, or one that it includes.
+    pub hba_file: Option<String>,
+    /// The line that decided.
     pub hba_line: Option<u32>,
     /// How the method and the line are known.
     pub method_from: MethodSource,
@@ -40,6 +57,10 @@ pub struct LinkProof {
     pub certificate: Option<String>,
     /// Whether changes flow through it.
     pub replicating: bool,
+    /// The session that all this is of, and what it was found by, in words.
+    pub session: Option<String>,
+    /// The words of the log, or the rule, that tell the method.
+    pub evidence: Option<String>,
     /// What keeps it from being what the description wants; empty for a proved link.
     pub missing: Vec<String>,
 }
@@ -49,6 +70,31 @@ impl LinkProof {
     #[must_use]
     pub fn proved(&self) -> bool {
         self.missing.is_empty()
+    }
+
+    /// A link of which nothing is known, and why.
+    pub(super) fn unknown(link: &Link, why: impl Into<String>) -> Self {
+        Self { missing: vec![why.into()], ..Self::of(link) }
+    }
+
+    fn of(link: &Link) -> Self {
+        Self {
+            from: link.from.clone(),
+            to: link.to.clone(),
+            name: link.name.clone(),
+            user: link.user().unwrap_or_default().to_owned(),
+            method: None,
+            hba_file: None,
+            hba_line: None,
+            method_from: MethodSource::Unknown,
+            tls: None,
+            cipher: None,
+            certificate: None,
+            replicating: false,
+            session: None,
+            evidence: None,
+            missing: Vec::new(),
+        }
     }
 }
 
@@ -66,183 +112,308 @@ pub enum MethodSource {
 }
 
 /// Proves the links that lead to one node.
-pub(crate) async fn prove(
-    spec: &ClusterSpec,
-    nodes: &[Node],
+pub(super) async fn prove(
+    context: &Arc<Context>,
     to: &Node,
     state: &NodeState,
-    links: &[(Link, ConnInfo)],
 ) -> Result<Vec<(LinkProof, Vec<Finding>)>, Error> {
+    let links: Vec<&(Link, ConnInfo)> = context.links_to(&to.spec.name).collect();
+    if links.is_empty() {
+        return Ok(Vec::new());
+    }
     let prove = async {
-        let client = sql::connect(&to.spec, None).await?;
+        let client = Arc::new(sql::connect(&to.spec, None).await?);
+        let reconnected = if context.options.reconnect {
+            reconnect(&client, &links, context).await?
+        } else {
+            BTreeSet::new()
+        };
+        let used = use_on_demand(context, &client, &links).await?;
+        let senders = sessions::walsenders(&client).await?;
+        let session = |index: usize, link: &Link| match used.get(&index) {
+            Some(Ok(used)) => used.session.clone(),
+            Some(Err(_)) => None,
+            None => sessions::pick(&link.session, &senders),
+        };
+        let found: Vec<Option<Session>> =
+            links.iter().enumerate().map(|(index, (link, _))| session(index, link)).collect();
+        let ids: Vec<_> = found.iter().flatten().map(|found| (found.pid, found.start)).collect();
+        let judge = Judge {
+            spec: &context.spec,
+            told: log::tell(&client, state, &ids).await?,
+            reading: Reading::of(state, to.spec.address),
+            rules_since: rules_since(&client).await?,
+        };
         let mut proofs = Vec::new();
-        for (link, wanted) in links {
-            let used = match &link.session {
-                SessionKey::OnDemand { database, role, statement } => {
-                    let from = nodes.iter().find(|node| node.spec.name == link.from);
-                    let from = from.ok_or_else(|| Error::plan(format!("no node {}", link.from)))?;
-                    match sessions::open(&client, &from.spec, link, database, role, statement).await
-                    {
-                        Ok(used) => Some(used),
-                        Err(error @ Error::Node { .. }) if error.is_failing_link() => {
-                            proofs.push(failing(link, &error));
-                            continue;
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-                _ => None,
-            };
-            let session = match &used {
-                Some(used) => used.session.clone(),
-                None => sessions::find(&client, &link.session).await?,
-            };
-            // After the session, for it tells of it.
-            let log = read_log(&client).await?;
-            proofs.extend(judge(spec, state, link, wanted, session, log.as_deref()));
+        for (index, ((link, wanted), session)) in links.into_iter().zip(found).enumerate() {
+            if let Some(Err(error)) = used.get(&index) {
+                proofs.push(failing(link, error));
+            } else if let Some(session) = session {
+                proofs.push(judge.judge(link, wanted, session));
+            } else if link.from != link.to {
+                // A node's link to itself has none.
+                proofs.push(down(link, reconnected.contains(&index)));
+            }
         }
         Ok::<_, Error>(proofs)
     };
     prove.await.on_node(&to.spec.name)
 }
 
-/// What is known of a link of which nothing has been proved.
-fn unproved(link: &Link) -> LinkProof {
-    LinkProof {
-        from: link.from.clone(),
-        to: link.to.clone(),
-        name: link.name.clone(),
-        user: link.user().unwrap_or_default().to_owned(),
-        method: None,
-        hba_line: None,
-        method_from: MethodSource::Unknown,
-        tls: None,
-        cipher: None,
-        certificate: None,
-        replicating: false,
-        missing: Vec::new(),
+/// When the server last read its rules. It read them at its start, too.
+async fn rules_since(client: &Client) -> Result<SystemTime, Error> {
+    Ok(client.query_one("SELECT pg_catalog.pg_conf_load_time()", &[]).await?.get(0))
+}
+
+/// Has the links of this node connect anew, all at the same time, and waits until they work. Returns
+/// those that were cut.
+async fn reconnect(
+    client: &Client,
+    links: &[&(Link, ConnInfo)],
+    context: &Context,
+) -> Result<BTreeSet<usize>, Error> {
+    let before = sessions::walsenders(client).await?;
+    let mut cut: BTreeMap<usize, Session> = BTreeMap::new();
+    for (index, (link, _)) in links.iter().enumerate() {
+        cut.extend(sessions::pick(&link.session, &before).map(|session| (index, session)));
+    }
+    let pids: Vec<i32> = cut.values().map(|session| session.pid).collect();
+    sessions::end_all(client, &pids).await?;
+    let deadline = Deadline::new("the links to connect anew", context.options.patience);
+    loop {
+        let now = sessions::walsenders(client).await?;
+        let is_back = |(index, old): (&usize, &Session)| {
+            let new = links.get(*index).and_then(|(link, _)| sessions::pick(&link.session, &now));
+            new.is_some_and(|new| new.works && !new.is(old))
+        };
+        // Those that do not come back are told of one by one.
+        if cut.iter().all(is_back) || deadline.pause().await.is_err() {
+            return Ok(cut.into_keys().collect());
+        }
     }
 }
 
+/// What came of using the links that have a session only while they are used, by their places in the
+/// list: the session, or what the node says that could not use it.
+type Used = BTreeMap<usize, Result<OnDemand, Error>>;
+
+async fn use_on_demand(
+    context: &Arc<Context>,
+    client: &Arc<Client>,
+    links: &[&(Link, ConnInfo)],
+) -> Result<Used, Error> {
+    // A session is told from others by its role: links of one role are used one after another.
+    let mut by_role: BTreeMap<&str, Vec<(usize, Link)>> = BTreeMap::new();
+    for (index, (link, _)) in links.iter().enumerate() {
+        if let SessionKey::OnDemand { role, .. } = &link.session {
+            let role = link.user().unwrap_or(role);
+            by_role.entry(role).or_default().push((index, link.clone()));
+        }
+    }
+    let mut using = JoinSet::new();
+    for links in by_role.into_values() {
+        let (context, client) = (context.clone(), client.clone());
+        using.spawn(async move {
+            let mut used = Vec::new();
+            for (index, link) in links {
+                used.push((index, use_link(&context, &client, &link).await));
+            }
+            used
+        });
+    }
+    let mut used = BTreeMap::new();
+    while let Some(ended) = using.join_next().await {
+        used.extend(ended.map_err(|_| Error::Cancelled)?);
+    }
+    Ok(used)
+}
+
+async fn use_link(context: &Context, client: &Client, link: &Link) -> Result<OnDemand, Error> {
+    let SessionKey::OnDemand { database, role, statement } = &link.session else {
+        return Err(Error::plan("the link has a session of its own"));
+    };
+    let from = context.node(&link.from)?;
+    sessions::open(client, &from.spec, link, database, role, statement).await
+}
+
 fn failing(link: &Link, error: &Error) -> (LinkProof, Vec<Finding>) {
-    let proof = LinkProof { missing: vec![error.to_string()], ..unproved(link) };
-    let finding = Finding::error(Code::NotWorking, &link.from, format!("{}: {error}", link.name));
+    let proof = LinkProof::unknown(link, error.to_string());
+    let code = if error.is_failing_link() { Code::NotWorking } else { Code::NodeSilent };
+    let finding = Finding::error(code, &link.from, format!("{}: {error}", title(link)));
     (proof, vec![finding.of_link(&link.from, &link.to)])
 }
 
-fn judge(
-    spec: &ClusterSpec,
-    state: &NodeState,
-    link: &Link,
-    wanted: &ConnInfo,
-    session: Option<Session>,
-    log: Option<&str>,
-) -> Option<(LinkProof, Vec<Finding>)> {
-    let mut proof = unproved(link);
-    let mut findings = Vec::new();
-    let about = |code, what: &str| {
-        Finding::error(code, &link.to, format!("{}: {what}", link.name))
-            .of_link(&link.from, &link.to)
+fn down(link: &Link, was_cut: bool) -> (LinkProof, Vec<Finding>) {
+    let why = match (link.enabled, was_cut) {
+        (false, _) => "the link is disabled",
+        (true, true) => "the link did not connect anew",
+        (true, false) => "the link has no session",
     };
-    let Some(session) = session else {
-        // A node's link to itself has none.
-        if link.from == link.to {
-            return None;
+    let what = format!("{}: {why}", title(link));
+    let finding = Finding::error(Code::LinkDown, &link.to, what).of_link(&link.from, &link.to);
+    (LinkProof::unknown(link, why), vec![finding])
+}
+
+/// What a link is called in a message. An access node has one for each role by the same name.
+fn title(link: &Link) -> String {
+    match (&link.place, link.user()) {
+        (LinkPlace::AccessNode, Some(role)) => format!("{} as {role}", link.name),
+        _ => link.name.clone(),
+    }
+}
+
+/// What the links to one node are judged by.
+struct Judge<'a> {
+    spec: &'a ClusterSpec,
+    told: BTreeMap<i32, Told>,
+    reading: Reading,
+    rules_since: SystemTime,
+}
+
+impl Judge<'_> {
+    fn judge(&self, link: &Link, wanted: &ConnInfo, session: Session) -> (LinkProof, Vec<Finding>) {
+        let mut proof = LinkProof::of(link);
+        let mut findings = Vec::new();
+        let about = |code, what: &str| {
+            Finding::error(code, &link.to, format!("{}: {what}", title(link)))
+                .of_link(&link.from, &link.to)
+        };
+        let told = self.told.get(&session.pid);
+        let rule = self.rule_for(link, &session);
+        self.tell_method(&mut proof, told, rule.as_ref());
+        if let Some((severe, what)) = self.age(&session, told, rule.as_ref()) {
+            let finding = about(Code::OldSession, &what);
+            findings.push(if severe { finding } else { finding.into_warning() });
         }
-        let why = if link.enabled { "the link has no session" } else { "the link is disabled" };
-        proof.missing.push(why.to_owned());
-        findings.push(about(Code::LinkDown, why));
-        return Some((proof, findings));
-    };
-    let prefix = state.setting("log_line_prefix");
-    if let Some(found) = log.and_then(|log| log::authentication_of(session.pid, prefix, log)) {
-        proof.method = Some(found.method);
-        proof.hba_line = Some(found.line);
-        proof.method_from = MethodSource::Log;
-    } else if (PgVersion::V14..=PgVersion::V16).contains(&state.version)
-        && log.is_some_and(|log| log::let_in_without_authentication(session.pid, prefix, log))
-    {
-        proof.method = Some("trust".to_owned());
-        proof.method_from = MethodSource::Log;
-    } else if let Some(rule) = crate::hba::decide(
-        state,
-        &crate::hba::Question {
+        let start = moment(session.start);
+        proof.session =
+            Some(format!("process {} since {start}: {}", session.pid, session.found_by));
+        proof.replicating = session.works;
+        proof.user = session.user;
+        proof.tls = session.tls;
+        proof.cipher = session.cipher;
+        proof.certificate = session.certificate;
+
+        let method_wanted = self.spec.mode.hba_method();
+        let role_wanted = wanted.get("user").unwrap_or(&self.spec.link_role);
+        let tls_wanted = wanted_tls(self.spec, wanted);
+        let mut missing = |so: bool, code: Option<Code>, what: String| {
+            if !so {
+                findings.extend(code.map(|code| about(code, &what)));
+                proof.missing.push(what);
+            }
+        };
+        missing(
+            proof.tls.is_some() || !tls_wanted,
+            Some(Code::NoTls),
+            "the session has no TLS".to_owned(),
+        );
+        missing(
+            proof.user == role_wanted,
+            Some(Code::OtherRole),
+            format!("the session's role is {}, not {role_wanted}", proof.user),
+        );
+        match &proof.method {
+            Some(method) => missing(
+                method == method_wanted,
+                Some(Code::OtherMethod),
+                format!("authenticated by {method}, not by {method_wanted}"),
+            ),
+            None => missing(
+                false,
+                Some(Code::MethodUnknown),
+                "nothing tells by which method it was authenticated".to_owned(),
+            ),
+        }
+        // What the server sees says nothing of whether the link would take another server for this
+        // one.
+        let now = |keyword| link.conninfo.get(keyword).unwrap_or_default();
+        let sslmode = link.conninfo.get("sslmode").unwrap_or("prefer");
+        let sslmode_wanted = wanted.get("sslmode").unwrap_or("prefer");
+        missing(
+            sslmode == sslmode_wanted,
+            None,
+            format!("it does not verify the server: sslmode is {sslmode}, not {sslmode_wanted}"),
+        );
+        let (roots, roots_wanted) =
+            (now("sslrootcert"), wanted.get("sslrootcert").unwrap_or_default());
+        missing(
+            roots == roots_wanted,
+            None,
+            format!("it verifies the server by \"{roots}\", not by {roots_wanted}"),
+        );
+        if self.spec.mode == Mode::Cert {
+            missing(
+                proof.certificate.is_some(),
+                Some(Code::NoClientCertificate),
+                "no client certificate was presented".to_owned(),
+            );
+        }
+        missing(
+            proof.replicating,
+            Some(Code::NotWorking),
+            format!("it does not replicate (state {})", session.state),
+        );
+        (proof, findings)
+    }
+
+    /// The rule that would decide about a session like this one.
+    fn rule_for(&self, link: &Link, session: &Session) -> Option<DecidingRule> {
+        self.reading.decide(&Question {
             address: session.address,
             tls: session.tls.is_some(),
             user: &session.user,
             database: link.database().unwrap_or_default(),
             physical: link.place == LinkPlace::PrimaryConninfo,
-        },
-    ) {
-        proof.method = Some(rule.method.to_owned());
-        proof.hba_line = Some(rule.line);
-        proof.method_from = MethodSource::Rules;
+        })
     }
-    proof.replicating = session.works;
-    proof.user = session.user;
-    proof.tls = session.tls;
-    proof.cipher = session.cipher;
-    proof.certificate = session.certificate;
 
-    let method_wanted = spec.mode.hba_method();
-    let role_wanted = wanted.get("user").unwrap_or(&spec.link_role);
-    let tls_wanted = wanted_tls(spec, wanted);
-    let mut missing = |so: bool, code: Option<Code>, what: String| {
-        if !so {
-            findings.extend(code.map(|code| about(code, &what)));
-            proof.missing.push(what);
+    fn tell_method(&self, proof: &mut LinkProof, told: Option<&Told>, rule: Option<&DecidingRule>) {
+        if let Some(told) = told {
+            proof.method_from = MethodSource::Log;
+            proof.method = Some(told.method.clone());
+            if let Some((file, line)) = &told.place {
+                proof.hba_file = Some(file.clone());
+                proof.hba_line = Some(*line);
+            }
+            proof.evidence = Some(told.evidence.clone());
+        } else if let Some(rule) = rule {
+            proof.method_from = MethodSource::Rules;
+            proof.method = Some(rule.method.as_str().to_owned());
+            proof.hba_file = Some(rule.file.clone());
+            proof.hba_line = Some(rule.line);
+            proof.evidence = Some(format!("such a session is decided about by {rule}"));
         }
-    };
-    missing(
-        proof.tls.is_some() || !tls_wanted,
-        Some(Code::NoTls),
-        "the session has no TLS".to_owned(),
-    );
-    missing(
-        proof.user == role_wanted,
-        Some(Code::OtherRole),
-        format!("the session's role is {}, not {role_wanted}", proof.user),
-    );
-    match &proof.method {
-        Some(method) => missing(
-            method == method_wanted,
-            Some(Code::OtherMethod),
-            format!("authenticated by {method}, not by {method_wanted}"),
-        ),
-        None => missing(
-            false,
-            Some(Code::MethodUnknown),
-            "nothing tells by which method it was authenticated".to_owned(),
-        ),
     }
-    // What the server sees says nothing of whether the link would take another server for this one.
-    let now = |keyword| link.conninfo.get(keyword).unwrap_or_default();
-    let sslmode = link.conninfo.get("sslmode").unwrap_or("prefer");
-    let sslmode_wanted = wanted.get("sslmode").unwrap_or("prefer");
-    missing(
-        sslmode == sslmode_wanted,
-        None,
-        format!("it does not verify the server: sslmode is {sslmode}, not {sslmode_wanted}"),
-    );
-    let (roots, roots_wanted) = (now("sslrootcert"), wanted.get("sslrootcert").unwrap_or_default());
-    missing(
-        roots == roots_wanted,
-        None,
-        format!("it verifies the server by \"{roots}\", not by {roots_wanted}"),
-    );
-    if spec.mode == Mode::Cert {
-        missing(
-            proof.certificate.is_some(),
-            Some(Code::NoClientCertificate),
-            "no client certificate was presented".to_owned(),
+
+    /// What is to be said of a session that began before the rules that are in force, and whether it
+    /// is more than a doubt.
+    fn age(
+        &self,
+        session: &Session,
+        told: Option<&Told>,
+        rule: Option<&DecidingRule>,
+    ) -> Option<(bool, String)> {
+        // A file that the server refuses is not what is in force.
+        if session.start >= self.rules_since || self.reading.refusal().is_some() {
+            return None;
+        }
+        let start = format!(
+            "the session began at {}, before the rules in force were read at {}",
+            moment(session.start),
+            moment(self.rules_since)
         );
+        let Some(told) = told else {
+            let doubt = "and no log tells how it was let in: let it connect anew";
+            return Some((false, format!("{start}, {doubt}")));
+        };
+        let decision = match rule {
+            Some(rule) if rule.method.as_str() == told.method => return None,
+            Some(rule) => format!("a new one is decided about by {rule}"),
+            None => "a new one finds no rule that lets it in".to_owned(),
+        };
+        Some((true, format!("{start}; it came in by {}, {decision}", told.method)))
     }
-    missing(
-        proof.replicating,
-        Some(Code::NotWorking),
-        format!("it does not replicate (state {})", session.state),
-    );
-    Some((proof, findings))
 }
 
 /// Whether the link shall have TLS.
@@ -252,18 +423,8 @@ fn wanted_tls(spec: &ClusterSpec, wanted: &ConnInfo) -> bool {
         && (wanted.get("sslmode").is_some() || !spec.i_know.plain_text_can_be_read)
 }
 
-/// The end of the server's log, if the server may show it: `logging_collector` is on, and the format
-/// is that of `stderr`.
-async fn read_log(client: &Client) -> Result<Option<String>, Error> {
-    // A session's line is written when it starts; a link that is older than this much log is judged
-    // by the rules.
-    const QUERY: &str = "SELECT pg_catalog.pg_read_binary_file(f, greatest(0, s.size - 4194304), 4194304) \
-         FROM pg_catalog.pg_current_logfile('stderr') f, pg_catalog.pg_stat_file(f) s \
-         WHERE f IS NOT NULL";
-    match client.query_opt(QUERY, &[]).await {
-        Ok(row) => Ok(row.map(|row| String::from_utf8_lossy(row.get(0)).into_owned())),
-        // Rotated away between the two, or not for this user to read: then it tells nothing.
-        Err(error) if error.as_db_error().is_some() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+/// A server's time, to the second.
+fn moment(time: SystemTime) -> String {
+    let time = OffsetDateTime::from(time);
+    format!("{} {:02}:{:02}:{:02} UTC", time.date(), time.hour(), time.minute(), time.second())
 }

@@ -1,10 +1,15 @@
 //! Proof that the links are what they should be: for each link the method that it really used, and
 //! that nobody else gets in.
 //!
-//! Verifying only reads. It logs in as the link role, or tries to, but runs no statement as it.
+//! Verifying only reads. It logs in as the link role, or tries to, but runs no statement as it. With
+//! [`Options::reconnect`] it also ends the links' sessions, so that each shows how it logs in now.
+//!
+//! All nodes are looked at at the same time, each for so long only. What cannot be looked at is a
+//! finding, and so is everything that is not as the description wants it: see [`Code`].
 
 mod checks;
 mod code;
+pub mod drift;
 mod finding;
 mod link;
 pub mod log;
@@ -12,24 +17,27 @@ pub(crate) mod probe;
 mod refusal;
 mod server;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use time::OffsetDateTime;
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
-pub use code::Code;
-pub use finding::{Finding, Severity};
-pub use link::{LinkProof, MethodSource};
-pub use refusal::{Refusal, Trial};
-pub use server::ServerProof;
-
+pub use self::{
+    code::Code,
+    finding::{Finding, Severity},
+    link::{LinkProof, MethodSource},
+    refusal::{Control, Evidence, Refusal, Trial},
+    server::ServerProof,
+};
 use crate::{
     conninfo::ConnInfo,
-    error::Error,
-    inspect::{self, Node},
+    demand::Demand,
+    error::{Error, NodeContext as _},
+    inspect::{self, Node, NodeState},
     spec::ClusterSpec,
-    topology::{self, Cluster, Link},
+    sql,
+    topology::{self, Cluster, Demands, Link, Topology},
 };
 
 /// What was proved of a cluster, and what not.
@@ -39,6 +47,8 @@ pub struct Verification {
     pub links: Vec<LinkProof>,
     /// Every server that links lead to.
     pub servers: Vec<ServerProof>,
+    /// Every login that must succeed, so that the attempts that must fail prove something.
+    pub controls: Vec<Control>,
     /// Every attempt to get in that must fail.
     pub refusals: Vec<Refusal>,
     /// What is not as it should be, and why nothing else may have said so.
@@ -58,65 +68,333 @@ impl Verification {
     }
 }
 
-/// Verifies every link between the nodes, and tries on each node that has links to it what must not
-/// get in.
+/// How to verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Whether each link that has a session at all times must connect anew first. Nothing else that
+    /// verifying does is felt by anybody.
+    pub reconnect: bool,
+    /// How long a node may take to be inspected, its links to connect anew, and what it shows to be
+    /// looked at: each for itself.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    /// Without reconnecting, and 20 s.
+    fn default() -> Self {
+        Self { reconnect: false, patience: sql::PATIENCE }
+    }
+}
+
+impl Options {
+    /// With or without reconnecting.
+    #[must_use]
+    pub const fn reconnect(self, reconnect: bool) -> Self {
+        Self { reconnect, ..self }
+    }
+
+    /// With another patience.
+    #[must_use]
+    pub const fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+}
+
+/// [`verify_with`] the default options.
 ///
 /// # Errors
-/// [`Error`] if a node cannot be reached or asked: then nothing is proved.
+/// As there.
 pub async fn verify(
     spec: &ClusterSpec,
     nodes: &[Node],
     now: OffsetDateTime,
 ) -> Result<Verification, Error> {
-    let states = inspect::inspect_all(spec, nodes).await?;
+    verify_with(spec, nodes, now, Options::default()).await
+}
+
+/// Verifies every link between the nodes, and tries on each node that has links to it what must not
+/// get in.
+///
+/// # Errors
+/// [`Error::Spec`] if the description contradicts itself. A node that cannot be reached or asked is no
+/// error but a finding, and the others are verified.
+pub async fn verify_with(
+    spec: &ClusterSpec,
+    nodes: &[Node],
+    now: OffsetDateTime,
+    options: Options,
+) -> Result<Verification, Error> {
+    spec.check()?;
+    let mut findings = Vec::new();
+    let states = inspect_each(spec, nodes, options.patience, &mut findings).await?;
     let topology = topology::of(spec.topology);
-    let links = topology.links(spec, &states)?;
-    let (links, mut findings, demands) = {
+    let links = links(topology, spec, &states, &mut findings);
+    let (known, mut proofs, demands) = {
         let cluster = Cluster { spec, states: &states, links: &links };
-        let demands = topology::demands(topology, &cluster)?;
-        let wanted = |link| topology::wanted(topology, &cluster, &demands, link);
-        let wanted = links.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
-        let pairs: Arc<[(Link, ConnInfo)]> = links.iter().cloned().zip(wanted).collect();
-        let findings = checks::all(topology, &cluster, &demands, &pairs, now);
-        (pairs, findings, Arc::new(demands))
+        let demands = demands(topology, &cluster, &mut findings);
+        let (known, unknown) = wanted(topology, &cluster, &demands);
+        findings.extend(checks::all(&cluster, &demands, &known, now));
+        (known, unknown, demands)
     };
-    let all: Arc<[Node]> = nodes.into();
-    let mut proving = JoinSet::new();
-    for (index, (node, state)) in nodes.iter().zip(states).enumerate() {
-        let (spec, node, links) = (spec.clone(), node.clone(), links.clone());
-        let (all, demands) = (all.clone(), demands.clone());
-        proving.spawn(async move {
-            let to_it: Vec<_> =
-                links.iter().filter(|(link, _)| link.to == node.spec.name).cloned().collect();
-            let missing = || Error::plan("the topology asks nothing of this node");
-            let demand = demands.get(&node.spec.name).ok_or_else(missing)?;
-            let (proofs, server, refusals) = tokio::try_join!(
-                link::prove(&spec, &all, &node, &state, &to_it),
-                server::prove(&spec, &node, demand, &to_it, now),
-                refusal::prove(&spec, &node, demand, &to_it, now)
-            )?;
-            Ok::<_, Error>((index, proofs, server, refusals))
-        });
-    }
-    let mut found = Vec::new();
-    while let Some(proved) = proving.join_next().await {
-        found.push(proved.map_err(|_| Error::Cancelled)??);
-    }
-    found.sort_by_key(|(index, ..)| *index);
-    let (mut proved, mut servers, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
-    for (_, links, server, tried) in found {
-        for (proof, about) in links {
-            proved.push(proof);
+    let context = Context {
+        spec: spec.clone(),
+        nodes: nodes.to_vec(),
+        states,
+        demands,
+        links: known,
+        now,
+        options,
+    };
+    let mut servers = Vec::new();
+    let (mut controls, mut refusals) = (Vec::new(), Vec::new());
+    for looked_at in look_at_each(Arc::new(context)).await? {
+        for (proof, about) in looked_at.links {
+            proofs.push(proof);
             findings.extend(about);
         }
-        servers.extend(server);
-        refusals.extend(tried);
+        servers.extend(looked_at.server);
+        controls.extend(looked_at.controls);
+        refusals.extend(looked_at.refusals);
+        findings.extend(looked_at.findings);
     }
-    for server in &servers {
-        findings.extend(server.finding());
-    }
+    findings.extend(servers.iter().flat_map(ServerProof::findings));
+    findings.extend(controls.iter().filter_map(Control::finding));
     findings.extend(refusals.iter().filter_map(Refusal::finding));
-    findings.sort_by(|a, b| (a.severity, &a.node, a.code).cmp(&(b.severity, &b.node, b.code)));
+    findings.sort_by(|a, b| {
+        (a.severity, &a.node, a.code, &a.what).cmp(&(b.severity, &b.node, b.code, &b.what))
+    });
     findings.dedup();
-    Ok(Verification { links: proved, servers, refusals, findings })
+    Ok(Verification { links: proofs, servers, controls, refusals, findings })
+}
+
+/// Everything that is known when the nodes are looked at from outside.
+struct Context {
+    spec: ClusterSpec,
+    nodes: Vec<Node>,
+    states: Vec<NodeState>,
+    demands: Demands,
+    /// Each with its connection string as it shall be.
+    links: Vec<(Link, ConnInfo)>,
+    now: OffsetDateTime,
+    options: Options,
+}
+
+impl Context {
+    fn node(&self, name: &str) -> Result<&Node, Error> {
+        let missing = || Error::plan(format!("no node {name}"));
+        self.nodes.iter().find(|node| node.spec.name == name).ok_or_else(missing)
+    }
+
+    fn state(&self, name: &str) -> Option<&NodeState> {
+        self.states.iter().find(|state| state.name == name)
+    }
+
+    fn demand(&self, name: &str) -> Option<&Demand> {
+        self.demands.get(name)
+    }
+
+    fn links_to(&self, name: &str) -> impl Iterator<Item = &(Link, ConnInfo)> {
+        self.links.iter().filter(move |(link, _)| link.to == name)
+    }
+}
+
+/// So many nodes are looked at at the same time.
+const AT_ONCE: usize = 64;
+
+/// Inspects every node. One that cannot be inspected in time is a finding.
+async fn inspect_each(
+    spec: &ClusterSpec,
+    nodes: &[Node],
+    patience: Duration,
+    findings: &mut Vec<Finding>,
+) -> Result<Vec<NodeState>, Error> {
+    let shared = Arc::new(spec.clone());
+    let inspected = each(nodes.to_vec(), move |node| {
+        let spec = shared.clone();
+        async move {
+            let inspected = within(patience, inspect::inspect(&spec, &node)).await;
+            (node.spec.name, inspected)
+        }
+    })
+    .await?;
+    let mut states = Vec::new();
+    for (name, inspected) in inspected {
+        match inspected {
+            Ok(state) => states.push(state),
+            Err(error) => findings.push(silent(&name, &error)),
+        }
+    }
+    Ok(states)
+}
+
+/// Does the same for everything, at the same time; what comes of it is in the order of `all`.
+async fn each<T, R, F>(all: Vec<T>, work: impl Fn(T) -> F) -> Result<Vec<R>, Error>
+where
+    F: Future<Output = R> + Send + 'static,
+    R: Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut running = JoinSet::new();
+    for (index, one) in all.into_iter().enumerate() {
+        let (work, places) = (work(one), places.clone());
+        running.spawn(async move {
+            let _place = places.acquire_owned().await;
+            (index, work.await)
+        });
+    }
+    let mut ended = Vec::new();
+    while let Some(one) = running.join_next().await {
+        ended.push(one.map_err(|_| Error::Cancelled)?);
+    }
+    ended.sort_by_key(|(index, _)| *index);
+    Ok(ended.into_iter().map(|(_, result)| result).collect())
+}
+
+/// Does not wait for a node for ever.
+async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let seconds = patience.as_secs();
+    let what = "the node's answer".to_owned();
+    tokio::time::timeout(patience, work).await.unwrap_or(Err(Error::TimedOut { what, seconds }))
+}
+
+/// A node that cannot be asked.
+fn silent(node: &str, error: &Error) -> Finding {
+    Finding::error(Code::NodeSilent, node, without_node(error).to_string())
+}
+
+/// The error itself: the finding has the node's name already.
+fn without_node(error: &Error) -> &Error {
+    match error {
+        Error::Node { source, .. } => without_node(source),
+        other => other,
+    }
+}
+
+/// Every link that the nodes tell of. What does not fit the description is a finding.
+fn links(
+    topology: &dyn Topology,
+    spec: &ClusterSpec,
+    states: &[NodeState],
+    findings: &mut Vec<Finding>,
+) -> Vec<Link> {
+    if let Ok(links) = topology.links(spec, states) {
+        return links;
+    }
+    // What one node tells shall not hide what the others do.
+    let mut links = Vec::new();
+    for state in states {
+        match topology.links(spec, std::slice::from_ref(state)) {
+            Ok(found) => links.extend(found),
+            Err(error) => findings.push(not_as_described(&state.name, &error)),
+        }
+    }
+    links
+}
+
+fn not_as_described(node: &str, error: &Error) -> Finding {
+    Finding::error(Code::NotAsDescribed, node, without_node(error).to_string())
+}
+
+/// What the topology asks of each node. Where that cannot be told is a finding.
+fn demands(topology: &dyn Topology, cluster: &Cluster<'_>, findings: &mut Vec<Finding>) -> Demands {
+    let mut demands = Demands::new();
+    for state in cluster.states {
+        match topology.demand(cluster, state).on_node(&state.name) {
+            Ok(demand) => {
+                demands.insert(state.name.clone(), demand);
+            }
+            Err(error) => findings.push(not_as_described(&state.name, &error)),
+        }
+    }
+    demands
+}
+
+/// The links with their connection strings as they shall be; and those of which that cannot be told,
+/// or whose other end cannot be asked.
+fn wanted(
+    topology: &dyn Topology,
+    cluster: &Cluster<'_>,
+    demands: &Demands,
+) -> (Vec<(Link, ConnInfo)>, Vec<LinkProof>) {
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for link in cluster.links {
+        match topology::wanted(topology, cluster, demands, link) {
+            Ok(wanted) => {
+                if cluster.state(&link.to).is_none() && link.from != link.to {
+                    let why = format!("node {} cannot be asked about it", link.to);
+                    unknown.push(LinkProof::unknown(link, why));
+                }
+                known.push((link.clone(), wanted));
+            }
+            Err(error) => unknown.push(LinkProof::unknown(link, without_node(&error).to_string())),
+        }
+    }
+    (known, unknown)
+}
+
+/// What came of looking at one node.
+#[derive(Default)]
+struct LookedAt {
+    links: Vec<(LinkProof, Vec<Finding>)>,
+    server: Option<ServerProof>,
+    controls: Vec<Control>,
+    refusals: Vec<Refusal>,
+    findings: Vec<Finding>,
+}
+
+/// Looks at every node that was inspected, all at the same time.
+async fn look_at_each(context: Arc<Context>) -> Result<Vec<LookedAt>, Error> {
+    each(context.states.clone(), move |state| {
+        let context = context.clone();
+        async move { look_at(&context, &state).await }
+    })
+    .await
+}
+
+async fn look_at(context: &Arc<Context>, state: &NodeState) -> LookedAt {
+    let mut looked_at = LookedAt::default();
+    let (Ok(node), Some(demand)) = (context.node(&state.name), context.demand(&state.name)) else {
+        // That it asks nothing of this node has been said.
+        looked_at.links = context
+            .links_to(&state.name)
+            .map(|(link, _)| {
+                (LinkProof::unknown(link, "what the node needs cannot be told"), Vec::new())
+            })
+            .collect();
+        return looked_at;
+    };
+    let patience = context.options.patience;
+    let for_links = if context.options.reconnect { 2 * patience } else { patience };
+    let (links, server, refusals) = tokio::join!(
+        within(for_links, link::prove(context, node, state)),
+        within(patience, server::prove(context, node, state, demand)),
+        within(patience, refusal::prove(context, node, state, demand)),
+    );
+    let mut silent = |error: &Error| looked_at.findings.push(silent(&state.name, error));
+    match links {
+        Ok(links) => looked_at.links = links,
+        Err(error) => {
+            silent(&error);
+            let why = without_node(&error).to_string();
+            let unknown = |(link, _): &(Link, ConnInfo)| LinkProof::unknown(link, why.as_str());
+            let unknown = context.links_to(&state.name).map(unknown);
+            looked_at.links = unknown.map(|proof| (proof, Vec::new())).collect();
+        }
+    }
+    match server {
+        Ok(server) => looked_at.server = server,
+        Err(error) => silent(&error),
+    }
+    match refusals {
+        Ok((controls, refusals)) => {
+            looked_at.controls = controls;
+            looked_at.refusals = refusals;
+        }
+        Err(error) => silent(&error),
+    }
+    looked_at
 }

@@ -4,7 +4,11 @@
 //! Source: PostgreSQL documentation, "Message Flow", section "Start-up"; the same in majors 12 to 18
 //! for what is used here.
 
-use std::{error::Error as StdError, fmt, net::SocketAddr};
+use std::{
+    error::Error as StdError,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator as _;
@@ -15,7 +19,7 @@ use postgres_protocol::message::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -32,6 +36,9 @@ pub(crate) struct Attempt<'a> {
     pub(crate) tls: Option<&'a TlsClient>,
     /// What is answered when the server asks for a password.
     pub(crate) password: Option<&'a scram::Password>,
+    /// Whether being let in is not enough, and the session must have begun: the server looks whether
+    /// the role may log in at all only after it has authenticated it.
+    pub(crate) to_the_end: bool,
 }
 
 /// How a login went.
@@ -88,6 +95,27 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// The address that a node sees connections of this machine come from, if nothing on the way changes
+/// it.
+pub(crate) async fn own_address(node: &NodeSpec) -> Result<IpAddr, Error> {
+    let any: IpAddr = match node.address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let place = SocketAddr::new(node.address, node.port);
+    let route = async {
+        // Nothing is sent: the system only chooses a way.
+        let socket = UdpSocket::bind((any, 0)).await?;
+        socket.connect(place).await?;
+        Ok::<_, std::io::Error>(socket.local_addr()?.ip())
+    };
+    let failed = |error: std::io::Error| Error::Connect {
+        place: place.to_string(),
+        reason: error.to_string(),
+    };
+    route.await.map_err(failed)
+}
+
 /// Tries a login.
 ///
 /// # Errors
@@ -121,7 +149,7 @@ async fn log_in(attempt: &Attempt<'_>, place: SocketAddr) -> std::io::Result<Out
                 {
                     Ok(Outcome::TlsRefused {
                         for_certificate: is_for_certificate(&error),
-                        reason: error.to_string(),
+                        reason: words(&error),
                     })
                 }
                 other => other,
@@ -129,7 +157,7 @@ async fn log_in(attempt: &Attempt<'_>, place: SocketAddr) -> std::io::Result<Out
         }
         Handshake::Failed(error) => Ok(Outcome::TlsRefused {
             for_certificate: is_for_certificate(&error),
-            reason: error.to_string(),
+            reason: words(&error),
         }),
         Handshake::NoTls => Ok(Outcome::NoTls),
     }
@@ -159,6 +187,16 @@ fn is_for_certificate(error: &std::io::Error) -> bool {
                 | Alert::DecryptError
         ))
     )
+}
+
+/// Why a handshake failed: where it was for the server's certificate, in our verifier's own words.
+fn words(error: &std::io::Error) -> String {
+    use tokio_rustls::rustls::{CertificateError, Error as TlsError};
+
+    match error.get_ref().and_then(|error| error.downcast_ref::<TlsError>()) {
+        Some(TlsError::InvalidCertificate(CertificateError::Other(own))) => own.0.to_string(),
+        _ => error.to_string(),
+    }
 }
 
 /// The certificate that the server showed, in DER.
@@ -202,7 +240,11 @@ async fn converse(
     loop {
         let message = next_message(&mut stream, &mut input).await?;
         let wants = match message {
-            Message::AuthenticationOk => return Ok(Outcome::LetIn { asked }),
+            Message::AuthenticationOk if attempt.to_the_end => continue,
+            Message::AuthenticationOk | Message::ReadyForQuery(_) => {
+                return Ok(Outcome::LetIn { asked });
+            }
+            Message::ParameterStatus(_) | Message::BackendKeyData(_) => continue,
             Message::ErrorResponse(body) => {
                 let (code, message) = code_and_message(&body)?;
                 return Ok(Outcome::Refused { asked, code, message });
@@ -328,7 +370,7 @@ pub(crate) async fn certificate_shown(
         Ok(Ok(Handshake::Done(tls))) => {
             Ok(leaf(&tls).map_or(Shown::NoTls, |leaf| Shown::Certificate(leaf.to_vec())))
         }
-        Ok(Ok(Handshake::Failed(error))) => Ok(Shown::Failed(error.to_string())),
+        Ok(Ok(Handshake::Failed(error))) => Ok(Shown::Failed(words(&error))),
         Ok(Ok(Handshake::NoTls)) => Ok(Shown::NoTls),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),

@@ -1,22 +1,29 @@
-//! Who must not get in: each is tried, as the link role, from here.
+//! Who must not get in: each is tried, as the links' roles, from here.
+//!
+//! That somebody is refused proves something only if who has what the links have gets in from the same
+//! place: that is tried, too. Where it does not, for the rules are for the peers' addresses, the
+//! refusal proves no more than that; what the peers' addresses are asked for is told by the rules.
 
-use pki::{Authority, KeyAlgorithm, Profile, Subject, Validity, tls::TlsClient};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+
+use hba_parser::Method;
+use pki::{Authority, Issued, KeyAlgorithm, Profile, Subject, Validity, tls::TlsClient};
 use serde::Serialize;
-use time::OffsetDateTime;
 
 use super::{
-    Code, Finding,
+    Code, Context, Finding,
+    checks::{link_addresses, link_password},
+    each,
     probe::{self, Asked, Attempt, Outcome},
 };
 use crate::{
     authority::{self, BACKDATE},
-    conninfo::ConnInfo,
-    demand::Demand,
+    demand::{Databases, Demand, WayIn},
     error::{Error, NodeContext as _},
-    inspect::Node,
-    spec::{ClusterSpec, Mode},
+    hba::{DecidingRule, Question, Reading},
+    inspect::{Node, NodeState},
+    spec::Mode,
     tls,
-    topology::Link,
 };
 
 /// An attempt that must fail, and how it went.
@@ -24,12 +31,18 @@ use crate::{
 pub struct Refusal {
     /// On which node.
     pub node: String,
+    /// As which role.
+    pub role: String,
+    /// To which database; `None` for physical replication.
+    pub database: Option<String>,
     /// What was tried.
     pub trial: Trial,
     /// Whether it failed, as it must.
     pub refused: bool,
     /// The server's answer, in words.
     pub answer: String,
+    /// By what it is known that peers are refused.
+    pub evidence: Evidence,
 }
 
 impl Refusal {
@@ -41,26 +54,90 @@ impl Refusal {
 
     /// An attempt that was not refused, as a finding.
     pub(super) fn finding(&self) -> Option<Finding> {
-        let what = || format!("{}: {}", self.trial.describe(), self.answer);
+        let what = || {
+            let Self { role, trial, answer, .. } = self;
+            format!(
+                "{role} to {}, {}: {answer}",
+                target(self.database.as_deref()),
+                trial.describe()
+            )
+        };
         (!self.refused).then(|| Finding::error(Code::NotRefused, &self.node, what()))
     }
+}
+
+/// By what it is known that an attempt fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// It was tried, from a place where the links' own login succeeds, or the rules are the links'.
+    Tried,
+    /// The rules decide so for the peers' addresses. From here it was refused, too, if it was tried;
+    /// but so is everybody.
+    Rules,
+}
+
+/// A login with what the links have, from here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Control {
+    /// On which node.
+    pub node: String,
+    /// As which role.
+    pub role: String,
+    /// To which database; `None` for physical replication.
+    pub database: Option<String>,
+    /// The address that the node sees this machine at.
+    pub from: IpAddr,
+    /// Whether it succeeded; `None` where it could not be tried.
+    pub let_in: Option<bool>,
+    /// The server's answer, or why it was not tried.
+    pub answer: String,
+    /// Whether the rules for the links hold for this address.
+    pub expected: bool,
+}
+
+impl Control {
+    /// What it says if it is not as it should be.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let Self { node, role, from, answer, .. } = self;
+        let who = format!("{role} from {from} to {}", target(self.database.as_deref()));
+        match (self.let_in, self.expected) {
+            (Some(true), _) | (None, true) => None,
+            (Some(false), true) => {
+                let what = format!("{who}, with what the links have: {answer}");
+                Some(Finding::error(Code::LoginRefused, node, what))
+            }
+            (_, false) => {
+                let what = format!(
+                    "{who}: the rules for the links do not hold for this address, from which pgward \
+                     tries; that others are refused from it says nothing of the peers' addresses, of \
+                     which the rules tell"
+                );
+                Some(Finding::warning(Code::OwnAddress, node, what))
+            }
+        }
+    }
+}
+
+fn target(database: Option<&str>) -> String {
+    database.map_or_else(|| "replication".to_owned(), |name| format!("database {name}"))
 }
 
 /// What must not get in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trial {
-    /// The link role without TLS.
+    /// The role without TLS.
     PlainText,
-    /// The link role over TLS without a certificate.
+    /// The role over TLS without a certificate.
     NoCertificate,
-    /// The link role over TLS without a password.
+    /// The role without a password.
     NoPassword,
-    /// The link role with a certificate of another authority.
+    /// The role with a certificate of another authority.
     StrangersCertificate,
-    /// The link role with another role's certificate of the cluster's own authority.
+    /// The role with another role's certificate of the cluster's own authority.
     OthersCertificate,
-    /// The link role over TLS with a wrong password.
+    /// The role with a wrong password.
     WrongPassword,
 }
 
@@ -71,7 +148,7 @@ impl Trial {
         match self {
             Self::PlainText => "plain text",
             Self::NoCertificate => "TLS, no certificate",
-            Self::NoPassword => "TLS, no password",
+            Self::NoPassword => "no password",
             Self::StrangersCertificate => "a stranger's certificate",
             Self::OthersCertificate => "another role's certificate",
             Self::WrongPassword => "a wrong password",
@@ -81,81 +158,269 @@ impl Trial {
 
 /// Tries everything on one node, if links lead to it.
 pub(super) async fn prove(
-    spec: &ClusterSpec,
+    context: &Arc<Context>,
     node: &Node,
+    state: &NodeState,
     demand: &Demand,
-    links: &[(Link, ConnInfo)],
-    now: OffsetDateTime,
-) -> Result<Vec<Refusal>, Error> {
-    let database = links.first().and_then(|(link, _)| link.database());
-    let Some(database) = database else { return Ok(Vec::new()) };
-    if spec.mode == Mode::Trust {
-        return Ok(Vec::new());
+) -> Result<(Vec<Control>, Vec<Refusal>), Error> {
+    if context.spec.mode == Mode::Trust {
+        return Ok((Vec::new(), Vec::new()));
     }
-    let tls = demand.ways_in.iter().any(|way| way.tls);
-    try_all(spec, node, database, tls, now).await.on_node(&node.spec.name)
+    let prove = async {
+        let bench = Arc::new(Bench {
+            own: probe::own_address(&node.spec).await?,
+            node: node.clone(),
+            reading: Reading::of(state, node.spec.address),
+            strangers: strangers(context)?,
+            authority: authority::find(&context.spec.secrets, context.now).ok().flatten(),
+            context: context.clone(),
+        });
+        let targets = targets(context, &node.spec.name, demand);
+        let tried = each(targets, move |target| {
+            let bench = bench.clone();
+            async move { bench.try_all(&target).await }
+        });
+        let (mut controls, mut refusals) = (Vec::new(), Vec::new());
+        for tried in tried.await? {
+            let (control, refused) = tried?;
+            controls.push(control);
+            refusals.extend(refused);
+        }
+        Ok::<_, Error>((controls, refusals))
+    };
+    prove.await.on_node(&node.spec.name)
 }
 
-async fn try_all(
-    spec: &ClusterSpec,
-    node: &Node,
-    database: &str,
-    tls: bool,
-    now: OffsetDateTime,
-) -> Result<Vec<Refusal>, Error> {
-    let validity = Validity::days(now - BACKDATE, 1);
-    let client = Profile::client(&spec.link_role);
+/// An authority that nobody trusts.
+fn strangers(context: &Context) -> Result<Authority, Error> {
     let subject = Subject::common_name("a stranger's CA");
-    let stranger = Authority::create(KeyAlgorithm::EcdsaP256, &subject, validity)?;
-    let strangers = stranger.issue(KeyAlgorithm::EcdsaP256, &client, validity)?;
-    let wrong = scram::Password::new("not the password");
+    Ok(Authority::create(KeyAlgorithm::EcdsaP256, &subject, validity(context))?)
+}
 
-    let any_server = |identity| tls.then(|| tls::any_server(identity)).transpose();
-    let mut trials: Vec<(Trial, Option<TlsClient>, Option<&scram::Password>)> = Vec::new();
-    if tls {
-        trials.push((Trial::PlainText, None, None));
-        trials.push((Trial::StrangersCertificate, any_server(Some(&strangers))?, None));
+fn validity(context: &Context) -> Validity {
+    Validity::days(context.now - BACKDATE, 1)
+}
+
+/// What links log in to on a node.
+#[derive(Clone, Debug)]
+struct Target {
+    way: WayIn,
+    /// `None` for physical replication.
+    database: Option<String>,
+}
+
+fn targets(context: &Context, node: &str, demand: &Demand) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for way in &demand.ways_in {
+        let links = context.links_to(node).filter(|(link, wanted)| {
+            link.from != link.to && wanted.get("user") == Some(way.role.as_str())
+        });
+        let databases: BTreeSet<&str> = links.filter_map(|(link, _)| link.database()).collect();
+        if databases.is_empty() {
+            continue;
+        }
+        let mut to = |database: Option<&str>| {
+            targets.push(Target { way: way.clone(), database: database.map(str::to_owned) });
+        };
+        databases.iter().for_each(|database| to(Some(database)));
+        if way.databases.contains(&Databases::Replication) {
+            to(None);
+        }
     }
-    match spec.mode {
-        Mode::Cert => {
-            trials.push((Trial::NoCertificate, any_server(None)?, None));
-            // Only where the authority's key is at hand. The certificate lives in memory for the
-            // time of this call.
-            if let Some(authority) = authority::find(&spec.secrets, now)? {
-                let others = Profile::client("pgward-nobody");
-                let others = authority.issue(
-                    KeyAlgorithm::EcdsaP256,
-                    &others,
-                    authority.within(validity),
-                )?;
-                trials.push((Trial::OthersCertificate, any_server(Some(&others))?, None));
+    targets
+}
+
+/// What attempts on one node are made with.
+struct Bench {
+    context: Arc<Context>,
+    node: Node,
+    /// The address that they come from.
+    own: IpAddr,
+    reading: Reading,
+    strangers: Authority,
+    /// Only where the authority's key is at hand. The certificates that it makes here live in memory
+    /// for the time of this call.
+    authority: Option<Authority>,
+}
+
+impl Bench {
+    async fn try_all(&self, target: &Target) -> Result<(Control, Vec<Refusal>), Error> {
+        let way = &target.way;
+        let expected =
+            self.decide(target, self.own, way.tls).is_some_and(|rule| is_for(way, &rule));
+        let control = self.control(target, expected).await?;
+        let is_proof = control.let_in == Some(true) || expected;
+        // A role that others may come in as from elsewhere, by other rules.
+        let here = way.links_only || way.networks.iter().any(|network| network.contains(&self.own));
+        let mut refusals = Vec::new();
+        for (trial, tls, password) in self.trials(way)? {
+            let mut refusal = Refusal {
+                node: self.node.spec.name.clone(),
+                role: way.role.clone(),
+                database: target.database.clone(),
+                trial,
+                refused: true,
+                answer: "not tried from here".to_owned(),
+                evidence: Evidence::Tried,
+            };
+            if here {
+                let password = password.as_ref();
+                let outcome = self.attempt(target, tls.as_ref(), password, false).await?;
+                refusal.refused = is_refused(trial, &outcome);
+                refusal.answer = outcome.to_string();
+            }
+            if !is_proof {
+                refusal.evidence = Evidence::Rules;
+                let (refused, words) = self.by_rules(target, trial);
+                refusal.refused &= refused;
+                refusal.answer = format!("{}; {words}", refusal.answer);
+            }
+            refusals.push(refusal);
+        }
+        Ok((control, refusals))
+    }
+
+    async fn attempt(
+        &self,
+        target: &Target,
+        tls: Option<&TlsClient>,
+        password: Option<&scram::Password>,
+        to_the_end: bool,
+    ) -> Result<Outcome, Error> {
+        let physical = target.database.is_none();
+        probe::attempt(&Attempt {
+            node: &self.node.spec,
+            user: &target.way.role,
+            database: target.database.as_deref().unwrap_or(&target.way.role),
+            replication: physical.then_some("true"),
+            tls,
+            password,
+            to_the_end,
+        })
+        .await
+    }
+
+    /// The links' own login.
+    async fn control(&self, target: &Target, expected: bool) -> Result<Control, Error> {
+        let spec = &self.context.spec;
+        let way = &target.way;
+        let mut control = Control {
+            node: self.node.spec.name.clone(),
+            role: way.role.clone(),
+            database: target.database.clone(),
+            from: self.own,
+            let_in: None,
+            answer: String::new(),
+            expected,
+        };
+        let (mut identity, mut password) = (None, None);
+        match spec.mode {
+            Mode::Cert => {
+                let Some(authority) = &self.authority else {
+                    "the authority's key is not at hand".clone_into(&mut control.answer);
+                    return Ok(control);
+                };
+                let profile = Profile::client(&way.role);
+                let validity = authority.within(validity(&self.context));
+                identity = Some(authority.issue(KeyAlgorithm::EcdsaP256, &profile, validity)?);
+            }
+            Mode::Scram => {
+                password = link_password(&self.context, &self.node.spec.name, &way.role);
+                if password.is_none() {
+                    "no password file has its password".clone_into(&mut control.answer);
+                    return Ok(control);
+                }
+            }
+            Mode::Trust => return Ok(control),
+        }
+        let verified = spec.secrets.join(authority::CERTIFICATE).exists();
+        let client = match (way.tls, verified) {
+            (false, _) => None,
+            (true, true) => Some(tls::verify_full(&spec.secrets, identity.as_ref())?),
+            (true, false) => Some(tls::any_server(identity.as_ref())?),
+        };
+        let outcome = self.attempt(target, client.as_ref(), password.as_ref(), true).await?;
+        control.let_in = Some(matches!(outcome, Outcome::LetIn { .. }));
+        control.answer = outcome.to_string();
+        Ok(control)
+    }
+
+    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+    fn trials(
+        &self,
+        way: &WayIn,
+    ) -> Result<Vec<(Trial, Option<TlsClient>, Option<scram::Password>)>, Error> {
+        let any =
+            |identity: Option<&Issued>| way.tls.then(|| tls::any_server(identity)).transpose();
+        let validity = validity(&self.context);
+        let mut trials = Vec::new();
+        if way.tls {
+            let profile = Profile::client(&way.role);
+            let strangers = self.strangers.issue(KeyAlgorithm::EcdsaP256, &profile, validity)?;
+            trials.push((Trial::PlainText, None, None));
+            trials.push((Trial::StrangersCertificate, any(Some(&strangers))?, None));
+        }
+        match way.method {
+            Method::Cert => {
+                trials.push((Trial::NoCertificate, any(None)?, None));
+                if let Some(authority) = &self.authority {
+                    let others = Profile::client("pgward-nobody");
+                    let validity = authority.within(validity);
+                    let others = authority.issue(KeyAlgorithm::EcdsaP256, &others, validity)?;
+                    trials.push((Trial::OthersCertificate, any(Some(&others))?, None));
+                }
+            }
+            Method::ScramSha256 => {
+                let wrong = scram::Password::new("not the password");
+                trials.push((Trial::NoPassword, any(None)?, None));
+                trials.push((Trial::WrongPassword, any(None)?, Some(wrong)));
+            }
+            _ => {}
+        }
+        Ok(trials)
+    }
+
+    fn decide(&self, target: &Target, address: IpAddr, tls: bool) -> Option<DecidingRule> {
+        self.reading.decide(&Question {
+            address: Some(address),
+            tls,
+            user: &target.way.role,
+            database: target.database.as_deref().unwrap_or_default(),
+            physical: target.database.is_none(),
+        })
+    }
+
+    /// Whether the rules refuse it to every peer, and in words which rule does to the last of them.
+    fn by_rules(&self, target: &Target, trial: Trial) -> (bool, String) {
+        let way = &target.way;
+        let tls = way.tls && trial != Trial::PlainText;
+        let mut words = "the rules cannot be told".to_owned();
+        if self.reading.refusal().is_some() {
+            return (false, words);
+        }
+        for address in
+            link_addresses(&self.context.spec, &self.context.links, way, &self.node.spec.name)
+        {
+            let rule = self.decide(target, address, tls);
+            let decision = rule.as_ref().map_or_else(|| "no rule".to_owned(), ToString::to_string);
+            words = format!("for {address} the rules have {decision}");
+            let refused = match &rule {
+                None => true,
+                Some(rule) if rule.rejects() => true,
+                Some(_) if trial == Trial::PlainText => false,
+                Some(rule) => is_for(way, rule),
+            };
+            if !refused {
+                return (false, words);
             }
         }
-        Mode::Trust => {}
-        Mode::Scram => {
-            trials.push((Trial::NoPassword, any_server(None)?, None));
-            trials.push((Trial::WrongPassword, any_server(None)?, Some(&wrong)));
-        }
+        (true, words)
     }
-    let mut refusals = Vec::new();
-    for (trial, tls, password) in trials {
-        let attempt = Attempt {
-            node: &node.spec,
-            user: &spec.link_role,
-            database,
-            replication: None,
-            tls: tls.as_ref(),
-            password,
-        };
-        let outcome = probe::attempt(&attempt).await?;
-        refusals.push(Refusal {
-            node: node.spec.name.clone(),
-            trial,
-            refused: is_refused(trial, &outcome),
-            answer: outcome.to_string(),
-        });
-    }
-    Ok(refusals)
+}
+
+/// Whether a rule asks for what the links have.
+fn is_for(way: &WayIn, rule: &DecidingRule) -> bool {
+    rule.method == way.method && rule.map.is_none()
 }
 
 /// Whether an outcome is the refusal that a trial wants.

@@ -1,22 +1,21 @@
 //! Whether a server is who its peers take it for: its certificate, checked as the links check it.
 
-use pki::Certificate;
+use std::collections::BTreeSet;
+
+use pki::{Certificate, HostRules, judge_connection_manager};
 use serde::Serialize;
-use time::OffsetDateTime;
 
 use super::{
-    Code, Finding,
+    Code, Context, Finding,
     probe::{self, Shown},
 };
 use crate::{
     authority,
-    conninfo::ConnInfo,
     demand::Demand,
     error::{Error, NodeContext as _},
-    inspect::Node,
-    spec::ClusterSpec,
+    inspect::{Node, NodeState},
+    spec::TopologyKind,
     tls,
-    topology::Link,
 };
 
 /// What a server showed to a client that verifies it by the cluster's authority and by name.
@@ -32,6 +31,9 @@ pub struct ServerProof {
     pub days_left: Option<i64>,
     /// What is wrong; empty for a server that is proved.
     pub missing: Vec<String>,
+    /// What else is to be said.
+    #[serde(skip)]
+    about: Vec<Finding>,
 }
 
 impl ServerProof {
@@ -41,53 +43,125 @@ impl ServerProof {
         self.missing.is_empty()
     }
 
-    /// What is wrong, as a finding.
-    pub(super) fn finding(&self) -> Option<Finding> {
-        let wrong = !self.missing.is_empty();
-        wrong.then(|| Finding::error(Code::ServerUnproved, &self.node, self.missing.join("; ")))
+    /// What is wrong, as findings.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.about.clone();
+        if !self.missing.is_empty() {
+            let what = self.missing.join("; ");
+            findings.push(Finding::error(Code::ServerUnproved, &self.node, what));
+        }
+        findings
     }
 }
 
 /// Verifies the server of a node that links lead to, by its name and by its address.
 pub(super) async fn prove(
-    spec: &ClusterSpec,
+    context: &Context,
     node: &Node,
+    state: &NodeState,
     demand: &Demand,
-    links: &[(Link, ConnInfo)],
-    now: OffsetDateTime,
 ) -> Result<Option<ServerProof>, Error> {
-    if links.is_empty() || demand.server.is_none() {
+    if context.links_to(&node.spec.name).next().is_none() || demand.server.is_none() {
         return Ok(None);
     }
-    let prove = async {
-        let mut proof = ServerProof {
-            node: node.spec.name.clone(),
-            verified_as: Vec::new(),
-            subject: None,
-            days_left: None,
-            missing: Vec::new(),
-        };
-        if !spec.secrets.join(authority::CERTIFICATE).exists() {
-            proof.missing.push(format!(
-                "there is no authority in {} yet to verify it by",
-                spec.secrets.display()
-            ));
-            return Ok(proof);
-        }
-        let client = tls::verify_full(&spec.secrets)?;
-        for host in [node.spec.host().to_owned(), node.spec.address.to_string()] {
-            match probe::certificate_shown(&node.spec, &client, &host).await? {
-                Shown::Certificate(der) => {
-                    let certificate = Certificate::from_der(&der)?;
-                    proof.subject = Some(certificate.subject().to_string());
-                    proof.days_left = Some(certificate.validity().days_left(now));
-                    proof.verified_as.push(host);
-                }
-                Shown::Failed(reason) => proof.missing.push(format!("as {host}: {reason}")),
-                Shown::NoTls => proof.missing.push("it speaks no TLS".to_owned()),
+    look(context, node, state).await.map(Some).on_node(&node.spec.name)
+}
+
+async fn look(context: &Context, node: &Node, state: &NodeState) -> Result<ServerProof, Error> {
+    let mut proof = ServerProof {
+        node: node.spec.name.clone(),
+        verified_as: Vec::new(),
+        subject: None,
+        days_left: None,
+        missing: Vec::new(),
+        about: Vec::new(),
+    };
+    let any = tls::any_server(None)?;
+    match probe::certificate_shown(&node.spec, &any, node.spec.host()).await? {
+        Shown::Certificate(der) => {
+            let shown = Certificate::from_der(&der)?;
+            proof.subject = Some(shown.subject().to_string());
+            proof.days_left = Some(shown.validity().days_left(context.now));
+            proof.about.extend(stale(state, &shown));
+            proof.about.extend(other_names(context, &node.spec.name, &shown));
+            if context.spec.topology == TopologyKind::Pgd {
+                proof.about.extend(connection_manager(node, &shown));
             }
         }
-        Ok::<_, Error>(proof)
+        Shown::Failed(reason) => proof.missing.push(reason),
+        Shown::NoTls => {
+            proof.missing.push("it speaks no TLS".to_owned());
+            return Ok(proof);
+        }
+    }
+    let secrets = &context.spec.secrets;
+    if !secrets.join(authority::CERTIFICATE).exists() {
+        let place = secrets.display();
+        proof.missing.push(format!("there is no authority in {place} yet to verify it by"));
+        return Ok(proof);
+    }
+    let client = tls::verify_full(secrets, None)?;
+    let (name, address) = (node.spec.host().to_owned(), node.spec.address.to_string());
+    let (by_name, by_address) = tokio::join!(
+        probe::certificate_shown(&node.spec, &client, &name),
+        probe::certificate_shown(&node.spec, &client, &address),
+    );
+    for (host, shown) in [(name, by_name?), (address, by_address?)] {
+        match shown {
+            Shown::Certificate(_) => proof.verified_as.push(host),
+            Shown::Failed(reason) => proof.missing.push(format!("as {host}: {reason}")),
+            Shown::NoTls => proof.missing.push(format!("as {host}: it speaks no TLS")),
+        }
+    }
+    Ok(proof)
+}
+
+/// A server that could not load its certificate says so in its log only, and keeps the old one.
+fn stale(state: &NodeState, shown: &Certificate) -> Option<Finding> {
+    let path = state.in_data_directory(state.setting("ssl_cert_file"));
+    let file = Certificate::from_pem(&state.file(&path)?.bytes).ok()?;
+    let words = |certificate: &Certificate| {
+        format!("{} from {}", certificate.subject(), certificate.validity().not_before)
     };
-    prove.await.map(Some).on_node(&node.spec.name)
+    (file.fingerprint() != shown.fingerprint()).then(|| {
+        let what = format!(
+            "it shows the certificate of {}, while {} holds that of {}: its last reload did not take \
+             the TLS files, or there was none",
+            words(shown),
+            path.display(),
+            words(&file)
+        );
+        Finding::error(Code::StaleCertificate, &state.name, what)
+    })
+}
+
+/// The links that verify the server by a name that their libpq does not find in its certificate.
+fn other_names(context: &Context, node: &str, shown: &Certificate) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut said = BTreeSet::new();
+    for (link, wanted) in context.links_to(node).filter(|(link, _)| link.from != link.to) {
+        if wanted.get("sslmode") != Some("verify-full") {
+            continue;
+        }
+        let Some(from) = context.state(&link.from) else { continue };
+        let host = wanted.get("host");
+        let Err(mismatch) = shown.matches_host(host, HostRules::Libpq(from.version)) else {
+            continue;
+        };
+        if said.insert((&link.from, host)) {
+            let what = format!("{}, by libpq {} of {}", mismatch, from.version, link.from);
+            let finding = Finding::error(Code::ServerUnproved, node, what);
+            findings.push(finding.of_link(&link.from, &link.to));
+        }
+    }
+    findings
+}
+
+/// PGD's Connection Manager takes the same certificate, and is more demanding.
+fn connection_manager(node: &Node, shown: &Certificate) -> Vec<Finding> {
+    let address = node.spec.address.to_string();
+    judge_connection_manager(shown, &[node.spec.host(), &address])
+        .into_iter()
+        .map(|found| Finding::warning(Code::ConnectionManager, &node.spec.name, found.to_string()))
+        .collect()
 }

@@ -89,12 +89,12 @@ async fn only_those_from_before_are_ended() -> Tested {
     {
         assert_eq!(is_there(&bench, session)?, stays, "{}", session.backend_pid());
     }
-    let (secured_way, plain) = {
-        let made = secured_way.lock().unwrap_or_else(PoisonError::into_inner);
-        (is_there(&bench, &made[0])?, is_there(&bench, &made[1])?)
-    };
-    assert!(secured_way, "it came by the secured way");
-    assert!(!plain, "it came without TLS, when the old way was still open");
+    {
+        let secured_way = secured_way.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(is_there(&bench, &secured_way[0])?, "it came by the secured way");
+        let plain = &secured_way[1];
+        assert!(!is_there(&bench, plain)?, "it came without TLS, when the old way was open");
+    }
     until("the link to be proved", async || {
         let now = time::OffsetDateTime::now_utc();
         let nodes = bench.cluster.nodes();

@@ -6,6 +6,8 @@
 //! - [`TimescaleCluster`]: an access node and its data nodes.
 //! - [`Site`]: where the nodes are: on the loopback network, or each in a network namespace of its own.
 //! - [`Ca`]: certificates, made by openssl. [`Rogue`]: who has one of them and a node's place.
+//! - [`page`]: EDB's page followed to the letter. [`secured`]: a stand-in described and secured by
+//!   pgward.
 //! - [`Writer`]: writes on while something is done to a mesh, and tells what it was like.
 //!
 //! A test program in `tests` says `mod standin;`, and for example:
@@ -24,8 +26,10 @@
 
 mod node;
 mod openssl;
+pub mod page;
 mod pgd;
 mod rogue;
+pub mod secured;
 mod site;
 mod timescale;
 mod writer;

@@ -1,5 +1,7 @@
 //! Certificates by openssl, as the documents have them made by hand.
 
+use std::path::Path;
+
 use pgtest::Run;
 use tempfile::TempDir;
 
@@ -33,6 +35,17 @@ impl Ca {
             &["-days", "30", "-subj", &subject, "-keyout", "ca.key", "-out", "ca.crt"],
             &["-addext", "keyUsage=critical,keyCertSign,cRLSign"],
         ])?;
+        ca.cert = ca.read("ca.crt")?;
+        Ok(ca)
+    }
+
+    /// The authority whose certificate and key are in these files.
+    pub fn load(cert: &Path, key: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(|error| Error::File("a folder".into(), error))?;
+        for (path, name) in [(cert, "ca.crt"), (key, "ca.key")] {
+            std::fs::copy(path, folder.path().join(name)).map_err(file(path))?;
+        }
+        let mut ca = Self { folder, cert: String::new() };
         ca.cert = ca.read("ca.crt")?;
         Ok(ca)
     }

@@ -78,6 +78,7 @@ impl Topology for Native {
             settings: credentials::tls_settings(ROOT, SERVER_CERTIFICATE, SERVER_KEY),
             ways_in: ways_in.collect(),
             roles: roles(cluster, state),
+            above_zero: Vec::new(),
             notes,
             statements: Vec::new(),
         })

@@ -9,6 +9,7 @@ use pki::{
 };
 use time::OffsetDateTime;
 
+use super::elsewhere;
 use crate::{
     authority,
     demand::{Demand, PairPlace},
@@ -100,10 +101,10 @@ fn check_pair(
     let (mut chain, mut private) = (Vec::new(), None);
     for path in [&certificate, &key] {
         if state.file(path).is_none() {
-            findings.push(find(
-                Code::CertificateMissing,
-                format!("{} is not there{of}", path.display()),
-            ));
+            let other = elsewhere(state, path).map(|other| format!("; {} is", other.display()));
+            let other = other.unwrap_or_default();
+            let what = format!("{} is not there{of}{other}", path.display());
+            findings.push(find(Code::CertificateMissing, what));
         }
     }
     if let Some(file) = state.file(&certificate) {

@@ -6,35 +6,40 @@ mod passwords;
 mod rules;
 mod settings;
 
+use std::path::{Path, PathBuf};
+
 use time::OffsetDateTime;
 
+pub(super) use self::{passwords::link_password, rules::link_addresses};
 use super::{code::Code, finding::Finding};
 use crate::{
     conninfo::ConnInfo,
-    spec::Mode,
-    topology::{Cluster, Demands, Link, Topology},
+    inspect::NodeState,
+    spec::{Mode, TopologyKind},
+    topology::{Cluster, Demands, Link, LinkPlace},
 };
 
 /// Everything that can be told from what inspection found.
 pub(crate) fn all(
-    topology: &dyn Topology,
     cluster: &Cluster<'_>,
     demands: &Demands,
     links: &[(Link, ConnInfo)],
     now: OffsetDateTime,
 ) -> Vec<Finding> {
     let mut findings = accepted(cluster);
+    findings.extend(access_node(cluster));
     for state in cluster.states {
         let Some(demand) = demands.get(&state.name) else { continue };
         settings::check(state, demand, &mut findings);
-        rules::check(cluster, state, demand, &mut findings);
+        rules::check(cluster, links, state, demand, &mut findings);
         certificates::check(cluster, state, demand, now, &mut findings);
         passwords::check_stored(state, demand, &mut findings);
+        passwords::check_mappings(state, &mut findings);
     }
     for (link, wanted) in links {
-        check_link(link, wanted, &mut findings);
+        check_link(cluster.spec.mode, link, wanted, &mut findings);
         if cluster.spec.mode == Mode::Scram && link.enabled {
-            passwords::check_file(topology, cluster, demands, link, wanted, &mut findings);
+            passwords::check_file(cluster, demands, link, wanted, &mut findings);
         }
     }
     findings
@@ -65,8 +70,37 @@ fn accepted(cluster: &Cluster<'_>) -> Vec<Finding> {
     .collect()
 }
 
+/// What an access node cannot do: its connections have `sslmode=require` and nothing that could be set.
+fn access_node(cluster: &Cluster<'_>) -> Option<Finding> {
+    let spec = cluster.spec;
+    let access = spec.timescale.as_ref().filter(|_| spec.topology == TopologyKind::Timescale)?;
+    let node = access.access_node.as_str();
+    let pose = "it never looks for whom a data node's certificate is: whoever has a server certificate \
+                of the same authority";
+    match spec.mode {
+        Mode::Cert => Some(Finding::warning(
+            Code::ServerNotVerified,
+            node,
+            format!("{pose} can take a data node's place"),
+        )),
+        Mode::Scram if spec.i_know.plain_text_can_be_read => None,
+        Mode::Scram => Some(Finding::warning(
+            Code::PasswordGivenAway,
+            node,
+            format!("{pose} is given the roles' passwords in a data node's place"),
+        )),
+        Mode::Trust => None,
+    }
+}
+
+/// A file of the same name where it is of no use.
+fn elsewhere<'s>(state: &'s NodeState, path: &Path) -> Option<&'s PathBuf> {
+    let there = state.files.iter().filter(|(_, file)| file.is_some()).map(|(path, _)| path);
+    there.filter(|other| *other != path).find(|other| other.file_name() == path.file_name())
+}
+
 /// What a link's connection string says of whom it would take for the server.
-fn check_link(link: &Link, wanted: &ConnInfo, findings: &mut Vec<Finding>) {
+fn check_link(mode: Mode, link: &Link, wanted: &ConnInfo, findings: &mut Vec<Finding>) {
     let find =
         |code, what: String| Finding::error(code, &link.from, what).of_link(&link.from, &link.to);
     let value = |conninfo: &ConnInfo, keyword| conninfo.get(keyword).unwrap_or_default().to_owned();
@@ -92,13 +126,18 @@ fn check_link(link: &Link, wanted: &ConnInfo, findings: &mut Vec<Finding>) {
             format!("{}: it logs in as {}, not as {role}", link.name, value(now, "user")),
         ));
     }
+    if now.has_secret() {
+        let what = format!("{}: its connection string has a password", link.name);
+        findings.push(find(Code::PasswordInCatalogue, what).into_warning());
+    }
     // A password, in the string or in a file, goes to whoever asks for it if none of these stands in
     // the way.
-    let has_password = now.has_secret() || then.get("passfile").is_some();
+    let has_password = now.has_secret() || mode == Mode::Scram;
     let guarded = sslmode == "verify-full"
         || now.get("channel_binding") == Some("require")
         || now.get("require_auth") == Some("scram-sha-256");
-    let by_access_node = sslmode_wanted == "prefer";
+    // What an access node does has been said.
+    let by_access_node = link.place == LinkPlace::AccessNode;
     if has_password && !guarded && !by_access_node {
         findings.push(find(
             Code::PasswordGivenAway,

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use passfile::{FileStatus, Key, Libpq, PassFile};
 
+use super::elsewhere;
 use crate::{
     conninfo::ConnInfo,
     demand::Demand,
-    inspect::NodeState,
-    topology::{Cluster, Demands, Link, Topology},
-    verify::{code::Code, finding::Finding},
+    inspect::{NodeState, Role},
+    spec::NodeSpec,
+    topology::{Cluster, Demands, Link},
+    transport::NodeFile,
+    verify::{Context, code::Code, finding::Finding},
 };
 
 /// The roles of a node, and their stored secrets.
@@ -26,13 +29,44 @@ pub(super) fn check_stored(state: &NodeState, demand: &Demand, findings: &mut Ve
         if wanted.replication && !role.replication && !role.superuser {
             find(Code::RoleUnfit, format!("the role {} may not replicate", role.name));
         }
-        if wanted.password {
-            let stored = role.stored_password.as_ref();
-            let secret =
-                stored.and_then(|text| scram::Secret::parse(text.as_bytes(), state.version).ok());
-            if secret.is_none() {
-                let what = if stored.is_some() { "no SCRAM secret" } else { "no password" };
-                find(Code::NoScramSecret, format!("the role {} has {what}", role.name));
+        for group in wanted.member_of.iter().filter(|_| !role.superuser) {
+            if !role.member_of.contains(group) {
+                find(Code::RoleUnfit, format!("the role {} is no member of {group}", role.name));
+            }
+        }
+        if wanted.password && stored_secret(state, role).is_none() {
+            let what = match role.stored_password.as_ref().map(|stored| stored.starts_with("md5")) {
+                None => "no password",
+                Some(true) => "an md5 password",
+                Some(false) => "no SCRAM secret",
+            };
+            find(Code::NoScramSecret, format!("the role {} has {what}", role.name));
+        }
+    }
+}
+
+fn stored_secret(state: &NodeState, role: &Role) -> Option<scram::Secret> {
+    let stored = role.stored_password.as_ref()?;
+    scram::Secret::parse(stored.as_bytes(), state.version).ok()
+}
+
+/// What user mappings say of who a TimescaleDB access node is on its data nodes.
+pub(super) fn check_mappings(state: &NodeState, findings: &mut Vec<Finding>) {
+    for server in state.foreign_servers.iter().filter(|s| s.wrapper == "timescaledb_fdw") {
+        for (user, options) in &server.mappings {
+            let named: Vec<&str> = ["user", "password"]
+                .into_iter()
+                .filter(|option| options.get(option).is_some())
+                .collect();
+            if !named.is_empty() {
+                let what = format!(
+                    "the user mapping for {} on server {} has options {}: they win over certificate \
+                     and password file",
+                    user.as_deref().unwrap_or("PUBLIC"),
+                    server.name,
+                    named.join(", ")
+                );
+                findings.push(Finding::error(Code::PasswordInCatalogue, &state.name, what));
             }
         }
     }
@@ -40,7 +74,6 @@ pub(super) fn check_stored(state: &NodeState, demand: &Demand, findings: &mut Ve
 
 /// The password file with which a link logs in.
 pub(super) fn check_file(
-    topology: &dyn Topology,
     cluster: &Cluster<'_>,
     demands: &Demands,
     link: &Link,
@@ -48,89 +81,136 @@ pub(super) fn check_file(
     findings: &mut Vec<Finding>,
 ) {
     let (Some(from), Ok(to)) = (cluster.state(&link.from), cluster.node(&link.to)) else { return };
-    let Some(path) = demands.get(&link.from).and_then(|demand| demand.passfile.as_ref()) else {
+    let Some(lookup) = Lookup::new(from, demands.get(&link.from), wanted, to, cluster) else {
         return;
     };
-    let path = from.in_data_directory(path);
-    let find =
-        |code, what: String| Finding::error(code, &link.from, what).of_link(&link.from, &link.to);
-    let Some(file) = from.file(&path) else {
-        findings.push(match elsewhere(from, &path) {
-            Some(other) => find(
-                Code::PassfileElsewhere,
-                format!(
-                    "{} is not there, and this libpq does not look at {}",
-                    path.display(),
-                    other.display()
-                ),
-            ),
-            None => find(Code::PassfileMissing, format!("{} is not there", path.display())),
-        });
-        return;
+    let mut find = |(code, what): (Code, String)| {
+        let finding = Finding::error(code, &link.from, what);
+        findings.push(finding.of_link(&link.from, &link.to));
     };
-    let readable = if file.access.uid == from.owner.uid {
-        file.access.mode & 0o400 != 0
-    } else {
-        file.access.mode & 0o044 != 0
+    let path = lookup.path.display();
+    let Lookup { role, host, port, .. } = &lookup;
+    let found = match lookup.find() {
+        Ok(found) => found,
+        Err(problem) => return find(problem),
     };
-    if let Err(refusal) = FileStatus::plain(file.access.mode).check() {
-        findings.push(find(Code::PassfileIgnored, refusal.warning(&path)));
+    let Some(state) = cluster.state(&link.to) else { return };
+    let asks = demands.get(&state.name).is_some_and(|demand| demand.wants_password(role));
+    let Some(secret) = state.role(role).and_then(|role| stored_secret(state, role)) else { return };
+    if !asks || secret.verify(&found.password, &scram::Limits::default()) == Ok(true) {
         return;
     }
-    if !readable {
-        findings.push(find(
-            Code::PassfileIgnored,
-            format!("{} cannot be read by the server's user", path.display()),
-        ));
-        return;
-    }
-    let Ok(parsed) = PassFile::parse(file.bytes.to_vec()) else { return };
-    let role = wanted.get("user").unwrap_or(&cluster.spec.link_role);
-    let host = wanted.get("host").or(wanted.get("hostaddr")).unwrap_or(to.host());
-    let port = to.port.to_string();
-    let mut key = Key::new(role).host(host).port(port.as_str());
-    if let Some(database) = wanted.get("dbname") {
-        key = key.dbname(database);
-    }
-    let Some(found) = parsed.lookup(&key, &Libpq::new(from.version)) else {
-        findings.push(find(
-            Code::PasswordMissing,
-            format!("{} has no password for {role} on {host}:{port}", path.display()),
-        ));
-        return;
-    };
-    let realm = cluster.state(&link.to).map(|state| topology.realm(cluster, state));
-    let stores = |state: &&NodeState| {
-        Some(topology.realm(cluster, state)) == realm
-            && demands.get(&state.name).is_some_and(|demand| demand.wants_password(role))
-    };
-    let password = scram::Password::new(found.password().expose());
-    for state in cluster.states.iter().filter(stores).filter(|state| state.name == link.to) {
-        let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
-        let secret =
-            stored.and_then(|text| scram::Secret::parse(text.as_bytes(), state.version).ok());
-        let Some(secret) = secret else { continue };
-        if secret.verify(&password, &scram::Limits::default()) != Ok(true) {
-            findings.push(find(
-                Code::PasswordMissing,
-                format!(
-                    "line {} of {} decides for {role} on {host}:{port}, and its password is not the \
-                     one that node {} stores",
-                    found.line(),
-                    path.display(),
-                    state.name
-                ),
-            ));
-        }
-    }
+    let doubts: Vec<String> = found.doubts.iter().map(|doubt| format!("; {doubt}")).collect();
+    find((
+        Code::PasswordMissing,
+        format!(
+            "line {} of {path} decides for {role} on {host}:{port}, and its password is not the one \
+             that node {} stores{}",
+            found.line,
+            state.name,
+            doubts.concat()
+        ),
+    ));
 }
 
-/// A password file in the other home folder.
-fn elsewhere(state: &NodeState, path: &PathBuf) -> Option<PathBuf> {
-    let homes = [&state.homes.environment, &state.homes.account];
-    homes
-        .into_iter()
-        .flatten()
-        .map(|home| home.join(".pgpass"))
-        .find(|other| other != path && state.file(other).is_some())
+/// The password that some link logs in to a node with, if a password file has it.
+pub(in crate::verify) fn link_password(
+    context: &Context,
+    to: &str,
+    role: &str,
+) -> Option<scram::Password> {
+    let cluster = Cluster { spec: &context.spec, states: &context.states, links: &[] };
+    context.links_to(to).filter(|(link, _)| link.from != to).find_map(|(link, wanted)| {
+        let (from, demand) = (context.state(&link.from)?, context.demand(&link.from));
+        let lookup = Lookup::new(from, demand, wanted, cluster.node(to).ok()?, &cluster)?;
+        (lookup.role == role).then(|| lookup.find().ok())?.map(|found| found.password)
+    })
+}
+
+/// What a link's libpq looks for, and where.
+struct Lookup<'a> {
+    from: &'a NodeState,
+    path: PathBuf,
+    role: &'a str,
+    host: &'a str,
+    port: String,
+    database: Option<&'a str>,
+}
+
+/// What it finds.
+struct Found {
+    line: usize,
+    password: scram::Password,
+    /// What is likely not meant as libpq takes it.
+    doubts: Vec<String>,
+}
+
+impl<'a> Lookup<'a> {
+    /// `None` for a link that has no password file.
+    fn new(
+        from: &'a NodeState,
+        demand: Option<&Demand>,
+        wanted: &'a ConnInfo,
+        to: &'a NodeSpec,
+        cluster: &Cluster<'a>,
+    ) -> Option<Self> {
+        Some(Self {
+            from,
+            path: from.in_data_directory(demand?.passfile.as_ref()?),
+            role: wanted.get("user").unwrap_or(&cluster.spec.link_role),
+            host: wanted.get("host").or(wanted.get("hostaddr")).unwrap_or(to.host()),
+            port: to.port.to_string(),
+            database: wanted.get("dbname"),
+        })
+    }
+
+    fn find(&self) -> Result<Found, (Code, String)> {
+        let path = self.path.display();
+        let Some(file) = self.from.file(&self.path) else {
+            return Err(match elsewhere(self.from, &self.path) {
+                Some(other) => (
+                    Code::PassfileElsewhere,
+                    format!(
+                        "{path} is not there, and this libpq does not look at {}",
+                        other.display()
+                    ),
+                ),
+                None => (Code::PassfileMissing, format!("{path} is not there")),
+            });
+        };
+        if let Err(refusal) = FileStatus::plain(file.access.mode).check() {
+            return Err((Code::PassfileIgnored, format!("{path} {refusal}")));
+        }
+        if !self.is_readable(file) {
+            let what = format!("{path} cannot be read by the server's user");
+            return Err((Code::PassfileIgnored, what));
+        }
+        let too_large =
+            |error: passfile::TooLarge| (Code::PassfileIgnored, format!("{path}: {error}"));
+        let parsed = PassFile::parse(file.bytes.to_vec()).map_err(too_large)?;
+        let Self { role, host, port, .. } = self;
+        let mut key = Key::new(*role).host(*host).port(port.as_str());
+        if let Some(database) = self.database {
+            key = key.dbname(database);
+        }
+        let libpq = Libpq::new(self.from.version);
+        let Some(found) = parsed.lookup(&key, &libpq) else {
+            let what = format!("{path} has no password for {role} on {host}:{port}");
+            return Err((Code::PasswordMissing, what));
+        };
+        let line = found.line();
+        let doubts = parsed.lint(&libpq, None).into_iter().filter(|doubt| {
+            doubt.line == Some(line) && doubt.lint.severity() == passfile::Severity::Error
+        });
+        Ok(Found {
+            line,
+            password: scram::Password::new(found.password().expose()),
+            doubts: doubts.map(|doubt| doubt.lint.to_string()).collect(),
+        })
+    }
+
+    /// Whether the server's user may read it: the group and others may not, or libpq ignores it.
+    fn is_readable(&self, file: &NodeFile) -> bool {
+        file.access.uid == self.from.owner.uid && file.access.mode & 0o400 != 0
+    }
 }

@@ -1,44 +1,81 @@
-//! `pg_hba.conf`: which rule decides about the links, with TLS and without.
+//! `pg_hba.conf`: which rule decides about the links, with TLS and without, and whom else the network
+//! is open to.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use hba_parser::Method;
+use hba_parser::{Method, Rule};
 
 use crate::{
+    conninfo::ConnInfo,
     demand::{Databases, Demand, WayIn},
-    hba::{self, Question},
-    inspect::NodeState,
-    topology::Cluster,
-    verify::{code::Code, finding::Finding},
+    hba::{self, Question, Reading},
+    inspect::{HbaError, NodeState},
+    spec::{ClusterSpec, NodeSpec},
+    topology::{Cluster, Link},
+    verify::{
+        code::Code,
+        finding::{Finding, Severity},
+    },
 };
 
 pub(super) fn check(
     cluster: &Cluster<'_>,
+    links: &[(Link, ConnInfo)],
     state: &NodeState,
     demand: &Demand,
     findings: &mut Vec<Finding>,
 ) {
+    let Ok(node) = cluster.node(&state.name) else { return };
+    let reading = Reading::of(state, node.address);
+    if let Some(refusal) = reading.refusal() {
+        // Which rules the server has instead, nothing tells.
+        refused(state, &reading, &refusal, findings);
+        return;
+    }
+    // What is the same for several databases is said once.
+    let mut said: Vec<(Code, String, Vec<String>, String)> = Vec::new();
     for way in &demand.ways_in {
-        for address in addresses(cluster, state, way) {
-            for (database, physical) in targets(way) {
-                check_way(state, way, address, &database, physical, findings);
+        for address in link_addresses(cluster.spec, links, way, &state.name) {
+            let who = format!("{} from {address}", way.role);
+            for (database, physical) in targets(links, way, &state.name) {
+                let question = |tls| Question {
+                    address: Some(address),
+                    tls,
+                    user: &way.role,
+                    database: &database,
+                    physical,
+                };
+                let to = if physical { "replication".to_owned() } else { database.clone() };
+                for (code, what) in judge_way(&reading, way, question) {
+                    let mut same = said.iter_mut();
+                    match same.find(|same| (same.0, &same.1, &same.3) == (code, &who, &what)) {
+                        Some(same) => same.2.push(to.clone()),
+                        None => said.push((code, who.clone(), vec![to.clone()], what)),
+                    }
+                }
             }
         }
     }
-    for open in hba::trusted_networks(state) {
-        let wanted = demand.ways_in.iter().any(|way| way.method == Method::Trust);
-        if !wanted {
-            findings.push(Finding::warning(Code::TrustOpen, &state.name, open));
-        }
+    for (code, who, to, what) in said {
+        let what = format!("{who} to {}: {what}", to.join(", "));
+        findings.push(Finding::error(code, &state.name, what));
+    }
+    if !demand.ways_in.iter().any(|way| way.method == Method::Trust) {
+        check_trust(&reading, state, node, demand, findings);
     }
 }
 
 /// Where links come from: the peers' own addresses where they lie in the networks, else an address of
 /// each network.
-fn addresses(cluster: &Cluster<'_>, state: &NodeState, way: &WayIn) -> Vec<IpAddr> {
+pub(in crate::verify) fn link_addresses(
+    spec: &ClusterSpec,
+    links: &[(Link, ConnInfo)],
+    way: &WayIn,
+    to: &str,
+) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = Vec::new();
-    let peers = cluster.links_to(&state.name).filter_map(|link| cluster.node(&link.from).ok());
-    for peer in peers.map(|node| node.address) {
+    let peers = links.iter().filter(|(link, _)| link.to == to && link.from != to);
+    for peer in peers.filter_map(|(link, _)| spec.node(&link.from)).map(|node| node.address) {
         if way.networks.iter().any(|network| network.contains(&peer)) && !addresses.contains(&peer)
         {
             addresses.push(peer);
@@ -52,12 +89,32 @@ fn addresses(cluster: &Cluster<'_>, state: &NodeState, way: &WayIn) -> Vec<IpAdd
     addresses
 }
 
+/// The lines that the server would not load, in its words, and else in ours.
+fn refused(state: &NodeState, reading: &Reading, refusal: &str, findings: &mut Vec<Finding>) {
+    let path = state.hba_file().display();
+    let mut find = |what| findings.push(Finding::error(Code::ReloadRefused, &state.name, what));
+    if state.hba_errors.is_empty() {
+        find(format!("{path}: {refusal}"));
+    }
+    for HbaError { line, message } in &state.hba_errors {
+        // Of some lines only the log tells why.
+        let own = u32::try_from(*line).ok().and_then(|line| reading.problem_at(line));
+        let message = own.as_deref().unwrap_or(message);
+        find(format!("line {line} of {path}: {message}"));
+    }
+}
+
 /// What links connect to, each with whether it is physical replication.
-fn targets(way: &WayIn) -> Vec<(String, bool)> {
+fn targets(links: &[(Link, ConnInfo)], way: &WayIn, to: &str) -> Vec<(String, bool)> {
     let mut targets = Vec::new();
     for databases in &way.databases {
         match databases {
-            Databases::All => targets.push(("postgres".to_owned(), false)),
+            Databases::All => {
+                let here = links.iter().filter(|(link, _)| link.to == to);
+                let own = here.filter_map(|(link, _)| link.database()).chain(["postgres"]);
+                let own: BTreeSet<&str> = own.collect();
+                targets.extend(own.into_iter().map(|name| (name.to_owned(), false)));
+            }
             Databases::Replication => targets.push((String::new(), true)),
             Databases::Names(names) => {
                 targets.extend(names.iter().map(|name| (name.clone(), false)));
@@ -67,38 +124,83 @@ fn targets(way: &WayIn) -> Vec<(String, bool)> {
     targets
 }
 
-fn check_way(
-    state: &NodeState,
+/// What is wrong with the rules that decide about one way in.
+fn judge_way<'q>(
+    reading: &Reading,
     way: &WayIn,
-    address: IpAddr,
-    database: &str,
-    physical: bool,
-    findings: &mut Vec<Finding>,
-) {
-    let question =
-        |tls| Question { address: Some(address), tls, user: &way.role, database, physical };
-    let to = if physical { "replication".to_owned() } else { format!("database {database}") };
-    let who = format!("{} from {address} to {to}", way.role);
-    let wanted = way.method.as_str();
-    let find = |code, what| Finding::error(code, &state.name, what);
-    match hba::decide(state, &question(way.tls)) {
-        None => findings.push(find(Code::NoRule, format!("{who}: no rule matches"))),
-        Some(rule) if rule.method == "reject" => {
-            findings.push(find(Code::NoRule, format!("{who}: line {} rejects it", rule.line)));
+    question: impl Fn(bool) -> Question<'q>,
+) -> Vec<(Code, String)> {
+    let mut wrong = Vec::new();
+    match reading.decide(&question(way.tls)) {
+        None => wrong.push((Code::NoRule, "no rule matches".to_owned())),
+        Some(rule) if rule.rejects() => wrong.push((Code::NoRule, format!("{rule} decides"))),
+        Some(rule) if rule.method != way.method => {
+            let wanted = way.method.as_str();
+            wrong.push((Code::Shadowed, format!("{rule} decides, not {wanted}")));
         }
-        Some(rule) if rule.method != wanted => findings.push(find(
-            Code::Shadowed,
-            format!("{who}: line {} decides, by {}, not by {wanted}", rule.line, rule.method),
-        )),
+        Some(rule) if rule.map.is_some() => {
+            let what = format!("{rule} decides, and its map lets others be the role");
+            wrong.push((Code::Shadowed, what));
+        }
         Some(_) => {}
     }
     if way.tls
-        && let Some(rule) = hba::decide(state, &question(false))
-        && rule.method != "reject"
+        && let Some(rule) = reading.decide(&question(false))
+        && !rule.rejects()
     {
-        findings.push(find(
-            Code::PlainTextOpen,
-            format!("{who}: line {} lets it in without TLS, by {}", rule.line, rule.method),
-        ));
+        wrong.push((Code::PlainTextOpen, format!("{rule} lets it in without TLS")));
     }
+    wrong
+}
+
+/// Rules that let the network in without a password, as whoever could do everything that links do.
+fn check_trust(
+    reading: &Reading,
+    state: &NodeState,
+    node: &NodeSpec,
+    demand: &Demand,
+    findings: &mut Vec<Finding>,
+) {
+    let admin = &state.admin;
+    let admins_rule = reading.decide(&Question {
+        address: admin.address,
+        tls: admin.tls,
+        user: &admin.user,
+        database: &admin.database,
+        physical: false,
+    });
+    let powerful = || {
+        let superusers = state.roles.iter().filter(|role| role.superuser && role.can_login);
+        let links = demand.ways_in.iter().map(|way| way.role.as_str());
+        superusers.map(|role| role.name.as_str()).chain(links)
+    };
+    for rule in reading.trusting() {
+        let words = reading.words(&rule);
+        let is_admins =
+            admins_rule.as_ref().is_some_and(|admins| admins.place() == reading.place(&rule));
+        let from_network = !hba::is_for_own_machine(&rule) || is_for_peers(&rule, node);
+        let lets_in = powerful().find(|role| reading.decides_about(&rule, role));
+        let (severity, what) = match lets_in {
+            Some(role) if is_admins => {
+                (Severity::Warning, format!("{words}: whoever is there is {role}, as you are"))
+            }
+            // Who logs in to a node that no links lead to is not the links' business.
+            Some(role) if from_network => {
+                let links_lead_here = !demand.ways_in.is_empty();
+                let severity = if links_lead_here { Severity::Error } else { Severity::Warning };
+                (severity, format!("{words}: whoever is there is {role}"))
+            }
+            Some(role) => {
+                (Severity::Warning, format!("{words}: whoever is on this machine is {role}"))
+            }
+            None => (Severity::Warning, words),
+        };
+        let finding = Finding::error(Code::TrustOpen, &state.name, what);
+        findings.push(Finding { severity, ..finding });
+    }
+}
+
+/// Whether a rule is for addresses that peers come from.
+fn is_for_peers(rule: &Rule<'_>, node: &NodeSpec) -> bool {
+    node.peers_from.iter().any(|network| hba::overlaps(rule.address(), network))
 }

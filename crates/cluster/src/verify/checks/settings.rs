@@ -8,12 +8,6 @@ use crate::{
 
 pub(super) fn check(state: &NodeState, demand: &Demand, findings: &mut Vec<Finding>) {
     let mut find = |code, what: String| findings.push(Finding::error(code, &state.name, what));
-    for error in &state.hba_errors {
-        find(
-            Code::ReloadRefused,
-            format!("line {} of {}: {}", error.line, state.hba_file().display(), error.message),
-        );
-    }
     for (file, message) in &state.configuration_errors {
         find(Code::ReloadRefused, format!("{file}: {message}"));
     }
@@ -22,6 +16,14 @@ pub(super) fn check(state: &NodeState, demand: &Demand, findings: &mut Vec<Findi
             Code::NotReloaded,
             format!("{file} was changed after the server last read its configuration"),
         );
+    }
+    for name in &demand.above_zero {
+        if state.setting(name) == "0" {
+            find(
+                Code::OtherSetting,
+                format!("{name} is 0: links need it above 0, which takes a restart"),
+            );
+        }
     }
     for (name, wanted) in &demand.settings {
         let value = state.setting(name);

@@ -3,9 +3,11 @@
 
 use pg_version::PgVersion;
 
-use crate::standin::{Ask, By, Ca, Node, PgdMesh, Result, Rogue, RowSeen, Site, Visit, Writer};
+use crate::standin::{
+    Ask, By, Ca, Node, PgdMesh, Result, Rogue, RowSeen, Site, Visit, Writer,
+    page::{self, CERT, ROLE, SSL_ON, each, lines, provide_certificates, switch},
+};
 
-const ROLE: &str = "pgd_replication";
 const MAJORS: [PgVersion; 3] = [PgVersion::V16, PgVersion::V17, PgVersion::V18];
 
 /// The page's verification queries, as they are there, each made to one value.
@@ -18,47 +20,8 @@ const ACTIVE: &str = "SELECT count(*) FROM (\
     SELECT node_name, peer_state_name, peer_target_state_name FROM bdr.node_summary) AS q \
     WHERE peer_state_name = 'ACTIVE' AND peer_target_state_name = 'ACTIVE'";
 
-const SSL_ON: &str = "ssl = on\nssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\n";
-const CERT: &str =
-    "sslmode=verify-full sslcert=bdr_client.crt sslkey=bdr_client.key sslrootcert=root.crt";
-
 fn everywhere(rows: &[RowSeen]) -> bool {
     !rows.is_empty() && rows.iter().all(|row| row.missing_on.is_empty() && !row.seen_on.is_empty())
-}
-
-/// The files that the page wants in each data directory.
-fn provide_certificates(mesh: &PgdMesh, ca: &Ca) -> Result {
-    let client = ca.client(ROLE)?;
-    for node in mesh.nodes() {
-        let (host, address) = (node.host(), node.address());
-        let names = [format!("DNS:{host}"), format!("IP:{address}"), format!("DNS:{address}")];
-        let server = ca.server(&host, &names.each_ref().map(String::as_str))?;
-        node.write("server.crt", server.cert.as_bytes(), 0o644)?;
-        node.write("server.key", server.key.as_bytes(), 0o600)?;
-        node.write("bdr_client.crt", client.cert.as_bytes(), 0o644)?;
-        node.write("bdr_client.key", client.key.as_bytes(), 0o600)?;
-        node.write("root.crt", ca.cert.as_bytes(), 0o644)?;
-    }
-    Ok(())
-}
-
-/// The lines for `pg_hba.conf`.
-fn lines(mesh: &PgdMesh, method: &str) -> String {
-    let network = mesh.site().peers_from();
-    format!(
-        "hostssl all         {ROLE} {network} {method}\n\
-         hostssl replication {ROLE} {network} {method}\n"
-    )
-}
-
-fn switch(mesh: &PgdMesh, parameters: &str) -> Result {
-    mesh.alter_interfaces(|_, dsn| {
-        format!("{} {parameters}", dsn.replace("user=postgres", &format!("user={ROLE}")))
-    })
-}
-
-fn each(mesh: &PgdMesh, what: impl Fn(&Node) -> Result) -> Result {
-    mesh.nodes().iter().try_for_each(|node| what(node))
 }
 
 /// A session in plain text from where the test is, with nothing to show.
@@ -71,21 +34,9 @@ fn plain_text(node: &Node) -> bool {
 async fn the_page_to_the_letter_is_green_and_open() -> Result {
     for (version, by) in MAJORS.into_iter().zip([By::Name, By::Ip, By::Name]) {
         let mesh = PgdMesh::builder(version, 3, by).link_user("postgres").open().await?;
-        let ca = Ca::create("pgd")?;
-        mesh.create_role(ROLE)?;
-        provide_certificates(&mesh, &ca)?;
-        each(&mesh, |node| {
-            node.edit_conf(SSL_ON)?;
-            Ok(node.server().restart()?)
-        })?;
-        switch(&mesh, CERT)?;
-        each(&mesh, |node| {
-            node.edit_hba("", &lines(&mesh, "cert"))?;
-            node.reload()
-        })?;
+        page::follow(&mesh, &Ca::create("pgd")?)?;
 
         // All that the page asks says yes ...
-        mesh.wait_linked()?;
         each(&mesh, |node| {
             node.wait(ENCRYPTED, "2")?;
             assert_eq!(node.value(RULES)?, "cert", "{version}");

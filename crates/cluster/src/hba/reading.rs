@@ -1,0 +1,228 @@
+//! What a node's `pg_hba.conf` says, as its server reads it: who decides about a connection.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hba_parser::{
+    Address, Connection, ConnectionType, DatabaseKind, Encryption, FileId, HbaDocument, Method,
+    RoleGraph, Roles as _, Rule, Rules, Severity, StaticNetwork, UserKind, Verdict,
+};
+use pg_version::PgVersion;
+
+use super::{File, could_match, roles, server, words};
+use crate::inspect::NodeState;
+
+/// A connection, as the server sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    /// The client's address; `None` for a Unix socket.
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) tls: bool,
+    pub(crate) user: &'a str,
+    pub(crate) database: &'a str,
+    /// Whether it is for physical replication, which no database is.
+    pub(crate) physical: bool,
+}
+
+impl Question<'_> {
+    pub(super) fn connection(&self) -> Connection<'_> {
+        let (database, user) = (self.database.as_bytes(), self.user.as_bytes());
+        let connection = match self.address {
+            None => Connection::local(database, user),
+            Some(address) => {
+                let encryption = if self.tls { Encryption::Tls } else { Encryption::None };
+                Connection::tcp(address, encryption, database, user)
+            }
+        };
+        if self.physical { connection.physical_replication() } else { connection }
+    }
+}
+
+/// The rule that decides about a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DecidingRule {
+    /// Its file.
+    pub(crate) file: String,
+    /// Its line there, from 1.
+    pub(crate) line: u32,
+    /// Its method.
+    pub(crate) method: Method,
+    /// The map in `pg_ident.conf` that says who may be whom.
+    pub(crate) map: Option<String>,
+}
+
+impl DecidingRule {
+    /// Whether whoever it decides about stays out.
+    pub(crate) fn rejects(&self) -> bool {
+        self.method == Method::Reject
+    }
+
+    /// Its place, as the server's log writes it.
+    pub(crate) fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+}
+
+/// `line 3 of FILE (trust)`
+impl std::fmt::Display for DecidingRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {} of {} ({}", self.line, self.file, self.method.as_str())?;
+        match &self.map {
+            Some(map) => write!(f, " map={map})"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+/// A node's file as its server reads it.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    document: HbaDocument,
+    rules: Rules,
+    roles: RoleGraph,
+    network: StaticNetwork,
+    version: PgVersion,
+}
+
+impl Reading {
+    /// Reads what inspection found on the node of this address.
+    pub(crate) fn of(state: &NodeState, address: IpAddr) -> Self {
+        let file = File { state, server: server(state), roles: roles(state), ways: &[] };
+        let document = file.found();
+        let rules = file.interpret(&document);
+        // The node's networks are not known: a rule for `samenet` is taken for one for everybody,
+        // so that what it opens is found.
+        let everybody: IpAddr = match address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let interfaces = vec![
+            (address, everybody),
+            (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(255, 0, 0, 0).into()),
+            (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::from_bits(u128::MAX).into()),
+        ];
+        let network = StaticNetwork { interfaces, hosts: Vec::new() };
+        Self { document, rules, roles: file.roles, network, version: state.version }
+    }
+
+    /// Why the server would not load the file, so that it has other rules than these; `None` if it
+    /// would.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        match self.rules.verdict() {
+            Verdict::Loaded => None,
+            Verdict::ServerDown(crash) => Some(crash.to_string()),
+            _ => {
+                let mut found = self.rules.diagnostics().iter();
+                let first = found.find(|found| found.severity == Severity::Error);
+                Some(first.map_or_else(String::new, ToString::to_string))
+            }
+        }
+    }
+
+    /// What is wrong with a line of the file itself.
+    pub(crate) fn problem_at(&self, line: u32) -> Option<String> {
+        let mut found = self.rules.diagnostics().iter();
+        found
+            .find(|found| {
+                found.severity == Severity::Error
+                    && (found.location.file, found.location.line) == (FileId::MAIN, line)
+            })
+            .map(|found| found.message.to_string())
+    }
+
+    /// Which rule decides about a connection; `None` where none does, or the server would not load
+    /// the file.
+    pub(crate) fn decide(&self, question: &Question<'_>) -> Option<DecidingRule> {
+        if !self.rules.verdict().is_loaded() {
+            return None;
+        }
+        let connection = question.connection();
+        let rule = self.rules.decide(&connection, &self.roles, &self.network).rule?;
+        Some(DecidingRule {
+            file: self.rules.path(rule.file()).to_string(),
+            line: rule.line(),
+            method: rule.method(),
+            map: rule.options().map.as_ref().map(ToString::to_string),
+        })
+    }
+
+    /// The rules that let the network in without a password.
+    pub(crate) fn trusting(&self) -> impl Iterator<Item = Rule<'_>> {
+        let open = |rule: &Rule<'_>| {
+            rule.method() == Method::Trust && rule.connection() != ConnectionType::Local
+        };
+        self.rules.iter().filter(open)
+    }
+
+    /// A rule and where it is, in words.
+    pub(crate) fn words(&self, rule: &Rule<'_>) -> String {
+        let line = match rule.file() {
+            FileId::MAIN => format!("line {}, ", rule.line()),
+            _ => String::new(),
+        };
+        let text = words(&self.document, rule, self.version);
+        format!("{line}\"{text}\" in {}", self.rules.path(rule.file()))
+    }
+
+    /// Where a rule is, as [`DecidingRule::place`] has it.
+    pub(crate) fn place(&self, rule: &Rule<'_>) -> String {
+        format!("{}:{}", self.rules.path(rule.file()), rule.line())
+    }
+
+    /// Whether a rule decides about a role, for some connection from where it is for.
+    pub(crate) fn decides_about(&self, rule: &Rule<'_>, user: &str) -> bool {
+        let Some(address) = example(rule) else {
+            // Whom a name stands for, only the network can tell.
+            return rule.users().any(|allowed| match allowed.kind() {
+                UserKind::All => true,
+                UserKind::Member(group) => self.roles.is_member(user.as_bytes(), group),
+                UserKind::Regex(regex) => could_match(regex, user),
+                UserKind::Name(name) => name == user.as_bytes(),
+            });
+        };
+        let tls = [ConnectionType::HostSsl, ConnectionType::Host].contains(&rule.connection());
+        rule.databases().any(|database| {
+            let (name, physical) = match database.kind() {
+                DatabaseKind::Replication => (String::new(), true),
+                DatabaseKind::Name(name) => (String::from_utf8_lossy(name).into_owned(), false),
+                DatabaseKind::SameUser | DatabaseKind::SameRole => (user.to_owned(), false),
+                DatabaseKind::All | DatabaseKind::Regex(_) => ("postgres".to_owned(), false),
+            };
+            let question =
+                Question { address: Some(address), tls, user, database: &name, physical };
+            let decision = self.rules.decide(&question.connection(), &self.roles, &self.network);
+            decision.rule.is_some_and(|decides| decides.location() == rule.location())
+        })
+    }
+}
+
+/// An address that a rule is for; `None` for names.
+fn example(rule: &Rule<'_>) -> Option<IpAddr> {
+    // An address that no host has (RFC 5737), for a rule that is for every one.
+    const ANY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 77);
+    Some(match rule.address()? {
+        Address::All | Address::SameNet => ANY.into(),
+        Address::SameHost => Ipv4Addr::LOCALHOST.into(),
+        Address::Network(IpAddr::V4(address), IpAddr::V4(mask)) => {
+            Ipv4Addr::from_bits(address.to_bits() | (!mask.to_bits() & 1)).into()
+        }
+        Address::Network(IpAddr::V6(address), IpAddr::V6(mask)) => {
+            Ipv6Addr::from_bits(address.to_bits() | (!mask.to_bits() & 1)).into()
+        }
+        Address::Network(address, _) => address,
+        Address::Host(_) | Address::Suffix(_) => return None,
+    })
+}
+
+/// Whether a rule is for the server's own machine only.
+pub(crate) fn is_for_own_machine(rule: &Rule<'_>) -> bool {
+    match rule.address() {
+        Some(Address::SameHost) => true,
+        Some(Address::Network(IpAddr::V4(address), IpAddr::V4(mask))) => {
+            address.is_loopback() && mask.octets()[0] == 255
+        }
+        Some(Address::Network(IpAddr::V6(address), IpAddr::V6(mask))) => {
+            address.is_loopback() && mask.to_bits() == u128::MAX
+        }
+        _ => false,
+    }
+}

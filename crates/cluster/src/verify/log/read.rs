@@ -1,0 +1,281 @@
+//! Reading the log through the server: in the format that it is written in, as far back as the
+//! sessions began, over rotated files if need be.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use pg_version::PgVersion;
+use tokio_postgres::Client;
+
+use super::{Stories, Story, csv, json, stderr};
+use crate::{error::Error, inspect::NodeState};
+
+/// What a log tells of how a session was let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// By which method.
+    pub(crate) method: String,
+    /// By which line of which file; `None` where the log does not say.
+    pub(crate) place: Option<(String, u32)>,
+    /// The log's file and its words.
+    pub(crate) evidence: String,
+}
+
+/// So much of a log is read at once.
+const CHUNK: i64 = 4 << 20;
+/// So much is read at most. Sessions that began before are judged by the rules.
+const MOST: i64 = 32 << 20;
+/// How long the collector may take to write what the server has said.
+const COLLECTOR: Duration = Duration::from_secs(2);
+/// A session that began so recently may not be in the log yet.
+const YOUNG: Duration = Duration::from_secs(5);
+
+/// What the log tells of the sessions, by their processes; each is given with its start. Nothing where
+/// the server may not show its log, or writes it somewhere else.
+pub(crate) async fn tell(
+    client: &Client,
+    state: &NodeState,
+    sessions: &[(i32, SystemTime)],
+) -> Result<BTreeMap<i32, Told>, Error> {
+    // 12 and 13 never tell.
+    if state.version < PgVersion::V14 || matches!(state.setting("log_connections"), "off" | "") {
+        return Ok(BTreeMap::new());
+    }
+    let Some(earliest) = sessions.iter().map(|(_, start)| *start).min() else {
+        return Ok(BTreeMap::new());
+    };
+    let end = tokio::time::Instant::now() + COLLECTOR;
+    loop {
+        let Some(log) = Log::find(client, state).await? else { return Ok(BTreeMap::new()) };
+        let told = log.tell(client, state.version, sessions, earliest).await?;
+        let young = |(pid, start): &(i32, SystemTime)| {
+            !told.contains_key(pid) && log.now.duration_since(*start).unwrap_or_default() < YOUNG
+        };
+        if !sessions.iter().any(young) || tokio::time::Instant::now() > end {
+            return Ok(told);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Stderr,
+    Csv,
+    Json,
+}
+
+impl Format {
+    /// As `log_destination` has it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Stderr => "stderr",
+            Self::Csv => "csvlog",
+            Self::Json => "jsonlog",
+        }
+    }
+}
+
+/// A file of the log.
+#[derive(Clone, Debug)]
+struct File {
+    path: String,
+    size: i64,
+    modified: SystemTime,
+}
+
+/// A server's log.
+#[derive(Debug)]
+struct Log {
+    format: Format,
+    prefix: String,
+    /// The one that is written to, then older ones.
+    files: Vec<File>,
+    /// The server's time.
+    now: SystemTime,
+}
+
+impl Log {
+    async fn find(client: &Client, state: &NodeState) -> Result<Option<Self>, Error> {
+        const CURRENT: &str = "SELECT f, s.size, s.modification, pg_catalog.clock_timestamp() \
+             FROM pg_catalog.pg_current_logfile($1) f, pg_catalog.pg_stat_file(f, true) s \
+             WHERE s.size IS NOT NULL";
+        const OTHERS: &str = "SELECT name, size, modification FROM pg_catalog.pg_ls_logdir() \
+                              ORDER BY modification DESC";
+        let prefix = state.setting("log_line_prefix");
+        for format in [Format::Stderr, Format::Csv, Format::Json] {
+            let usable = match format {
+                Format::Stderr => stderr::tells(prefix),
+                Format::Csv => true,
+                Format::Json => state.version >= PgVersion::V15,
+            };
+            if !usable {
+                continue;
+            }
+            let current = client.query_opt(CURRENT, &[&format.name()]).await;
+            let Some(row) = told(current)?.flatten() else { continue };
+            let path: String = row.get(0);
+            let (folder, own) = path.rsplit_once('/').unwrap_or((".", &path));
+            let mut files =
+                vec![File { path: path.clone(), size: row.get(1), modified: row.get(2) }];
+            for other in told(client.query(OTHERS, &[]).await)?.unwrap_or_default() {
+                let name: String = other.get(0);
+                if name != own && kind(&name) == kind(own) {
+                    files.push(File {
+                        path: format!("{folder}/{name}"),
+                        size: other.get(1),
+                        modified: other.get(2),
+                    });
+                }
+            }
+            return Ok(Some(Self { format, prefix: prefix.to_owned(), files, now: row.get(3) }));
+        }
+        Ok(None)
+    }
+
+    async fn tell(
+        &self,
+        client: &Client,
+        version: PgVersion,
+        sessions: &[(i32, SystemTime)],
+        earliest: SystemTime,
+    ) -> Result<BTreeMap<i32, Told>, Error> {
+        let mut text: Vec<u8> = Vec::new();
+        let mut left = MOST;
+        let mut stories = Stories::default();
+        // From when on everything that was logged has been read.
+        let mut since = None;
+        'files: for (index, file) in self.files.iter().enumerate() {
+            // The server tells the time of files to the second.
+            if index > 0 && file.modified + SECOND < earliest {
+                since = Some(earliest);
+                break;
+            }
+            let mut end = file.size;
+            while end > 0 {
+                // Where a record begins, only a CSV file's own beginning tells.
+                let length = if self.format == Format::Csv { end } else { end.min(CHUNK) };
+                let begin = end - length;
+                if length > left {
+                    break 'files;
+                }
+                let Some(chunk) = read(client, &file.path, begin, length).await? else {
+                    break 'files;
+                };
+                text.splice(0..0, chunk);
+                stories = self.stories(&text, begin > 0);
+                since = match &stories.since {
+                    Some(time) => times(client, vec![time.clone()]).await?.pop().flatten(),
+                    None => None,
+                };
+                if since.is_some_and(|since| since <= earliest) {
+                    break 'files;
+                }
+                (end, left) = (begin, left - length);
+            }
+        }
+        let Some(since) = since else { return Ok(BTreeMap::new()) };
+        // Without its beginning a session's words in the log could be its own.
+        let covered = sessions.iter().filter(|(_, start)| since <= *start + SECOND);
+        let mut told = BTreeMap::new();
+        for (pid, start) in covered {
+            let Some(story) = story_of(client, stories.of_process(*pid), *pid, *start).await?
+            else {
+                continue;
+            };
+            if let Some(found) = self.told_by(story, version) {
+                told.insert(*pid, found);
+            }
+        }
+        Ok(told)
+    }
+
+    fn stories(&self, text: &[u8], cut: bool) -> Stories {
+        // A line that is cut off at its beginning could be read as something else.
+        let first = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
+        let text = if cut { &text[first..] } else { text };
+        match self.format {
+            Format::Csv => Stories::of(csv::messages(&csv::records(text))),
+            Format::Stderr => {
+                let text = String::from_utf8_lossy(text);
+                Stories::of(stderr::messages(&self.prefix, &text))
+            }
+            Format::Json => Stories::of(json::messages(&String::from_utf8_lossy(text))),
+        }
+    }
+
+    fn told_by(&self, story: &Story, version: PgVersion) -> Option<Told> {
+        let log = format!("the server's log ({})", self.format.name());
+        if let Some(found) = &story.authentication {
+            return Some(Told {
+                method: found.method.clone(),
+                place: Some((found.file.clone(), found.line)),
+                evidence: format!("{log}: {}", story.words),
+            });
+        }
+        // 17 and newer tell of trust, too.
+        (story.is_silent() && version <= PgVersion::V16).then(|| Told {
+            method: "trust".to_owned(),
+            place: None,
+            evidence: format!("{log}: connection received, then authorized, not authenticated"),
+        })
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What the log tells of this very session, among what it tells of processes of its number.
+async fn story_of<'s>(
+    client: &Client,
+    stories: &'s [Story],
+    pid: i32,
+    start: SystemTime,
+) -> Result<Option<&'s Story>, Error> {
+    let seconds = start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let id = format!("{seconds:x}.{pid:x}");
+    if stories.iter().any(|story| story.session.is_some()) {
+        return Ok(stories.iter().find(|story| story.session.as_ref() == Some(&id)));
+    }
+    let of = |story: &Story| story.time.clone().unwrap_or_default();
+    let times = times(client, stories.iter().map(of).collect()).await?;
+    let mut found = stories.iter().zip(times);
+    // The prefix may have no more than seconds.
+    let is_it = |time: SystemTime| time + SECOND > start;
+    Ok(found.find(|(_, time)| time.is_some_and(is_it)).map(|(story, _)| story))
+}
+
+/// A log's times as the server understands them; none where it does not.
+async fn times(client: &Client, texts: Vec<String>) -> Result<Vec<Option<SystemTime>>, Error> {
+    const QUERY: &str = "SELECT t::timestamp AT TIME ZONE pg_catalog.current_setting('log_timezone') \
+         FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY u (t, n) ORDER BY n";
+    let rows = told(client.query(QUERY, &[&texts]).await)?.unwrap_or_default();
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+async fn read(
+    client: &Client,
+    path: &str,
+    begin: i64,
+    length: i64,
+) -> Result<Option<Vec<u8>>, Error> {
+    const QUERY: &str = "SELECT pg_catalog.pg_read_binary_file($1, $2, $3, true)";
+    let row = told(client.query_one(QUERY, &[&path, &begin, &length]).await)?;
+    Ok(row.and_then(|row| row.get(0)))
+}
+
+/// What tells the log's formats from one another (`syslogger.c`, `logfile_getname`).
+fn kind(name: &str) -> Option<&str> {
+    name.rsplit_once('.').map(|(_, kind)| kind).filter(|kind| ["csv", "json"].contains(kind))
+}
+
+/// What the server does not let this user ask tells nothing.
+fn told<T>(answer: Result<T, tokio_postgres::Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.as_db_error().is_some() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
