@@ -8,21 +8,23 @@ use std::{
 use super::{Work, bounded::for_each};
 use crate::{
     deadline::within,
-    error::Error,
+    error::{Error, NodeContext as _},
     inspect::{self, Node, NodeState},
-    topology::{self, Link, LinkPlace},
+    plan::{Action, Stage},
+    run::journal::At,
+    topology::{self, LinkPlace},
 };
 
-/// The links of the nodes that can be asked, by node, name and place; with what has become of them
-/// since.
+/// The links of the nodes that can be asked, with what has become of them since.
 #[derive(Debug)]
 pub(super) struct LinksNow {
-    links: Result<Mutex<Vec<(Key, String)>>, String>,
+    links: Result<Mutex<Links>, String>,
     /// The nodes that do not answer, and why.
     silent: BTreeMap<String, String>,
 }
 
-type Key = (String, String, LinkPlace);
+/// By node and name, which is unique in its place only: the places, and the connection strings.
+type Links = BTreeMap<(String, String), Vec<(LinkPlace, String)>>;
 
 /// What there is to know of a link.
 #[derive(Debug)]
@@ -66,9 +68,47 @@ impl LinksNow {
         }
         states.sort_by(|a, b| a.name.cmp(&b.name));
         let links = topology::of(work.spec.topology).links(&work.spec, &states);
-        let now = |link: Link| ((link.from, link.name, link.place), link.conninfo.to_masked_text());
-        let links = links.map(|links| Mutex::new(links.into_iter().map(now).collect()));
+        let links = links.map(|links| {
+            let mut all = Links::new();
+            for link in links {
+                let now = link.conninfo.to_masked_text();
+                all.entry((link.from, link.name)).or_default().push((link.place, now));
+            }
+            Mutex::new(all)
+        });
         Self { links: links.map_err(|error| error.to_string()), silent }
+    }
+
+    /// Refuses to go on where a link that a stage will switch is not as the plan saw it.
+    ///
+    /// # Errors
+    /// [`Error::NotTaken`] with the node's name.
+    pub(super) fn are_as_planned(
+        &self,
+        work: &Work,
+        stage: usize,
+        content: &Stage,
+    ) -> Result<(), Error> {
+        for (step, planned) in content.steps.iter().enumerate() {
+            let Action::SwitchLink { name, place, before, after, .. } = &planned.action else {
+                continue;
+            };
+            let state = work.journal.state(At { stage, step });
+            if state.is_done() {
+                continue;
+            }
+            let reason = match self.find(&planned.node, name, place) {
+                LinkNow::Conninfo(now) if now == *before => continue,
+                LinkNow::Conninfo(now) if now == *after && state.begun.is_some() => continue,
+                LinkNow::Conninfo(now) => format!("has another connection string, {now}"),
+                LinkNow::Gone => "is gone".to_owned(),
+                // Whoever can not be asked can not be changed either, and says why then.
+                LinkNow::Unknown(_) => continue,
+            };
+            let reason = format!("the link {name} {reason} since the plan was made: plan again");
+            return Err(Error::NotTaken { reason }).on_node(&planned.node);
+        }
+        Ok(())
     }
 
     pub(super) fn find(&self, from: &str, name: &str, place: &LinkPlace) -> LinkNow {
@@ -76,7 +116,8 @@ impl LinksNow {
             (Err(reason), _) | (_, Some(reason)) => return LinkNow::Unknown(reason.clone()),
             (Ok(links), None) => links.lock().unwrap_or_else(PoisonError::into_inner),
         };
-        match links.iter().find(|(key, _)| is(key, from, name, place)) {
+        let there = links.get(&(from.to_owned(), name.to_owned()));
+        match there.and_then(|there| there.iter().find(|(at, _)| at == place)) {
             Some((_, now)) => LinkNow::Conninfo(now.clone()),
             None => LinkNow::Gone,
         }
@@ -86,12 +127,9 @@ impl LinksNow {
     pub(super) fn set(&self, from: &str, name: &str, place: &LinkPlace, now: &str) {
         let Ok(links) = &self.links else { return };
         let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, there) in links.iter_mut().filter(|(key, _)| is(key, from, name, place)) {
+        let there = links.get_mut(&(from.to_owned(), name.to_owned()));
+        for (_, there) in there.into_iter().flatten().filter(|(at, _)| at == place) {
             now.clone_into(there);
         }
     }
-}
-
-fn is(key: &Key, from: &str, name: &str, place: &LinkPlace) -> bool {
-    (key.0.as_str(), key.1.as_str(), &key.2) == (from, name, place)
 }

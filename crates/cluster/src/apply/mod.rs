@@ -26,12 +26,12 @@ use tokio_postgres::Client;
 
 pub(crate) use take_back::{Ended, take_back, tidy};
 
-use self::step::Failure;
+use self::{links::LinksNow, step::Failure};
 use crate::{
     deadline::within,
     error::{Error, NodeContext as _},
     inspect::Node,
-    plan::{Pace, Plan, Stage, Step},
+    plan::{Action, Pace, Plan, Stage, Step},
     run::{
         RunLock,
         journal::{At, Effect, Journal, Record},
@@ -256,6 +256,9 @@ pub(crate) async fn forward(work: &Arc<Work>) -> Result<(), Error> {
             continue;
         }
         (work.observer)(Event::Stage { title: stage.title.clone() });
+        if stage.steps.iter().any(|step| matches!(step.action, Action::SwitchLink { .. })) {
+            LinksNow::look(work).await.are_as_planned(work, index, stage)?;
+        }
         run_stage(work, index, stage).await?;
     }
     Ok(())

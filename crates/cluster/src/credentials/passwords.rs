@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     inspect::NodeState,
     spec::NodeSpec,
-    topology::{Cluster, Demands, Topology},
+    topology::{Cluster, Demands, Link, Topology},
     transport::NodeFile,
     vault::Vault,
 };
@@ -20,8 +20,8 @@ struct PasswordUse<'a> {
     role: &'a str,
     /// The nodes that store its secret.
     stored_on: Vec<&'a NodeState>,
-    /// (the node that connects, the node that is connected to)
-    links: Vec<(&'a str, &'a NodeSpec)>,
+    /// (the link, the node that is connected to)
+    links: Vec<(&'a Link, &'a NodeSpec)>,
 }
 
 /// The passwords that links log in with: the one that peers have in their password files if a stored
@@ -65,8 +65,8 @@ pub(super) fn make(
                 }
             }
         }
-        for (peer, to) in used.links {
-            let Some((_, file)) = files.get_mut(peer) else { continue };
+        for (link, to) in used.links {
+            let Some((_, file)) = files.get_mut(link.from.as_str()) else { continue };
             for host in [to.host(), to.name.as_str(), &to.address.to_string()] {
                 let port = to.port.to_string();
                 let entry =
@@ -115,29 +115,37 @@ fn password_uses<'a>(
             let stored_on = cluster.states.iter().filter(stores).collect();
             PasswordUse { role, stored_on, links: Vec::new() }
         });
-        used.links.push((&link.from, to));
+        used.links.push((link, to));
     }
     Ok(uses.into_iter().map(|((realm, _), used)| (realm, used)).collect())
 }
 
 /// The password that the peers have if one node's stored secret was made of it, and the nodes whose
-/// secret was not.
+/// secret was not. A link that logs in with it already can go on to do so until it is secured.
 fn known_password<'a>(
     cluster: &Cluster<'_>,
     used: &PasswordUse<'a>,
     files: &BTreeMap<&str, (Option<&NodeFile>, PassFile)>,
 ) -> Option<(Zeroizing<String>, Vec<&'a NodeState>)> {
-    used.links.iter().find_map(|(peer, to)| {
-        let (_, file) = files.get(peer)?;
-        let version = cluster.state(peer)?.version;
-        let port = to.port.to_string();
-        let key = Key::new(used.role).host(to.host()).port(port.as_str());
-        let found = file.lookup(&key, &Libpq::new(version))?;
-        let bytes = found.password().expose();
+    used.links.iter().find_map(|(link, to)| {
+        let in_file = || {
+            let (_, file) = files.get(link.from.as_str())?;
+            let version = cluster.state(&link.from)?.version;
+            let port = to.port.to_string();
+            let key = Key::new(used.role).host(to.host()).port(port.as_str());
+            let found = file.lookup(&key, &Libpq::new(version))?;
+            let text = std::str::from_utf8(found.password().expose()).ok()?;
+            Some(Zeroizing::new(text.to_owned()))
+        };
+        // Where a connection string has a password, libpq asks no file. One that no file could hold
+        // for every libpq is replaced.
+        let own = link.conninfo.get("password").filter(|own| {
+            link.user() == Some(used.role) && own.len() < 128 && !own.contains(char::is_control)
+        });
+        let password = own.map(|own| Zeroizing::new(own.to_owned())).or_else(in_file)?;
         let (good, missing): (Vec<_>, Vec<_>) =
-            used.stored_on.iter().partition(|state| is_of(state, used.role, bytes));
-        let text = std::str::from_utf8(bytes).ok()?;
-        (!good.is_empty()).then(|| (Zeroizing::new(text.to_owned()), missing))
+            used.stored_on.iter().partition(|state| is_of(state, used.role, password.as_bytes()));
+        (!good.is_empty()).then_some((password, missing))
     })
 }
 

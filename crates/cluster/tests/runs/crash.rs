@@ -118,8 +118,8 @@ struct Records {
 
 /// Killed while applying: odd ones are resumed, and taken back from the end; even ones are taken back
 /// at once. Every third time the last record is torn.
-async fn killed_while_applying(mode: Mode, records: Records) -> Tested {
-    let bench = Bench::start(PgVersion::V18, mode, 2).await?;
+async fn killed_while_applying(version: PgVersion, mode: Mode, records: Records) -> Tested {
+    let bench = Bench::start(version, mode, 2).await?;
     let found = bench.state()?;
     let watch = AdminWatch::begin(&bench.spec().nodes);
     for (turn, record) in (records.first..).step_by(records.every).enumerate() {
@@ -207,12 +207,17 @@ async fn is_taken_back(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_after_every_record() -> Tested {
-    killed_while_applying(Mode::Cert, Records { first: 1, every: 1 }).await
+    killed_while_applying(PgVersion::V18, Mode::Cert, Records { first: 1, every: 1 }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_after_some_records_with_passwords() -> Tested {
-    killed_while_applying(Mode::Scram, Records { first: 2, every: 4 }).await
+    killed_while_applying(PgVersion::V18, Mode::Scram, Records { first: 2, every: 5 }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_some_records_on_an_old_server() -> Tested {
+    killed_while_applying(PgVersion::V12, Mode::Scram, Records { first: 4, every: 11 }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -259,6 +259,25 @@ async fn sql_that_fails_is_taken_back() -> Tested {
         bench.is_as_found(&found, moment).await?;
     }
 
+    // Somebody gave a link another connection string since the plan was made: it is not lost.
+    let fault = Fault { name: "link changed", moment: "put certificates", node: "" };
+    let conninfo = "SELECT subconninfo FROM pg_subscription";
+    let before = bench.query("node-2", conninfo)?.ok_or("no link")?;
+    let changed = bench.clone();
+    let theirs = format!("{before} application_name=theirs");
+    let alter =
+        |conninfo: &str| format!("ALTER SUBSCRIPTION node_2_from_node_1 CONNECTION '{conninfo}'");
+    let text = alter(&theirs);
+    let failed = disturbed(&bench, &fault, LIMITS, move || {
+        changed.query("node-2", &text).unwrap();
+    })
+    .await?;
+    says(&fault, &failed, "since the plan was made");
+    is_settled(&bench, &failed, &fault)?;
+    assert_eq!(bench.query("node-2", conninfo)?, Some(theirs));
+    bench.query("node-2", &alter(&before))?;
+    bench.is_as_found(&found, fault.name).await?;
+
     // Somebody holds the role: the statement waits no longer than it may.
     let fault = Fault { name: "lock", moment: "give the links' roles", node: "" };
     let (locked, unlock) = (bench.clone(), Arc::new(std::sync::Mutex::new(None)));

@@ -103,6 +103,55 @@ async fn only_those_from_before_are_ended() -> Tested {
     .await
 }
 
+/// A link that logs in with a password that it has in its connection string: it can do so at every
+/// moment, because the role keeps it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_links_log_in_with_is_kept() -> Tested {
+    let bench = Bench::start(PgVersion::V17, Mode::Scram, 2).await?;
+    let links = "SELECT subname, subconninfo FROM pg_subscription";
+    for node in bench.names() {
+        bench.query(&node, "ALTER ROLE replicator PASSWORD 'hunter2'")?;
+        let name = bench.query(&node, links)?.ok_or("no link")?;
+        let conninfo = "SELECT subconninfo FROM pg_subscription";
+        let conninfo = bench.query(&node, conninfo)?.ok_or("no link")?;
+        bench.query(
+            &node,
+            &format!("ALTER SUBSCRIPTION {name} CONNECTION '{conninfo} password=hunter2'"),
+        )?;
+        let hba = bench.data(&node)?.join("pg_hba.conf");
+        let rules = fs::read_to_string(&hba)?;
+        fs::write(&hba, format!("host all replicator all scram-sha-256\n{rules}"))?;
+        bench.query(&node, "SELECT pg_reload_conf()")?;
+    }
+    let found = bench.state()?;
+    let stored = "SELECT rolpassword FROM pg_authid WHERE rolname = 'replicator'";
+    let before = bench.query("node-1", stored)?;
+    let cut = bench.clone();
+    let prepared = bench.prepare().await?;
+    let runner = bench.watched(move |event| {
+        // Before each stage, every link must connect anew.
+        if matches!(event, Event::Stage { .. }) {
+            for node in ["node-1", "node-2"] {
+                let cut_all = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication";
+                cut.query(node, cut_all).unwrap();
+            }
+            for node in ["node-1", "node-2"] {
+                let back = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+                let end = std::time::Instant::now() + LIMIT;
+                while cut.query(node, back).unwrap().as_deref() != Some("1") {
+                    assert!(std::time::Instant::now() < end, "the link to {node} at {event:?}");
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+        }
+    });
+    assert_eq!(runner.apply(prepared).await?, Outcome::Applied);
+    assert_eq!(bench.query("node-1", stored)?, before);
+    bench.is_proved().await?;
+    assert_eq!(bench.rollback().await?, Outcome::TakenBack { kept: Vec::new() });
+    bench.is_as_found(&found, "taken back").await
+}
+
 /// A link with a password in its connection string, which is not known anywhere else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_with_secrets_goes_there_and_back() -> Tested {

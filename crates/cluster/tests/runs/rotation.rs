@@ -1,0 +1,53 @@
+//! A rotation is a run like any other: taken back, servers and links have their old certificates.
+
+use std::collections::BTreeSet;
+
+use cluster::{
+    Error, inspect,
+    prepare::Prepared,
+    rotate,
+    run::Outcome,
+    spec::{ClusterSpec, Mode},
+};
+use pg_version::PgVersion;
+use time::OffsetDateTime;
+
+use crate::support::{Bench, Tested};
+
+type Rotate = fn(&ClusterSpec, &[inspect::NodeState], OffsetDateTime) -> Result<Prepared, Error>;
+
+/// When each link that a node has connected, and the certificate by which it did.
+fn links(bench: &Bench) -> Tested<BTreeSet<String>> {
+    let query = "SELECT string_agg(concat_ws(' ', pid, backend_start, client_serial), ',') \
+                 FROM pg_stat_replication JOIN pg_stat_ssl USING (pid)";
+    bench.names().iter().map(|node| Ok(bench.query(node, query)?.unwrap_or_default())).collect()
+}
+
+fn serials(links: &BTreeSet<String>) -> BTreeSet<String> {
+    links.iter().filter_map(|link| link.rsplit(' ').next()).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_is_taken_back() -> Tested {
+    let bench = Bench::start(PgVersion::V18, Mode::Cert, 2).await?;
+    assert_eq!(bench.apply().await?, Outcome::Applied);
+    let found = bench.state()?;
+    let before = links(&bench)?;
+    for rotate in [rotate::certificates as Rotate, rotate::authority] {
+        let states = inspect::inspect_all(bench.spec(), &bench.cluster.nodes()).await?;
+        let prepared = rotate(bench.spec(), &states, OffsetDateTime::now_utc())?;
+        assert_eq!(bench.runner().apply(prepared).await?, Outcome::Applied);
+        bench.is_proved().await?;
+        let rotated = links(&bench)?;
+        assert!(serials(&rotated).is_disjoint(&serials(&before)), "{rotated:?} {before:?}");
+
+        assert_eq!(bench.rollback().await?, Outcome::TakenBack { kept: Vec::new() });
+        bench.is_as_found(&found, "taken back").await?;
+        // The servers show the old certificates, and the links have connected by theirs.
+        bench.is_proved().await?;
+        let back = links(&bench)?;
+        assert!(back.is_disjoint(&rotated) && back.is_disjoint(&before));
+        assert_eq!(serials(&back), serials(&before));
+    }
+    Ok(())
+}
