@@ -149,9 +149,19 @@ async fn every_format_of_the_log_is_read() -> Outcome {
     one.wait("SELECT pg_current_logfile()", "log/second.log")?;
     by_log("stderr").await?;
 
+    // Much was logged before, and since.
+    let much = "DO $$ BEGIN FOR n IN 1..4000 LOOP RAISE LOG '% %', n, repeat('x', 400); END LOOP; \
+                END $$";
+    one.sql(much)?;
+    mesh.cut_links()?;
+    mesh.wait_linked()?;
+    one.sql(much)?;
+    by_log("stderr").await?;
+
     for format in ["csvlog", "jsonlog"] {
         configure(&mesh, one, &format!("log_destination = '{format}'\n"), false)?;
         by_log(format).await?;
+        one.sql(much)?;
         // A message over several lines, with what looks like the end of a record.
         one.sql("DO $$ BEGIN RAISE LOG E'\"\n2026-01-01 00:00:00.000 UTC,,,1,,\n\"'; END $$")?;
         by_log(format).await?;
