@@ -119,6 +119,8 @@ impl Story {
 struct Stories {
     /// The time of the first message.
     since: Option<String>,
+    /// The time of the last one.
+    until: Option<String>,
     of: BTreeMap<i32, Vec<Story>>,
 }
 
@@ -126,8 +128,9 @@ impl Stories {
     fn of<'l>(messages: impl Iterator<Item = Message<'l>>) -> Self {
         let mut stories = Self::default();
         for message in messages {
-            if stories.since.is_none() {
-                stories.since = message.time.map(str::to_owned);
+            if let Some(time) = message.time {
+                stories.since.get_or_insert_with(|| time.to_owned());
+                stories.until = Some(time.to_owned());
             }
             let Some(text) = &message.text else { continue };
             let received = text.starts_with(RECEIVED);

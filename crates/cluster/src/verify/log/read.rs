@@ -27,7 +27,7 @@ pub(crate) struct Told {
 const GLANCE: i64 = 64 << 10;
 /// So much of a log is read from where a session began: its beginning is a matter of milliseconds.
 const WINDOW: i64 = 1 << 20;
-/// So much of a file is read that can only be read from its beginning.
+/// So much is read at most: of a file that can only be read from its beginning, or of one moment.
 const MOST: i64 = 32 << 20;
 /// How long the collector may take to write what the server has said.
 const COLLECTOR: Duration = Duration::from_secs(2);
@@ -187,22 +187,29 @@ impl Log {
             Format::Csv => (0, file.size),
             _ => (self.place_of(client, file, start).await?, WINDOW),
         };
-        let Some(mut text) = read(client, &file.path, begin, length).await? else {
-            return Ok(None);
-        };
+        let (mut text, mut end) = (Vec::new(), begin);
+        let mut stories = Stories::default();
+        // More than one window where very much was logged in the moment that it began.
+        while end < file.size && end - begin < MOST {
+            let Some(more) = read(client, &file.path, end, length).await? else { return Ok(None) };
+            text.extend(more);
+            end += length;
+            stories = self.stories(&text, begin > 0);
+            let until = time(client, stories.until.as_deref()).await?;
+            if until.is_some_and(|until| until > start + 2 * SECOND) {
+                break;
+            }
+        }
         // It may go on in the next file.
-        if let Some(next) = index.checked_sub(1).filter(|_| begin + length >= file.size)
-            && let Some(more) = read(client, &self.files[next].path, 0, length.max(GLANCE)).await?
+        if let Some(next) = index.checked_sub(1).filter(|_| end >= file.size)
+            && let Some(more) = read(client, &self.files[next].path, 0, WINDOW).await?
         {
             text.extend(more);
+            stories = self.stories(&text, begin > 0);
         }
-        let stories = self.stories(&text, begin > 0);
         // An older file ended before the session began.
         let covered = begin == 0 && index + 1 < self.files.len();
-        let since = match &stories.since {
-            Some(time) => times(client, vec![time.clone()]).await?.pop().flatten(),
-            None => None,
-        };
+        let since = time(client, stories.since.as_deref()).await?;
         let covered = covered || since.is_some_and(|since| since <= start + SECOND);
         Ok(covered.then_some(stories))
     }
@@ -213,11 +220,12 @@ impl Log {
         while end - begin > 2 * GLANCE {
             let middle = i64::midpoint(begin, end);
             let Some(text) = read(client, &file.path, middle, GLANCE).await? else { break };
-            let there = match self.stories(&text, true).since {
-                Some(time) => times(client, vec![time]).await?.pop().flatten(),
-                None => None,
-            };
-            if there.is_some_and(|there| there + SECOND >= time) {
+            let found = self.stories(&text, true).since;
+            let exact = found.as_ref().is_some_and(|text| text.contains('.'));
+            let there = self::time(client, found.as_deref()).await?;
+            // What is cut off may be up to so much.
+            let cut = if exact { Duration::from_millis(1) } else { SECOND };
+            if there.is_some_and(|there| there + cut >= time) {
                 end = middle;
             } else {
                 begin = middle;
@@ -278,6 +286,12 @@ async fn story_of<'s>(
     // The prefix may have no more than seconds.
     let is_it = |time: SystemTime| time + SECOND > start;
     Ok(found.find(|(_, time)| time.is_some_and(is_it)).map(|(story, _)| story))
+}
+
+/// A log's time as the server understands it.
+async fn time(client: &Client, text: Option<&str>) -> Result<Option<SystemTime>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    Ok(times(client, vec![text.to_owned()]).await?.pop().flatten())
 }
 
 /// A log's times as the server understands them; none where it does not.
