@@ -178,6 +178,53 @@ fn a_long_continuation(bencher: Bencher<'_, '_>, lines: usize) {
         .bench_values(|file| HbaDocument::parse(file).interpret(&server));
 }
 
+/// Lints, among them the search for shadowed rules: rules of their own networks, and rules that meet
+/// each other and shadow none.
+#[divan::bench(args = [50_000, 100_000], sample_count = 3)]
+fn lint(bencher: Bencher<'_, '_>, rules: usize) {
+    let rules = HbaDocument::parse(file(rules)).interpret(&Server::new(VERSION));
+    bencher.bench(|| rules.lint().len());
+}
+
+#[divan::bench(args = [50_000, 100_000], sample_count = 3)]
+fn lint_rules_that_meet(bencher: Bencher<'_, '_>, rules: usize) {
+    let mut file = String::new();
+    for rule in 0..rules / 2 {
+        file.push_str(&format!("host app{rule} all 10.0.0.0/8 md5\n"));
+        file.push_str(&format!("host all user{rule} 10.{}.0.0/16 md5\n", rule % 256));
+    }
+    let rules = HbaDocument::parse(file).interpret(&Server::new(VERSION));
+    bencher.bench(|| rules.lint().len());
+}
+
+/// One edit for every hundredth line of 50,000 and of 100,000.
+#[divan::bench(args = [50_000, 100_000], sample_count = 3)]
+fn many_edits(bencher: Bencher<'_, '_>, lines: usize) {
+    let file = file(lines);
+    let server = Server::new(VERSION);
+    let rule = NewRule::new(ConnectionType::HostSsl, Method::Cert).all();
+    bencher.with_inputs(|| HbaDocument::parse(file.clone())).bench_values(|mut document| {
+        let mut edit = document.edit(&server);
+        for line in (4..lines).step_by(100) {
+            let line = u32::try_from(line).unwrap();
+            edit = edit.insert_before(line, &rule).unwrap();
+            edit = edit.set_method(line, Method::Reject).unwrap();
+        }
+        edit.apply().unwrap();
+        document
+    });
+}
+
+/// What changes if one rule of 5,000 and of 10,000 does.
+#[divan::bench(args = [5_000, 10_000], sample_count = 3)]
+fn diff(bencher: Bencher<'_, '_>, rules: usize) {
+    let before = file(rules);
+    let after = String::from_utf8(before.clone()).unwrap().replacen("scram-sha-256", "md5", 1);
+    let read = |file: Vec<u8>| HbaDocument::parse(file).interpret(&Server::new(VERSION));
+    let (before, after) = (read(before), read(after.into_bytes()));
+    bencher.bench(|| before.diff(&after).changes.len());
+}
+
 #[divan::bench]
 fn regex_match(bencher: Bencher<'_, '_>) {
     let regex = Regex::new(br"^(app|web)_\d+$", VERSION).unwrap();

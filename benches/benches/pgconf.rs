@@ -46,6 +46,18 @@ fn parse_sample(bencher: Bencher<'_, '_>) {
         .bench_local_values(|bytes| ConfFile::new(black_box(bytes)));
 }
 
+/// The file that initdb of the newest major begins with: 888 lines with 18.
+#[divan::bench]
+fn parse_initdbs_sample(bencher: Bencher<'_, '_>) {
+    let installation = pgtest::find(PgVersion::NEWEST).unwrap();
+    let path = installation.bindir().join("../share/postgresql/postgresql.conf.sample");
+    let sample = std::fs::read(path).unwrap();
+    bencher
+        .counter(BytesCount::new(sample.len()))
+        .with_inputs(|| sample.clone())
+        .bench_local_values(|bytes| ConfFile::new(black_box(bytes)));
+}
+
 /// A template line taken into use, and the whole file as bytes.
 #[divan::bench]
 fn set_and_serialise_sample(bencher: Bencher<'_, '_>) {

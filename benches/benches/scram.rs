@@ -1,7 +1,7 @@
 //! SCRAM: what a login, a stored secret and their parts cost.
 //!
-//! `cargo bench -p benches --bench scram`; side by side with other implementations:
-//! `--bench scram_ratios`.
+//! `cargo bench -p benches --bench scram`; side by side with other implementations: the workspace
+//! `benches/rivals`.
 #![expect(clippy::unwrap_used, reason = "a benchmark")]
 
 use divan::{Bencher, black_box, counter::ItemsCount};
@@ -68,11 +68,11 @@ fn both_sides_of_a_login_with_keys(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// A count that is refused before anything is hashed.
-#[divan::bench]
-fn refuse_2147483647_iterations(bencher: Bencher<'_, '_>) {
+/// Counts that are refused before anything is hashed.
+#[divan::bench(args = ["0", "-1", "2147483647", "4294967297", "100000000000000000000"])]
+fn refuse_iterations(bencher: Bencher<'_, '_>, count: &str) {
     let nonce = Nonce::from_bytes(&[1; 18]);
-    let message = format!("r={}x,s=MDEyMzQ1Njc4OWFiY2RlZg==,i=2147483647", nonce.as_str());
+    let message = format!("r={}x,s=MDEyMzQ1Njc4OWFiY2RlZg==,i={count}", nonce.as_str());
     let client = || Client::new(Password::new(PASSWORD)).begin(["SCRAM-SHA-256"], &nonce).unwrap();
     bencher
         .with_inputs(client)

@@ -4,8 +4,8 @@
 
 use hba_parser::{
     AddressSpec, Build, Connection, ConnectionType, DatabaseSpec, Encryption, HbaDocument,
-    IdentDocument, MemoryFiles, Method, NewRule, PgVersion, RoleGraph, Rules, Server,
-    StaticNetwork, UserSpec, lexer, regex::Regex,
+    IdentDocument, MemoryFiles, Method, NewMapping, NewRule, PgVersion, RoleGraph, RoleSpec, Rules,
+    Server, StaticNetwork, SystemUserSpec, UserSpec, lexer, regex::Regex,
 };
 
 /// The server that a byte stands for, and the rest.
@@ -60,10 +60,8 @@ pub fn interpret(data: &[u8]) {
         .iter()
         .any(|diagnostic| diagnostic.severity == hba_parser::Severity::Error);
     assert!(!rules.verdict().is_loaded() || !refused, "{:?}", rules.diagnostics());
-    let _ = rules.reload_log();
-    if rules.len() < 64 {
-        let _ = rules.lint();
-    }
+    let _ = (rules.reload_log(), rules.lint());
+    assert!(rules.diff(&rules).changes.is_empty());
     let maps = IdentDocument::parse(bytes).interpret_at(b"/pg_ident.conf", &server, &files(bytes));
     let _ = (maps.rows().count(), maps.lint(), maps.reload_log());
     let _ = maps.check(Some(b"m"), b"root", b"alice", &RoleGraph::default());
@@ -159,12 +157,12 @@ pub fn edit(data: &[u8]) {
     for pair in script.chunks_exact(2) {
         let numbers: Vec<u32> = document.lines(server.version).map(|line| line.number()).collect();
         if numbers.is_empty() {
-            return;
+            break;
         }
         let line = numbers[usize::from(pair[1]) % numbers.len()];
         let before = document.clone();
         let edit = document.edit(&server);
-        let edit = match pair[0] % 10 {
+        let edit = match pair[0] % 14 {
             0 => edit.insert_before(line, &rule),
             1 => edit.insert_after(line, &rule),
             2 => edit.insert_effective(&rule),
@@ -174,17 +172,74 @@ pub fn edit(data: &[u8]) {
             6 => edit.replace(line, &rule),
             7 => edit.set_method(line, Method::Reject),
             8 => edit.set_option(line, "map", "a b"),
+            9 => edit.remove_option(line, "map"),
+            10 => edit.set_users(line, [UserSpec::All, UserSpec::name("x#y")]),
+            11 => edit.set_address(line, AddressSpec::SameNet),
+            12 => edit.move_after(line, numbers[numbers.len() - 1]),
             _ => edit.move_before(line, numbers[0]),
         };
         let applied = edit.and_then(hba_parser::HbaEdit::apply);
         if applied.is_err() {
             assert_eq!(document.to_bytes(), before.to_bytes());
-        } else if pair[0] % 10 < 4 && !bytes.contains(&0) {
-            let (old, new) = (before.interpret(&server), document.interpret(&server));
-            // In 12 and 13 a line can be a part of a physical one that is too long.
-            if old.diagnostics().iter().all(|d| d.code != hba_parser::Code::LineTooLong) {
-                assert_eq!(new.len(), old.len() + 1);
+            continue;
+        }
+        let (old, new) = (before.interpret(&server), document.interpret(&server));
+        // In 12 and 13 a line can be a part of a physical one that is too long.
+        if old.diagnostics().iter().any(|d| d.code == hba_parser::Code::LineTooLong) {
+            continue;
+        }
+        match pair[0] % 14 {
+            0..=3 => assert_eq!(new.len(), old.len() + 1),
+            7..=11 => assert_eq!(new.rows().count(), old.rows().count()),
+            12.. => assert_eq!(sorted(&new), sorted(&old)),
+            _ => {}
+        }
+    }
+    edit_maps(&server, script, bytes);
+}
+
+/// The same for maps.
+fn edit_maps(server: &Server, script: &[u8], bytes: &[u8]) {
+    let mut document = IdentDocument::parse(bytes);
+    let mapping =
+        NewMapping::new("m", SystemUserSpec::regex("^(.*) @$"), RoleSpec::captured("x\\1#"));
+    for pair in script.chunks_exact(2) {
+        let numbers: Vec<u32> = document.lines(server.version).map(|line| line.number()).collect();
+        let Some(last) = numbers.last() else { return };
+        let line = numbers[usize::from(pair[1]) % numbers.len()];
+        let before = document.clone();
+        let edit = document.edit(server);
+        let edit = match pair[0] % 10 {
+            0 => edit.insert_before(line, &mapping),
+            1 => edit.insert_after(line, &mapping),
+            2 => edit.append(&mapping),
+            3 => edit.remove(line),
+            4 => edit.comment_out(line),
+            5 => edit.replace(line, &mapping),
+            6 => edit.set_map(line, "a b"),
+            7 => edit.set_system_user(line, SystemUserSpec::name("+a")),
+            8 => edit.set_database_user(line, RoleSpec::name("all")),
+            _ => edit.move_after(line, *last),
+        };
+        let applied = edit.and_then(hba_parser::IdentEdit::apply);
+        if applied.is_err() {
+            assert_eq!(document.to_bytes(), before.to_bytes());
+            continue;
+        }
+        let (old, new) = (before.interpret(server), document.interpret(server));
+        if old.diagnostics().iter().all(|d| d.code != hba_parser::Code::LineTooLong) {
+            match pair[0] % 10 {
+                0..=2 => assert_eq!(new.len(), old.len() + 1),
+                6..=9 => assert_eq!(new.rows().count(), old.rows().count()),
+                _ => {}
             }
         }
     }
+}
+
+/// What rules mean, in no order.
+fn sorted(rules: &Rules) -> Vec<String> {
+    let mut meanings = meanings(rules);
+    meanings.sort();
+    meanings
 }

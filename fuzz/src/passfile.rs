@@ -65,10 +65,11 @@ pub fn edit(data: &[u8]) {
         Err(EditError::AfterNul { .. }) => return,
         Err(error) => panic!("{error}"),
     }
-    // Only for a single connection nothing more specific may come first.
-    if entry.fields().iter().all(|field| *field != Field::Any) {
-        read_back(&file, &key, password);
-    }
+    // What a star stands for is anything that no line asks for by name: those may come first.
+    let other = vec![b'o'; content.len() + 1];
+    let value = |value| if value == b"*" { &other[..] } else { value };
+    let key = Key::new(value(user)).host(value(host)).port(value(port)).dbname(value(dbname));
+    read_back(&file, &key, password);
     let kept = lines(&file);
     let mut rest = before.iter();
     let others = kept.iter().filter(|kept| ***kept != *line.trim_ascii_end());

@@ -2,7 +2,9 @@
 #![expect(clippy::missing_panics_doc, reason = "how a target tells what it found")]
 
 use pg_version::PgVersion;
-use pgconf::{Catalogue, Change, ConfFile, Configuration, EditError, LineKind, Unset, Warning};
+use pgconf::{
+    Catalogue, Change, ConfFile, Configuration, EditError, LineKind, Outcome, Unset, Warning,
+};
 use textfile::MemoryFiles;
 
 /// The first line holds a name and a value, separated by a tab; the rest is the file. Nothing is
@@ -102,27 +104,53 @@ pub fn configuration(data: &[u8]) {
         let Some(name) = conf.occurrences().next().map(|first| first.name.to_vec()) else {
             continue;
         };
-        let before = conf.clone();
-        let Ok(outcome) = conf.set(&name, "1") else { continue };
-        let overridden = outcome.warnings.iter().any(|warning| {
-            matches!(warning, Warning::AlterSystemWins { .. } | Warning::LaterFileWins { .. })
-        });
-        if overridden {
-            assert_eq!(conf.get(&name), before.get(&name));
-        } else {
-            assert_eq!(conf.get(&name).as_deref(), Some(&b"1"[..]));
+        type Edit<'a> = &'a dyn Fn(&mut Configuration) -> Result<Outcome, EditError>;
+        let edits: [(Edit<'_>, Option<Option<&[u8]>>); 8] = [
+            (&|conf| conf.set(&name, "1"), Some(Some(b"1"))),
+            (&|conf| conf.set_in(NAMES[0], &name, "2"), Some(Some(b"2"))),
+            (&|conf| conf.set_in(NAMES[1], &name, "2"), Some(Some(b"2"))),
+            (&|conf| conf.set_in(NAMES[2], &name, "2"), Some(Some(b"2"))),
+            (&|conf| conf.unset(&name, Unset::CommentOut), Some(None)),
+            (&|conf| conf.unset(&name, Unset::Remove), Some(None)),
+            (&|conf| conf.add_to_list("search_path", &name), None),
+            (&|conf| conf.remove_from_list("search_path", "a"), None),
+        ];
+        for (edit, value) in edits {
+            let before = conf.clone();
+            let Ok(outcome) = edit(&mut conf) else { continue };
+            let overridden = outcome.warnings.iter().any(|warning| {
+                matches!(warning, Warning::AlterSystemWins { .. } | Warning::LaterFileWins { .. })
+            });
+            // What a list becomes, the properties of lists tell.
+            let name = if value.is_some() { &name[..] } else { b"search_path" };
+            if overridden && value == Some(None) {
+                // What is left may have been behind what was taken out, in a file that only
+                // postgresql.auto.conf includes.
+                assert!(conf.get(name).is_some());
+            } else if overridden {
+                assert_eq!(conf.get(name), before.get(name));
+            } else if let Some(value) = value {
+                assert_eq!(conf.get(name).as_deref(), value);
+            }
+            assert_eq!(others(&conf, name), others(&before, name));
+            assert!(conf.edited().all(|(path, _)| path != NAMES[1].as_bytes()));
+            let after = conf.clone();
+            assert!(edit(&mut conf).is_ok_and(|again| again.change == Change::None));
+            for ((_, once), (_, twice)) in after.edited().zip(conf.edited()) {
+                assert_eq!(once.to_bytes(), twice.to_bytes());
+            }
         }
-        let others = |conf: &Configuration| -> Vec<(Vec<u8>, Vec<u8>)> {
-            conf.occurrences()
-                .filter(|occurrence| {
-                    let current = |name| catalogue.current_name(name).to_ascii_lowercase();
-                    current(occurrence.name) != current(&name)
-                })
-                .map(|occurrence| (occurrence.name.to_vec(), occurrence.value.to_vec()))
-                .collect()
-        };
-        assert_eq!(others(&conf), others(&before));
     }
+}
+
+/// Names and values of all other settings, in reading order.
+fn others(conf: &Configuration, name: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let catalogue = Catalogue::new(conf.version());
+    let current = |name| catalogue.current_name(name).to_ascii_lowercase();
+    conf.occurrences()
+        .filter(|occurrence| current(occurrence.name) != current(name))
+        .map(|occurrence| (occurrence.name.to_vec(), occurrence.value.to_vec()))
+        .collect()
 }
 
 /// Up to the first `mark`, and after it.

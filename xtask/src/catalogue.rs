@@ -1,5 +1,5 @@
 //! `cargo xtask catalogue FOLDER`: the facts about every setting, from what servers of each major say
-//! in `pg_settings`, in the compact form that the crate `pgconf` embeds.
+//! in `pg_settings`, and the names of time zones, in the compact form that the crate `pgconf` embeds.
 
 use std::{
     collections::BTreeMap,
@@ -15,25 +15,59 @@ use serde_json::Value;
 pub(crate) struct Arguments {
     /// Holds pg_settings-12.json to pg_settings-18.json, each an array of the rows of `pg_settings`
     folder: PathBuf,
-    /// The file to write
-    #[arg(long, default_value = "crates/pgconf/src/catalogue/facts.txt")]
+    /// A server's `share/postgresql/timezone`; without it the names of time zones stay as they are
+    #[arg(long)]
+    time_zones: Option<PathBuf>,
+    /// Where to write facts.txt and time_zones.txt
+    #[arg(long, default_value = "crates/pgconf/src/catalogue")]
     output: PathBuf,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let written = generate(&arguments.folder).and_then(|text| {
-        std::fs::write(&arguments.output, &text).map(|()| text.len()).map_err(|e| e.to_string())
+    let write = |name: &str, text: Result<String, String>| -> Result<(), String> {
+        let path = arguments.output.join(name);
+        let text = text?;
+        std::fs::write(&path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
+        println!("{}: {} bytes", path.display(), text.len());
+        Ok(())
+    };
+    let written = write("facts.txt", generate(&arguments.folder)).and_then(|()| {
+        let zones = arguments.time_zones.as_deref();
+        zones.map_or(Ok(()), |folder| write("time_zones.txt", time_zones(folder)))
     });
     match written {
-        Ok(bytes) => {
-            println!("{}: {bytes} bytes", arguments.output.display());
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(2)
         }
     }
+}
+
+/// Each folder of the time zone database and what is in it on a line, `.` for the topmost one.
+fn time_zones(folder: &Path) -> Result<String, String> {
+    let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut folders = vec![String::new()];
+    while let Some(below) = folders.pop() {
+        let path = folder.join(&below);
+        let text = |error: std::io::Error| format!("{}: {error}", path.display());
+        for entry in std::fs::read_dir(&path).map_err(text)? {
+            let entry = entry.map_err(text)?;
+            let name = entry.file_name().into_string().map_err(|name| format!("{name:?}"))?;
+            if entry.path().is_dir() {
+                folders.push(if below.is_empty() { name } else { format!("{below}/{name}") });
+            } else if name != "posixrules" {
+                // No zone, but what 12 takes the rules for summer time from.
+                let line = if below.is_empty() { "." } else { &below };
+                lines.entry(line.to_owned()).or_default().push(name);
+            }
+        }
+    }
+    let line = |(folder, mut names): (String, Vec<String>)| {
+        names.sort_unstable();
+        format!("{folder} {}\n", names.join(" "))
+    };
+    Ok(lines.into_iter().map(line).collect())
 }
 
 /// Settings that every server takes but hides from `pg_settings` (flag `GUC_NO_SHOW_ALL`), as in the

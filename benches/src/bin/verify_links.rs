@@ -5,15 +5,14 @@
 use std::{
     error::Error,
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
 use cluster::{
-    apply,
     demo::{DATABASE, DemoCluster, ROLE, Servers},
     inspect, prepare,
+    run::Runner,
     spec::Mode,
     verify,
 };
@@ -76,8 +75,7 @@ async fn measure(arguments: &Arguments, servers: &Servers) -> Outcome<()> {
 async fn secure(cluster: &DemoCluster) -> Outcome<()> {
     let states = inspect::inspect_all(&cluster.spec, &cluster.nodes()).await?;
     let prepared = prepare::prepare(&cluster.spec, &states, OffsetDateTime::now_utc())?;
-    let nobody: apply::Observer = Arc::new(|_| ());
-    apply::apply(&cluster.nodes(), &prepared.plan, &Arc::new(prepared.vault), &nobody).await?;
+    Runner::new(&cluster.spec, &cluster.nodes()).apply(prepared).await?;
     Ok(())
 }
 

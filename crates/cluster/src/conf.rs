@@ -1,6 +1,6 @@
 //! The server's settings: which files to edit so that they count.
 
-use std::{os::unix::ffi::OsStrExt as _, path::PathBuf};
+use std::{collections::BTreeMap, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use pgconf::Warning;
 
@@ -57,4 +57,17 @@ pub(crate) fn set(state: &NodeState, settings: &[(&str, &str)]) -> Result<ConfEd
     });
     let files = files.collect();
     Ok(ConfEdit { files, notes })
+}
+
+/// Whether two files of `ALTER SYSTEM` say the same of every setting but one.
+pub(crate) fn same_but(one: &[u8], other: &[u8], but: &str) -> bool {
+    let settings = |bytes: &[u8]| -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let file = pgconf::ConfFile::new(bytes);
+        let setting = |line: pgconf::ConfLine<'_>| {
+            let name = line.name()?.to_ascii_lowercase();
+            (name != but.as_bytes()).then_some((name, line.value()?.into_owned()))
+        };
+        file.lines().filter_map(setting).collect()
+    };
+    settings(one) == settings(other)
 }

@@ -1,10 +1,10 @@
-//! Waiting for a state that can be asked for, and not for ever.
+//! Waiting, and not for ever.
 
 use std::time::Duration;
 
-use crate::{error::Error, sql};
+use crate::error::Error;
 
-/// Something is waited for, and not for ever.
+/// A state that can be asked for is waited for.
 pub(crate) struct Deadline {
     what: &'static str,
     patience: Duration,
@@ -12,21 +12,32 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    pub(crate) fn new(what: &'static str) -> Self {
-        Self::within(what, sql::PATIENCE)
-    }
-
-    pub(crate) fn within(what: &'static str, patience: Duration) -> Self {
+    pub(crate) fn new(what: &'static str, patience: Duration) -> Self {
         Self { what, patience, end: tokio::time::Instant::now() + patience }
     }
 
     /// A moment before the next look, or the end of all patience.
     pub(crate) async fn pause(&self) -> Result<(), Error> {
         if tokio::time::Instant::now() > self.end {
-            let seconds = self.patience.as_secs();
-            return Err(Error::TimedOut { what: self.what.to_owned(), seconds });
+            return Err(timed_out(self.what, self.patience));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
         Ok(())
     }
+}
+
+/// Something that may hang is not waited for longer than this.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    what: &str,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(patience, work).await {
+        Ok(ended) => ended,
+        Err(_) => Err(timed_out(what, patience)),
+    }
+}
+
+fn timed_out(what: &str, patience: Duration) -> Error {
+    Error::TimedOut { what: what.to_owned(), seconds: patience.as_secs() }
 }

@@ -14,7 +14,7 @@ use crate::{
     inspect::Node,
     spec::{CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TopologyKind},
     sql::PATIENCE,
-    transport::LocalFiles,
+    transport::{FilesSpec, LocalFiles},
 };
 use pg_version::PgVersion;
 use pgtest::{Installation, Rows, Server, Session};
@@ -166,6 +166,7 @@ impl Servers {
             port: server.port(),
             peers_from: peers_from.clone(),
             sql: admin_conninfo(server),
+            files: FilesSpec::Local,
         });
         Ok(DemoCluster {
             version: first.version(),
@@ -272,6 +273,16 @@ impl Servers {
         let found = servers.iter().find(|(number, _)| name_of(**number) == node);
         let (_, server) = found.ok_or(DemoError::NoServer)?;
         Ok(app(server)?.query(statement)?.value().map(str::to_owned))
+    }
+
+    /// Does something with a node's server: stops it, or starts it again.
+    ///
+    /// # Errors
+    /// [`DemoError::NoServer`] for a node that is none.
+    pub fn with<T>(&self, node: &str, act: impl FnOnce(&mut Server) -> T) -> Result<T, DemoError> {
+        let mut servers = self.lock();
+        let found = servers.iter_mut().find(|(number, _)| name_of(**number) == node);
+        found.map(|(_, server)| act(server)).ok_or(DemoError::NoServer)
     }
 
     /// Leaves the servers running, each with the connection string that a link to it has.

@@ -36,6 +36,9 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error(transparent)]
     Files(#[from] FsError),
+    /// The way to the node's files fails.
+    #[error(transparent)]
+    Transport(#[from] crate::transport::TransportError),
     /// The data directory that the server names is not to be found among the node's files.
     #[error("the data directory {} is not there: are these the files of this server?", path.display())]
     NoDataDirectory {
@@ -74,6 +77,12 @@ pub enum Error {
         /// What the server still does, and what it says.
         reason: String,
     },
+    /// A node's machine cannot be reached, or its bundle not be made.
+    #[error("{reason}")]
+    Reach {
+        /// What ssh, the system or the server says.
+        reason: String,
+    },
     /// A link does not work.
     #[error("{reason}")]
     LinkFails {
@@ -81,12 +90,28 @@ pub enum Error {
         reason: String,
     },
     /// Applying failed, and what had been done was taken back.
-    #[error("{cause}\n{}", left_message(.left))]
+    #[error("{cause}\n{}", taken_back_message(.kept, .left))]
     TakenBack {
         /// What failed.
         cause: Box<Error>,
-        /// What could not be taken back; empty where everything is as it was found.
+        /// What somebody else had changed since, and is theirs.
+        kept: Vec<String>,
+        /// What could not be taken back; where that is empty, everything else is as it was found.
         left: Vec<String>,
+    },
+    /// Not everything could be taken back; the run stays unfinished.
+    #[error("{}", taken_back_message(.kept, .left))]
+    Left {
+        /// What somebody else had changed since, and is theirs.
+        kept: Vec<String>,
+        /// What could not be taken back.
+        left: Vec<String>,
+    },
+    /// There is a run in the way, or none to go on with.
+    #[error("{reason}")]
+    Run {
+        /// Which, and what to do about it.
+        reason: String,
     },
     /// A time-out.
     #[error("gave up after {seconds} s: {what}")]
@@ -107,6 +132,18 @@ impl From<pki::Error> for Error {
     }
 }
 
+impl From<crate::transport::SshError> for Error {
+    fn from(error: crate::transport::SshError) -> Self {
+        Self::Reach { reason: error.to_string() }
+    }
+}
+
+impl From<crate::transport::bundle::BundleError> for Error {
+    fn from(error: crate::transport::bundle::BundleError) -> Self {
+        Self::Reach { reason: error.to_string() }
+    }
+}
+
 impl From<pki::tls::TlsError> for Error {
     fn from(error: pki::tls::TlsError) -> Self {
         Self::Certificates { reason: error.to_string() }
@@ -116,6 +153,19 @@ impl From<pki::tls::TlsError> for Error {
 impl Error {
     pub(crate) fn version(error: pg_version::UnknownVersion) -> Self {
         Self::Version { reason: error.to_string() }
+    }
+
+    /// What the server said, where it was the server that refused.
+    pub(crate) fn sql(&self) -> Option<&tokio_postgres::error::DbError> {
+        match self {
+            Self::Node { source, .. } => source.sql(),
+            Self::Sql(error) => error.as_db_error(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn run(reason: impl Into<String>) -> Self {
+        Self::Run { reason: reason.into() }
     }
 
     /// Whether it is a link that does not work, and not a node that cannot be asked.
@@ -131,17 +181,31 @@ impl Error {
     }
 }
 
-fn left_message(left: &[String]) -> String {
+fn taken_back_message(kept: &[String], left: &[String]) -> String {
+    let list = |title: &str, lines: &[String]| {
+        if lines.is_empty() {
+            return String::new();
+        }
+        format!("{title}:\n  {}", lines.join("\n  "))
+    };
+    let kept = list("\nchanged by somebody else since, and left as they want it", kept);
     if left.is_empty() {
-        return "every node is as it was found".to_owned();
+        return format!("every node is as it was found{kept}");
     }
-    format!("these could not be taken back:\n  {}", left.join("\n  "))
+    let left = list("these could not be taken back", left);
+    format!(
+        "{left}{kept}\nthe run stays unfinished: put in order what is in the way, then rollback"
+    )
 }
 
 /// tokio-postgres' own Display leaves out what the server said.
 fn sql_message(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         let mut message = format!("{}: {} ({})", db.severity(), db.message(), db.code().code());
+        if let Some(detail) = db.detail() {
+            message.push_str("; detail: ");
+            message.push_str(detail.trim_end());
+        }
         if let Some(hint) = db.hint() {
             message.push_str("; hint: ");
             message.push_str(hint);

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use hba_parser::{
     Address, AddressSpec, ConnectionType, DatabaseKind, DatabaseSpec, EditError, HbaDocument,
-    Method, NewRule, RoleGraph, Roles as _, Rule, Rules, Server, UnknownNetwork, UserKind,
-    UserSpec, regex::Regex,
+    Method, NewRule, RoleGraph, Roles as _, Rule, Rules, Server, Severity, UnknownNetwork,
+    UserKind, UserSpec, Verdict, regex::Regex,
 };
 use ipnet::IpNet;
 use pg_version::PgVersion;
@@ -50,6 +50,45 @@ pub(crate) fn secure(state: &NodeState, ways: &[WayIn]) -> Result<HbaEdit, Error
     notes.dedup();
     let bytes = |document: &HbaDocument| document.to_bytes().into_owned();
     Ok(HbaEdit { open: bytes(&open), closed: bytes(&closed), notes })
+}
+
+/// Looks at the file that is on the disk before the server reads it: it must be one that is loaded,
+/// and that lets this administrator in.
+///
+/// # Errors
+/// [`Error::NotTaken`].
+pub(crate) fn check_on_disk(state: &NodeState) -> Result<(), Error> {
+    let file = File { state, server: server(state), roles: roles(state), ways: &[] };
+    let rules = file.interpret(&file.found());
+    let refused = |what: String| {
+        let path = state.hba_file().display();
+        Err(Error::NotTaken { reason: format!("{path} is not one to be loaded: {what}") })
+    };
+    match rules.verdict() {
+        Verdict::Loaded => {}
+        Verdict::ServerDown(crash) => return refused(crash.to_string()),
+        _ => {
+            let first = rules.diagnostics().iter().find(|found| found.severity == Severity::Error);
+            return refused(first.map_or_else(String::new, ToString::to_string));
+        }
+    }
+    let AdminSession { user, database, .. } = &state.admin;
+    let admin = question(&state.admin);
+    let decision = rules.decide(&admin.connection(), &file.roles, &UnknownNetwork);
+    // Whom a name or `samenet` stands for, only the node can tell.
+    let by_name = |rule: &Rule<'_>| {
+        !matches!(rule.address(), None | Some(Address::All | Address::Network(..)))
+    };
+    if !decision.is_rejected() || decision.passed.iter().any(|(rule, _)| by_name(rule)) {
+        return Ok(());
+    }
+    match decision.rule {
+        Some(rule) => refused(format!(
+            "line {} would shut your own way in as {user} to {database}",
+            rule.line()
+        )),
+        None => refused(format!("no line would let you in as {user} to {database}")),
+    }
 }
 
 /// The server as it will read the file: with TLS, for that is what the plan turns on.

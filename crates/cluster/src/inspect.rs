@@ -15,6 +15,8 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use queries::hba_errors;
+
 use pg_version::PgVersion;
 use pgconf::Configuration;
 use textfile::{MemoryFiles, fs::Access};
@@ -27,7 +29,7 @@ use crate::{
     error::{Error, NodeContext as _},
     spec::{ClusterSpec, NodeSpec},
     sql, topology,
-    transport::{LocalFiles, NodeFile, NodeFiles},
+    transport::{FilesSpec, LocalFiles, NodeFile, NodeFiles},
 };
 
 /// A node that can be reached: its description and the way to its files.
@@ -53,6 +55,7 @@ impl Node {
             port: 0,
             peers_from: Vec::new(),
             sql: String::new(),
+            files: FilesSpec::Local,
         };
         Self { spec, files: Arc::new(LocalFiles) }
     }
@@ -90,6 +93,10 @@ pub struct NodeState {
     pub changed_since_reload: Option<String>,
     /// Every role.
     pub roles: Vec<Role>,
+    /// Whether the server is a standby.
+    pub in_recovery: bool,
+    /// How a standby connects to the server that it follows.
+    pub primary_conninfo: Option<ConnInfo>,
     /// Every subscription.
     pub subscriptions: Vec<Subscription>,
     /// The foreign servers of the administrator's database that lead to PostgreSQL servers.
@@ -193,6 +200,9 @@ pub struct ForeignServer {
     pub mappings: Vec<(Option<String>, ConnInfo)>,
     /// The roles of the description that may use it.
     pub usable_by: Vec<String>,
+    /// A foreign table of it for each role that has a mapping and may read one: the role, and the
+    /// table as SQL writes it.
+    pub tables: Vec<(String, String)>,
 }
 
 /// Where the server process' libpq looks for password files.
@@ -221,7 +231,8 @@ pub struct Subscription {
 }
 
 /// The settings that inspection reads.
-const SETTINGS: [&str; 24] = [
+const SETTINGS: [&str; 26] = [
+    "cluster_name",
     "config_file",
     "data_directory",
     "hba_file",
@@ -233,6 +244,7 @@ const SETTINGS: [&str; 24] = [
     "logging_collector",
     "password_encryption",
     "port",
+    "primary_slot_name",
     "server_version",
     "server_version_num",
     "ssl",
@@ -279,6 +291,12 @@ impl NodeState {
         Path::new(self.setting("config_file"))
     }
 
+    /// Where `ALTER SYSTEM` writes.
+    #[must_use]
+    pub fn auto_conf(&self) -> PathBuf {
+        self.in_data_directory("postgresql.auto.conf")
+    }
+
     /// What a file that inspection read holds.
     #[must_use]
     pub fn file(&self, path: &Path) -> Option<&NodeFile> {
@@ -321,7 +339,8 @@ pub async fn inspect(spec: &ClusterSpec, node: &Node) -> Result<NodeState, Error
     inspect_with(&client, spec, node).await.on_node(name)
 }
 
-async fn inspect_with(
+/// [`inspect`] by a session that is open already.
+pub(crate) async fn inspect_with(
     client: &Client,
     spec: &ClusterSpec,
     node: &Node,
@@ -331,6 +350,12 @@ async fn inspect_with(
     let version = value("server_version_num").parse().unwrap_or(0);
     let version = PgVersion::from_server_version_num(version).map_err(Error::version)?;
     let data_directory = PathBuf::from(value("data_directory"));
+    if data_directory.as_os_str().is_empty() {
+        // The server has one, and hides it (`GUC_SUPERUSER_ONLY`).
+        return Err(Error::plan(
+            "the server does not tell this user where its files are: let \"sql\" name a superuser",
+        ));
+    }
     let homes = disk::homes(node.files.clone(), data_directory.clone()).await?;
     let credentials = topology::of(spec.topology).credential_paths(
         spec,
@@ -361,10 +386,16 @@ async fn inspect_with(
         configuration: on_disk.configuration,
         hba_included: on_disk.hba_included,
         admin: queries::admin_session(client).await?,
-        hba_errors: queries::hba_errors(client).await?,
+        hba_errors: match on_disk.hba_crash {
+            // Even a look into the view would be the end of the session, or of the server.
+            Some(crash) => vec![crash],
+            None => queries::hba_errors(client).await?,
+        },
         configuration_errors: queries::configuration_errors(client).await?,
         changed_since_reload: queries::changed_since_reload(client).await?,
         roles: queries::roles(client, &link_roles).await?,
+        in_recovery: queries::in_recovery(client).await?,
+        primary_conninfo: queries::primary_conninfo(client).await?,
         subscriptions: queries::subscriptions(client).await?,
         foreign_servers: queries::foreign_servers(client, &link_roles).await?,
         bdr: queries::bdr(client).await?,

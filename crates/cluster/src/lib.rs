@@ -4,7 +4,9 @@
 //! ```no_run
 //! use std::sync::Arc;
 //!
-//! use cluster::{apply, inspect, prepare, spec::ClusterSpec, transport::LocalFiles, verify};
+//! use cluster::{
+//!     inspect, prepare, run::Runner, spec::ClusterSpec, transport::LocalFiles, verify,
+//! };
 //!
 //! # async fn secure(spec: ClusterSpec) -> Result<(), cluster::Error> {
 //! let now = time::OffsetDateTime::now_utc();
@@ -23,8 +25,8 @@
 //!     }
 //! }
 //! // Do it, and prove it.
-//! let watcher: apply::Observer = Arc::new(|event| println!("{event:?}"));
-//! apply::apply(&nodes, &prepared.plan, &Arc::new(prepared.vault), &watcher).await?;
+//! let runner = Runner::new(&spec, &nodes).observer(Arc::new(|event| println!("{event:?}")));
+//! runner.apply(prepared).await?;
 //! assert!(verify::verify(&spec, &nodes, now).await?.proved());
 //! # Ok(())
 //! # }
@@ -34,7 +36,9 @@
 //! - [`inspect`]: what a node is like now; [`topology`]: which links there are; [`transport`]: a
 //!   node's files.
 //! - [`prepare`]: a [`plan`] with its secrets in a [`vault`]; [`authority`]: the cluster's CA.
-//! - [`apply`]: doing it, and taking it back where it fails.
+//! - [`run`]: doing it, with a journal on disk first; going on with it, taking it back. [`apply`]: who
+//!   watches that, and its limits.
+//! - [`status`]: a quick look at nodes and links.
 //! - [`verify`]: proof, from what the servers say and from trying what must not get in.
 //!
 //! # Features
@@ -55,10 +59,13 @@ mod hba;
 pub mod inspect;
 pub mod plan;
 pub mod prepare;
+pub mod reach;
 pub mod rotate;
+pub mod run;
 mod sessions;
 pub mod spec;
 mod sql;
+pub mod status;
 mod tls;
 pub mod topology;
 pub mod transport;

@@ -6,10 +6,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     authority,
+    conninfo::ConnInfo,
     credentials::{self, Credentials, Renew},
     error::Error,
     inspect::NodeState,
     plan::{self, Pace, Plan},
+    run,
     spec::ClusterSpec,
     topology::{self, Cluster, Demands, Link, Topology},
     vault::Vault,
@@ -28,7 +30,8 @@ pub struct Prepared {
 /// are made, too: all in memory. Nothing is written, on no machine.
 ///
 /// # Errors
-/// [`Error`] where something must be different before: see its message.
+/// [`Error`] where something must be different before: see its message. [`Error::Run`] if a run is
+/// unfinished.
 pub fn prepare(
     spec: &ClusterSpec,
     states: &[NodeState],
@@ -49,6 +52,8 @@ pub(crate) struct Preparation<'a> {
 impl<'a> Preparation<'a> {
     pub(crate) fn new(spec: &'a ClusterSpec, states: &'a [NodeState]) -> Result<Self, Error> {
         spec.check()?;
+        // What is there now is neither what was found nor what is wanted.
+        run::no_unfinished(spec)?;
         let topology = topology::of(spec.topology);
         let links = topology.links(spec, states)?;
         if links.is_empty() {
@@ -66,7 +71,7 @@ impl<'a> Preparation<'a> {
     }
 
     pub(crate) fn plan(&self, renew: Renew, now: OffsetDateTime) -> Result<Prepared, Error> {
-        let mut vault = self.as_found();
+        let mut vault = self.as_found()?;
         let there = authority::find(&self.spec.secrets, now)?;
         let (authority, steps) = match there {
             Some(authority) => (authority, Vec::new()),
@@ -97,13 +102,17 @@ impl<'a> Preparation<'a> {
     }
 
     /// The secrets that the nodes have now, so that they can be put back.
-    pub(crate) fn as_found(&self) -> Vault {
+    ///
+    /// # Errors
+    /// [`Error::Plan`] for a link that starts or ends at no node.
+    pub(crate) fn as_found(&self) -> Result<Vault, Error> {
         let mut vault = Vault::default();
         for state in self.states {
             let Some(demand) = self.demands.get(&state.name) else { continue };
-            let keys = demand.pairs().map(|pair| &pair.key);
-            for path in keys.chain(&demand.passfile) {
-                let path = state.in_data_directory(path);
+            let keys = demand.pairs().map(|pair| state.in_data_directory(&pair.key));
+            let passfile = demand.passfile.iter().map(|path| state.in_data_directory(path));
+            // It may hold a primary_conninfo with a password.
+            for path in keys.chain(passfile).chain([state.auto_conf()]) {
                 if let Some(file) = state.file(&path) {
                     vault.insert(plan::as_found(&state.name, &path), file.bytes.clone());
                 }
@@ -115,10 +124,19 @@ impl<'a> Preparation<'a> {
                 }
             }
         }
+        let cluster = self.cluster();
+        let secret = |conninfo: &ConnInfo| Zeroizing::new(conninfo.to_text().as_bytes().to_vec());
         for link in self.links.iter().filter(|link| link.conninfo.has_secret()) {
-            let text = Zeroizing::new(link.conninfo.to_text().as_bytes().to_vec());
-            vault.insert(plan::link_as_found(link), text);
+            for (option, value) in link.conninfo.iter() {
+                let name = topology::native::foreign::secret_name(link, option);
+                vault.insert(name, Zeroizing::new(value.as_bytes().to_vec()));
+            }
+            vault.insert(plan::links::as_found(link), secret(&link.conninfo));
+            let after = topology::wanted(self.topology, &cluster, &self.demands, link)?;
+            if let Some(either) = plan::links::either_way(&cluster, link, &after) {
+                vault.insert(plan::links::with_credentials(link), secret(&either));
+            }
         }
-        vault
+        Ok(vault)
     }
 }

@@ -1,6 +1,6 @@
 //! Rotating what wears out or may have been seen: leaf certificates, passwords, the authority itself.
 //!
-//! Each is a [plan](crate::plan) like any other: it is shown, applied, and taken back where it fails.
+//! Each is a [`plan`] like any other: it is shown, applied, and taken back where it fails.
 //! A change of certificates is proved by [`pki::Rotation`] before anything is written: in every state
 //! on the way, with every node before or behind the step, every node can connect to every other.
 //!
@@ -33,7 +33,7 @@ pub fn certificates(
     now: OffsetDateTime,
 ) -> Result<Prepared, Error> {
     let preparation = secured(spec, states, now)?;
-    let mut vault = preparation.as_found();
+    let mut vault = preparation.as_found()?;
     let authority = crate::authority::open(&spec.secrets)?;
     let renew = Renew { certificates: true, ..Renew::default() };
     let credentials = preparation.credentials(&authority, renew, now, &mut vault)?;

@@ -1,9 +1,14 @@
 //! The sessions of links, on the nodes that they lead to.
 
-use std::{collections::BTreeSet, net::IpAddr, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use postgres_protocol::escape::escape_identifier;
-use tokio_postgres::{Client, Row};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{Client, Row, error::SqlState};
 
 use crate::{
     deadline::Deadline,
@@ -38,7 +43,8 @@ impl Session {
         Self {
             pid: row.get(0),
             start: row.get(1),
-            user: row.get(2),
+            // A process that is just ending has no role any more.
+            user: row.get::<_, Option<String>>(2).unwrap_or_default(),
             address: row.get(3),
             tls: row.get(4),
             cipher: row.get(5),
@@ -51,21 +57,45 @@ impl Session {
 
     /// Whether it is the same session: numbers of processes come back.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        (self.pid, self.start) == (other.pid, other.start)
+        self.id() == other.id()
     }
+
+    pub(crate) fn id(&self) -> SessionId {
+        SessionId { pid: self.pid, start: microseconds(self.start) }
+    }
+}
+
+/// What tells a session from every other of its server: numbers of processes come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionId {
+    pid: i32,
+    /// When it began, in microseconds since 1970 by the server's clock.
+    start: i64,
+}
+
+/// A server's time in microseconds since 1970, which is all that PostgreSQL keeps.
+pub(crate) fn microseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// [`microseconds`], the other way.
+pub(crate) fn time_of(microseconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(microseconds.try_into().unwrap_or_default())
 }
 
 /// A process that sends changes to another server.
 #[derive(Clone, Debug)]
 pub(crate) struct WalSender {
     session: Session,
+    application: String,
     slot: Option<String>,
 }
 
 /// Every walsender of a node. One that is still starting up is none.
 pub(crate) async fn walsenders(client: &Client) -> Result<Vec<WalSender>, Error> {
     const QUERY: &str = "SELECT r.pid, r.backend_start, r.usename::text, r.client_addr, s.version, \
-                                s.cipher, s.client_dn, r.state, l.slot_name::text \
+                                s.cipher, s.client_dn, r.state, l.slot_name::text, r.application_name \
          FROM pg_catalog.pg_stat_replication r \
          JOIN pg_catalog.pg_stat_ssl s ON s.pid = r.pid \
          LEFT JOIN pg_catalog.pg_replication_slots l ON l.active_pid = r.pid";
@@ -73,7 +103,8 @@ pub(crate) async fn walsenders(client: &Client) -> Result<Vec<WalSender>, Error>
         let state: String = row.get::<_, Option<String>>(7).unwrap_or_default();
         let works = state == "streaming" || state == "catchup";
         let session = Session { state, works, ..Session::of(row, String::new()) };
-        WalSender { session, slot: row.get(8) }
+        let application = row.get::<_, Option<String>>(9).unwrap_or_default();
+        WalSender { session, application, slot: row.get(8) }
     };
     // Where the server does not show another user's session it has no start.
     let rows = client.query(QUERY, &[]).await?;
@@ -117,6 +148,12 @@ pub(crate) fn pick(key: &SessionKey, senders: &[WalSender]) -> Option<Session> {
                     let user = &found.session.user;
                     Some(found_by(found, format!("the only walsender of {user} from {address}")))
                 })
+        }
+        SessionKey::Walreceiver { application, address } => {
+            let named = || senders.iter().filter(|sender| sender.application == *application);
+            let there = named().find(|sender| sender.session.address == Some(*address));
+            let found = there.or_else(|| named().next())?;
+            Some(found_by(found, format!("the walsender for {application}")))
         }
         SessionKey::OnDemand { .. } | SessionKey::None => None,
     }
@@ -166,6 +203,11 @@ pub(crate) async fn open(
         user.batch_execute(statement).await
     };
     let used = used.await;
+    // Who asks a server for a schema that is not there has asked it.
+    let used = match used {
+        Err(error) if error.code() == Some(&SqlState::FDW_SCHEMA_NOT_FOUND) => Ok(()),
+        other => other,
+    };
     let rows = client.query(QUERY, &[&remote]).await?;
     let made = rows.iter().find(|row| !before.contains(&row.get(0)));
     let mut session = made.map(|row| Session::of(row, format!("made by using the link as {role}")));
@@ -191,45 +233,90 @@ fn one_line(detail: &str) -> String {
 }
 
 /// Ends sessions.
-pub(crate) async fn end(client: &Client, pids: &[i32]) -> Result<(), Error> {
+pub(crate) async fn end_all(client: &Client, pids: &[i32]) -> Result<(), Error> {
     const END: &str =
         "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.unnest($1::integer[]) pid";
     client.execute(END, &[&pids]).await?;
     Ok(())
 }
 
-/// Sees a link connect anew.
-pub(crate) struct Watch<'k> {
-    client: Client,
-    key: &'k SessionKey,
-    before: Option<Session>,
+/// Waits until the link works by another session than this.
+pub(crate) async fn until_anew(
+    client: &Client,
+    key: &SessionKey,
+    before: Option<SessionId>,
+    patience: Duration,
+) -> Result<(), Error> {
+    let deadline = Deadline::new("the link to replicate by its new connection string", patience);
+    loop {
+        let session = find(client, key).await?;
+        if session.is_some_and(|new| Some(new.id()) != before && new.works) {
+            return Ok(());
+        }
+        deadline.pause().await?;
+    }
 }
 
-impl<'k> Watch<'k> {
-    /// Remembers the session that the link has now.
-    pub(crate) async fn begin(to: &NodeSpec, key: &'k SessionKey) -> Result<Self, Error> {
-        let client = sql::connect(to, None).await?;
-        let before = find(&client, key).await?;
-        Ok(Self { client, key, before })
-    }
+/// Ends a session; one that has ended is no error.
+pub(crate) async fn end(client: &Client, session: SessionId) -> Result<(), Error> {
+    const END: &str = "SELECT pg_catalog.pg_terminate_backend(pid) \
+         FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND backend_start = $2";
+    client.execute(END, &[&session.pid, &time_of(session.start)]).await?;
+    Ok(())
+}
 
-    /// Ends the session that the link has now.
-    pub(crate) async fn end(&self) -> Result<(), Error> {
-        let pids: Vec<i32> = self.before.iter().map(|session| session.pid).collect();
-        end(&self.client, &pids).await
-    }
+/// What a role's sessions must be like to have come by the secured way.
+#[derive(Clone, Debug)]
+pub(crate) struct SecuredWay<'a> {
+    pub(crate) roles: &'a [String],
+    /// The networks that it is open to, as PostgreSQL writes them.
+    pub(crate) networks: Vec<String>,
+    /// Whether it wants TLS.
+    pub(crate) tls: bool,
+    /// Since when it is open, by the server's clock.
+    pub(crate) since: SystemTime,
+}
 
-    /// Waits until the link works by another session.
-    pub(crate) async fn until_anew(self) -> Result<(), Error> {
-        let deadline = Deadline::new("the link to replicate by its new connection string");
-        loop {
-            let session = find(&self.client, self.key).await?;
-            let is_old = |new: &Session| self.before.as_ref().is_some_and(|old| old.is(new));
-            if session.is_some_and(|new| new.works && !is_old(&new)) {
-                return Ok(());
-            }
-            deadline.pause().await?;
+/// Ends the sessions from the network that cannot have come by the secured way, and waits until they
+/// are gone.
+pub(crate) async fn end_old(
+    client: &Client,
+    way: &SecuredWay<'_>,
+    patience: Duration,
+) -> Result<(), Error> {
+    const QUERY: &str = "SELECT count(pg_catalog.pg_terminate_backend(a.pid)) \
+         FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_stat_ssl s USING (pid) \
+         WHERE a.usename = ANY ($1::text[]) AND a.client_addr IS NOT NULL \
+           AND (a.backend_start < $2 OR ($3 AND NOT s.ssl) \
+                OR NOT a.client_addr <<= ANY ($4::text[]::inet[]))";
+    let deadline = Deadline::new("the sessions from before to end", patience);
+    loop {
+        let ended =
+            client.query_one(QUERY, &[&way.roles, &way.since, &way.tls, &way.networks]).await?;
+        if ended.get::<_, i64>(0) == 0 {
+            return Ok(());
         }
+        deadline.pause().await?;
+    }
+}
+
+/// Ends the sessions that an earlier process of the same run has left, whose last statement may not
+/// have ended with it, and waits until they are gone.
+pub(crate) async fn end_left(
+    client: &Client,
+    prefix: &str,
+    own: &str,
+    patience: Duration,
+) -> Result<(), Error> {
+    const QUERY: &str = "SELECT count(pg_catalog.pg_terminate_backend(pid)) \
+         FROM pg_catalog.pg_stat_activity \
+         WHERE pg_catalog.starts_with(application_name, $1) AND application_name <> $2";
+    let deadline = Deadline::new("the sessions of an earlier process to end", patience);
+    loop {
+        if client.query_one(QUERY, &[&prefix, &own]).await?.get::<_, i64>(0) == 0 {
+            return Ok(());
+        }
+        deadline.pause().await?;
     }
 }
 
@@ -250,7 +337,7 @@ mod tests {
             works: true,
             found_by: String::new(),
         };
-        WalSender { session, slot: slot.map(str::to_owned) }
+        WalSender { session, application: String::new(), slot: slot.map(str::to_owned) }
     }
 
     #[test]

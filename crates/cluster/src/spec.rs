@@ -15,6 +15,8 @@ use ipnet::IpNet;
 use pki::KeyAlgorithm;
 use serde::{Deserialize, Serialize};
 
+use crate::transport::FilesSpec;
+
 pub use error::{Place, SpecError};
 
 /// A cluster: its nodes, and how their links shall be secured.
@@ -204,8 +206,12 @@ pub struct NodeSpec {
     pub port: u16,
     /// The networks that its peers' connections come from, as this node sees them.
     pub peers_from: Vec<IpNet>,
-    /// How an administrator connects to it: a libpq connection string.
+    /// How an administrator connects to it: a libpq connection string. With `files = { ssh = … }` it
+    /// holds as seen from the node.
     pub sql: String,
+    /// How its files are reached.
+    #[serde(default)]
+    pub files: FilesSpec,
 }
 
 const fn default_port() -> u16 {

@@ -1,9 +1,12 @@
 //! SQL on a node, as its administrator.
 
+mod access;
+
 use std::time::Duration;
 
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::Client;
 
+use self::access::Access;
 use crate::{
     conninfo::ConnInfo,
     error::{Error, NodeContext as _},
@@ -13,8 +16,33 @@ use crate::{
 /// How long a connection may take to come up, and a statement to end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How a session is opened: what it is called on the server, and how long it may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Login<'a> {
+    /// `application_name`, by which the server shows whose session it is.
+    pub(crate) application: &'a str,
+    /// How long the connection may take to come up, unless the description's `sql` has a
+    /// `connect_timeout` of its own, and a statement to end on the server.
+    pub(crate) patience: Duration,
+}
+
+impl Default for Login<'_> {
+    fn default() -> Self {
+        Self { application: "pgward", patience: PATIENCE }
+    }
+}
+
 /// Connects to a node as the description says, to another database if one is given.
 pub(crate) async fn connect(node: &NodeSpec, database: Option<&str>) -> Result<Client, Error> {
+    connect_as(node, database, Login::default()).await
+}
+
+/// [`connect`] with another name or patience.
+pub(crate) async fn connect_as(
+    node: &NodeSpec,
+    database: Option<&str>,
+    login: Login<'_>,
+) -> Result<Client, Error> {
     let connect = async {
         let mut conninfo: ConnInfo = node
             .sql
@@ -23,26 +51,44 @@ pub(crate) async fn connect(node: &NodeSpec, database: Option<&str>) -> Result<C
         if let Some(database) = database {
             conninfo.set("dbname", database);
         }
-        connect_to(&conninfo).await
+        connect_to(&conninfo, login).await
     };
     connect.await.on_node(&node.name)
 }
 
-async fn connect_to(conninfo: &ConnInfo) -> Result<Client, Error> {
-    let mut config: Config = conninfo.to_text().parse()?;
-    config.application_name("pgward").connect_timeout(PATIENCE);
+async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Error> {
+    let patience = connect_patience(conninfo).unwrap_or(login.patience);
     let refused = |reason: String| Error::Connect { place: conninfo.to_masked_text(), reason };
-    let connected = tokio::time::timeout(PATIENCE, config.connect(NoTls)).await;
-    let (client, connection) = match connected {
-        Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return Err(refused(Error::from(error).to_string())),
-        Err(_) => return Err(refused(format!("no answer within {} s", PATIENCE.as_secs()))),
+    let access = Access::of(conninfo).map_err(|error| refused(error.to_string()))?;
+    let connect = async {
+        let mut first = None;
+        for tls in access.attempts() {
+            let connected = access.connect(tls, login.application, patience).await;
+            match connected {
+                Ok(client) => {
+                    let timeout = login.patience.as_millis();
+                    client
+                        .batch_execute(&format!(
+                            "SET statement_timeout = {timeout}; SET lock_timeout = {timeout}"
+                        ))
+                        .await?;
+                    return Ok(client);
+                }
+                // What the better attempt failed for is what the user must know.
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| Error::plan("sslmode allows no attempt")))
     };
-    // The connection ends when the client is dropped; its errors reach the client's callers.
-    tokio::spawn(connection);
-    let timeout = PATIENCE.as_millis();
-    client
-        .batch_execute(&format!("SET statement_timeout = {timeout}; SET lock_timeout = {timeout}"))
-        .await?;
-    Ok(client)
+    match tokio::time::timeout(patience, connect).await {
+        Ok(Ok(client)) => Ok(client),
+        Ok(Err(error)) => Err(refused(error.to_string())),
+        Err(_) => Err(refused(format!("no answer within {} s", patience.as_secs_f32()))),
+    }
+}
+
+/// The seconds of `connect_timeout`; 0, libpq's "for ever", is nothing that anybody wants here.
+fn connect_patience(conninfo: &ConnInfo) -> Option<Duration> {
+    let given = conninfo.get("connect_timeout")?.trim().parse().ok();
+    given.filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }

@@ -1,6 +1,8 @@
 //! The demonstration as a person runs it: the program, on real servers.
 #![cfg(feature = "demo")]
 
+mod schema;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -52,7 +54,10 @@ fn processes_with(text: &str) -> Vec<String> {
 
 fn report(output: &Output) -> Result<Value, Box<dyn std::error::Error>> {
     let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-    serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {talk}").into())
+    let printed: Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {talk}"))?;
+    schema::validate(&printed)?;
+    Ok(printed["result"].clone())
 }
 
 fn list<'a>(report: &'a Value, path: &str) -> Vec<&'a Value> {

@@ -10,21 +10,22 @@ use std::{
 };
 
 use cluster::{
-    Error, apply,
+    Error,
     apply::{Event, Observer},
     conninfo::ConnInfo,
     demo::{DATABASE, DemoCluster, ROLE, RowSeen, Servers},
     inspect, prepare,
+    run::{Outcome, Runner},
     spec::Mode,
     verify,
 };
 use pg_version::PgVersion;
 use time::OffsetDateTime;
 
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+type Tested<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// Three servers that replicate, open to everybody.
-async fn open_cluster(version: PgVersion, mode: Mode) -> Outcome<(Servers, DemoCluster)> {
+async fn open_cluster(version: PgVersion, mode: Mode) -> Tested<(Servers, DemoCluster)> {
     let servers = Servers::default();
     servers.start(&pgtest::find(version)?, 3).await?;
     servers.join().await?;
@@ -37,14 +38,12 @@ async fn prepare_now(cluster: &DemoCluster) -> Result<prepare::Prepared, Error> 
     prepare::prepare(&cluster.spec, &states, OffsetDateTime::now_utc())
 }
 
-async fn apply_it(cluster: &DemoCluster, prepared: &prepare::Prepared) -> Result<(), Error> {
-    let nobody: Observer = Arc::new(|_| ());
-    let vault = Arc::new(prepared.vault.clone());
-    apply::apply(&cluster.nodes(), &prepared.plan, &vault, &nobody).await
+async fn apply_it(cluster: &DemoCluster, prepared: prepare::Prepared) -> Result<Outcome, Error> {
+    Runner::new(&cluster.spec, &cluster.nodes()).apply(prepared).await
 }
 
 /// Every file that is the administrator's: the configuration, and what pgward puts beside it.
-fn files_of(cluster: &DemoCluster) -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
+fn files_of(cluster: &DemoCluster) -> Tested<BTreeMap<PathBuf, Vec<u8>>> {
     let mut files = BTreeMap::new();
     for node in &cluster.spec.nodes {
         let conninfo: ConnInfo = node.sql.parse()?;
@@ -62,13 +61,13 @@ fn files_of(cluster: &DemoCluster) -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_run_plans_nothing() -> Outcome {
+async fn a_second_run_plans_nothing() -> Tested {
     for mode in [Mode::Cert, Mode::Scram] {
         for version in [PgVersion::V15, PgVersion::V18] {
             let (servers, cluster) = open_cluster(version, mode).await?;
             let prepared = prepare_now(&cluster).await?;
             assert!(!prepared.plan.is_empty());
-            apply_it(&cluster, &prepared).await?;
+            apply_it(&cluster, prepared).await?;
             let after = files_of(&cluster)?;
 
             let again = prepare_now(&cluster).await?;
@@ -80,7 +79,7 @@ async fn a_second_run_plans_nothing() -> Outcome {
                 .map(|step| format!("{}: {}", step.node, step.action))
                 .collect();
             assert!(steps.is_empty(), "{version} {mode:?}: {steps:#?}");
-            apply_it(&cluster, &again).await?;
+            assert_eq!(apply_it(&cluster, again).await?, Outcome::NothingToDo);
             assert_eq!(files_of(&cluster)?, after);
             let verification =
                 verify::verify(&cluster.spec, &cluster.nodes(), OffsetDateTime::now_utc()).await?;
@@ -93,7 +92,7 @@ async fn a_second_run_plans_nothing() -> Outcome {
 
 /// The open cluster itself must not look secure.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_cluster_is_not_proved() -> Outcome {
+async fn an_open_cluster_is_not_proved() -> Tested {
     let (_servers, cluster) = open_cluster(PgVersion::V17, Mode::Cert).await?;
     let now = OffsetDateTime::now_utc();
     let verification = verify::verify(&cluster.spec, &cluster.nodes(), now).await?;
@@ -109,9 +108,9 @@ async fn an_open_cluster_is_not_proved() -> Outcome {
 
 /// A rule by hand that lets the link role in again, before ours.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_that_opens_the_link_again_is_found_and_mended() -> Outcome {
+async fn a_rule_that_opens_the_link_again_is_found_and_mended() -> Tested {
     let (servers, cluster) = open_cluster(PgVersion::V16, Mode::Scram).await?;
-    apply_it(&cluster, &prepare_now(&cluster).await?).await?;
+    apply_it(&cluster, prepare_now(&cluster).await?).await?;
 
     let hba = files_of(&cluster)?.into_keys().find(|path| path.ends_with("pg_hba.conf"));
     let hba = hba.ok_or("no pg_hba.conf")?;
@@ -127,7 +126,7 @@ async fn a_rule_that_opens_the_link_again_is_found_and_mended() -> Outcome {
 
     let mended = prepare_now(&cluster).await?;
     assert!(!mended.plan.is_empty());
-    apply_it(&cluster, &mended).await?;
+    apply_it(&cluster, mended).await?;
     let verification = verify::verify(&cluster.spec, &cluster.nodes(), now).await?;
     assert!(verification.proved(), "{verification:#?}");
     Ok(())
@@ -135,7 +134,7 @@ async fn a_rule_that_opens_the_link_again_is_found_and_mended() -> Outcome {
 
 /// Something in the way on the last node, in the last moment of each stage: all nodes are as found.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_taken_back_on_every_node() -> Outcome {
+async fn a_failure_is_taken_back_on_every_node() -> Tested {
     let (servers, cluster) = open_cluster(PgVersion::V18, Mode::Cert).await?;
     let found = files_of(&cluster)?;
     let conninfos = "SELECT string_agg(subname || subconninfo, ',' ORDER BY subname) \
@@ -163,8 +162,8 @@ async fn a_failure_is_taken_back_on_every_node() -> Outcome {
                 }
             }
         });
-        let vault = Arc::new(prepared.vault.clone());
-        let outcome = apply::apply(&cluster.nodes(), &prepared.plan, &vault, &observer).await;
+        let runner = Runner::new(&cluster.spec, &cluster.nodes()).observer(observer);
+        let outcome = runner.apply(prepared).await;
         assert!(*reached.lock().unwrap_or_else(PoisonError::into_inner), "{stage}");
         assert!(matches!(outcome, Err(Error::TakenBack { .. })), "{stage}: {outcome:?}");
 
@@ -194,7 +193,7 @@ async fn a_failure_is_taken_back_on_every_node() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_must_be_different_before_is_said() -> Outcome {
+async fn what_must_be_different_before_is_said() -> Tested {
     let (servers, cluster) = open_cluster(PgVersion::V18, Mode::Cert).await?;
     let says = |expected: &'static str, outcome: Result<prepare::Prepared, Error>| {
         let message = outcome.err().map(|error| error.to_string()).unwrap_or_default();
@@ -226,7 +225,7 @@ async fn what_must_be_different_before_is_said() -> Outcome {
 }
 
 /// Asks until a condition holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> Outcome<bool>) -> Outcome {
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> Tested<bool>) -> Tested {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while !holds().await? {
         assert!(tokio::time::Instant::now() < deadline, "{what}");
@@ -238,7 +237,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> Outcome<bool>) -> Out
 /// A role of a name that needs quotes everywhere, a link that is switched off, and secrets in its
 /// connection string.
 #[tokio::test(flavor = "multi_thread")]
-async fn awkward_names_secrets_and_a_disabled_link() -> Outcome {
+async fn awkward_names_secrets_and_a_disabled_link() -> Tested {
     let (servers, mut cluster) = open_cluster(PgVersion::V15, Mode::Cert).await?;
     cluster.spec.link_role = "all, \"é\" +R".to_owned();
     for node in &cluster.spec.nodes {
@@ -260,7 +259,7 @@ async fn awkward_names_secrets_and_a_disabled_link() -> Outcome {
     let prepared = prepare_now(&cluster).await?;
     let shown = serde_json::to_string(&prepared.plan)? + &format!("{prepared:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
-    apply_it(&cluster, &prepared).await?;
+    apply_it(&cluster, prepared).await?;
     let after = servers.query("node-2", conninfo)?.ok_or("no subscription")?;
     assert!(after.contains("sslmode=verify-full") && !after.contains("hunter2"), "{after}");
 
@@ -282,9 +281,9 @@ async fn awkward_names_secrets_and_a_disabled_link() -> Outcome {
 /// What looks secure and is not: a session that came in by a rule that is gone, and a link that
 /// would take any server.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_only_looks_secure_is_not_proved() -> Outcome {
+async fn a_link_that_only_looks_secure_is_not_proved() -> Tested {
     let (servers, cluster) = open_cluster(PgVersion::V15, Mode::Cert).await?;
-    apply_it(&cluster, &prepare_now(&cluster).await?).await?;
+    apply_it(&cluster, prepare_now(&cluster).await?).await?;
     let now = OffsetDateTime::now_utc();
     let verification = verify::verify(&cluster.spec, &cluster.nodes(), now).await?;
     assert!(verification.proved(), "{verification:#?}");

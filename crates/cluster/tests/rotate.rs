@@ -1,14 +1,15 @@
 //! Rotation on real servers, under links that must stay up.
 #![cfg(feature = "demo")]
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use cluster::{
-    Error, apply,
+    Error,
     demo::{DemoCluster, RowSeen, Servers},
     inspect::{self, NodeState},
     prepare::{self, Prepared},
     rotate,
+    run::Runner,
     spec::{ClusterSpec, Mode},
     verify,
 };
@@ -24,8 +25,7 @@ async fn states(cluster: &DemoCluster) -> Result<Vec<NodeState>, Error> {
 }
 
 async fn apply_it(cluster: &DemoCluster, prepared: Prepared) -> Result<(), Error> {
-    let nobody: apply::Observer = Arc::new(|_| ());
-    apply::apply(&cluster.nodes(), &prepared.plan, &Arc::new(prepared.vault), &nobody).await
+    Runner::new(&cluster.spec, &cluster.nodes()).apply(prepared).await.map(drop)
 }
 
 async fn secured(version: PgVersion, mode: Mode) -> Outcome<(Servers, DemoCluster)> {

@@ -29,6 +29,17 @@ pub(crate) fn parse(text: &[u8], server: &Server) -> Option<IpAddr> {
     inet_aton(text).map(IpAddr::V4).or_else(|| ipv6_with_scope(text, server).map(IpAddr::V6))
 }
 
+/// Whether DNS can know such a name: labels of letters, digits, hyphens and underscores with dots
+/// between them (RFC 1123; the lengths are RFC 1035's).
+pub(crate) fn is_host_name(name: &[u8]) -> bool {
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let label = |label: &[u8]| {
+        let good = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=63).contains(&label.len()) && label.iter().all(good)
+    };
+    name.len() <= 253 && name.split(|byte| *byte == b'.').all(label)
+}
+
 /// An address and what stands behind its first slash.
 pub(crate) fn split_cidr(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     let parsed: IResult<&[u8], _> =
@@ -65,6 +76,15 @@ pub(crate) fn in_range(client: IpAddr, network: IpAddr, mask: IpAddr) -> bool {
             (client.to_bits() ^ network.to_bits()) & mask.to_bits() == 0
         }
         _ => false,
+    }
+}
+
+/// The bits of an address that a mask has.
+pub(crate) fn masked(network: IpAddr, mask: IpAddr) -> IpAddr {
+    match (network, mask) {
+        (IpAddr::V4(network), IpAddr::V4(mask)) => IpAddr::V4(network & mask),
+        (IpAddr::V6(network), IpAddr::V6(mask)) => IpAddr::V6(network & mask),
+        (network, _) => network,
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use crate::{
     HbaDocument, LineClass, Server,
-    layout::{FieldPlace, fields},
+    layout::{FieldPlace, rule_fields},
     lexer::Line,
 };
 
@@ -43,7 +43,7 @@ impl HbaDocument {
             if line.bytes().contains(&0) || rules.contains_key(&line.first_physical_line()) {
                 continue;
             }
-            let fields = fields(&line, server);
+            let fields = rule_fields(&line, server);
             for (width, field) in widths.iter_mut().zip(&fields) {
                 if let Some((start, end)) = field
                     && end - start <= WIDEST

@@ -8,13 +8,13 @@ use textfile::Files;
 use crate::{
     PgVersion, Server,
     decide::Roles,
-    diagnostics::{Code, Diagnostic, FileId, Location, LogEntry, Severity, Verdict, not_reloaded},
-    patterns::Patterns,
-    record::{Problem, Report, Shown},
+    diagnostics::{Code, Diagnostic, FileId, Location, LogEntry, Verdict},
+    reading::{Parsing, Reading},
+    record::{Problem, Shown},
     regex::Regex,
-    rules::{Entry, LineReport, UserKind, log_entry},
+    rules::UserKind,
     text::{Text, text},
-    tokenize::{LineData, Tokenized, short, tokenize},
+    tokenize::{LineData, Tokenized, short},
 };
 
 /// A pg_ident.conf as one server understands it: mappings, diagnostics, verdict.
@@ -22,16 +22,11 @@ use crate::{
 /// Made by [`IdentDocument::interpret`](crate::IdentDocument::interpret). It owns what it holds.
 #[derive(Debug)]
 pub struct Mappings {
-    tokens: Tokenized,
-    mappings: Vec<MappingData>,
-    entries: Vec<Entry>,
-    patterns: Patterns,
-    verdict: Verdict,
-    server: Server,
+    reading: Reading<MappingData>,
 }
 
 #[derive(Debug)]
-struct MappingData {
+pub(crate) struct MappingData {
     line: u32,
     map: u32,
     system_user: u32,
@@ -40,142 +35,82 @@ struct MappingData {
 
 impl Mappings {
     pub(crate) fn read(bytes: &[u8], path: &[u8], server: &Server, files: &dyn Files) -> Self {
-        let mut tokens = tokenize(bytes, path, server, files);
-        let mut patterns = Patterns::new(server.version);
-        let (mut mappings, mut entries) = (Vec::new(), Vec::new());
-        let mut diagnostics = core::mem::take(&mut tokens.diagnostics);
-        let mut refused = false;
-        for index in 0..short(tokens.lines.len()) {
-            let line = tokens.lines[index as usize].clone();
-            if let Some(error) = line.error {
-                refused = true;
-                entries.push(Entry { line: index, rule: None, error: Some(error) });
-                continue;
-            }
-            let location = Location { file: line.file, line: line.number, span: line.span };
-            let mut report = LineReport { diagnostics: &mut diagnostics, location, shown: None };
-            let parsed = parse(&tokens, index, &line, server).and_then(|mapping| {
-                let mut users = Vec::from([mapping.system_user]);
-                // Before 16 only the system user can be a regular expression.
-                if server.version >= PgVersion::V16 {
-                    users.push(mapping.database_user);
-                }
-                let mut compiled = Vec::new();
-                for token in users {
-                    let regex = patterns.compile(&tokens, token).map_err(|problem| {
-                        // 12 to 15 say it without a line.
-                        if server.version < PgVersion::V16 {
-                            problem.without_context()
-                        } else {
-                            problem
-                        }
-                    })?;
-                    compiled.push((token, regex));
-                }
-                Ok((mapping, compiled))
-            });
-            let rule = match parsed {
-                Ok((mapping, compiled)) => {
-                    for (token, regex) in compiled {
-                        tokens.tokens[token as usize].regex = regex;
-                    }
-                    mappings.push(mapping);
-                    Some(short(mappings.len() - 1))
-                }
-                Err(problem) => {
-                    refused = true;
-                    report.report(Severity::Error, problem);
-                    None
-                }
-            };
-            let error = report.shown.take().map(|shown| tokens.add_error(shown));
-            entries.push(Entry { line: index, rule, error });
-        }
-        let verdict = match tokens.crash.clone() {
-            Some(crash) => Verdict::ServerDown(crash),
-            None if refused => Verdict::Refused,
-            None => Verdict::Loaded,
-        };
-        tokens.diagnostics = diagnostics;
-        Self { tokens, mappings, entries, patterns, verdict, server: server.clone() }
+        Self { reading: Reading::new(bytes, path, server, files, false, parse) }
     }
 
     /// Would the server load the file? An empty one it would.
     #[must_use]
     pub fn verdict(&self) -> &Verdict {
-        &self.verdict
+        self.reading.verdict()
     }
 
     /// All problems, in the order in which the server logs them.
     #[must_use]
     pub fn diagnostics(&self) -> &[Diagnostic] {
-        &self.tokens.diagnostics
+        self.reading.diagnostics()
     }
 
     /// The mappings in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Mapping<'_>> + Clone + '_ {
-        (0..self.mappings.len()).map(|index| Mapping { mappings: self, index: short(index) })
+        (0..self.len()).map(|index| Mapping { mappings: self, index: short(index) })
     }
 
     /// How many mappings there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.mappings.len()
+        self.reading.items.len()
     }
 
     /// Whether there is no mapping.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.mappings.is_empty()
+        self.reading.items.is_empty()
     }
 
     /// The paths of all files that were read, by [`FileId`].
     #[must_use]
     pub fn files(&self) -> &[Text] {
-        &self.tokens.files
+        self.reading.files()
     }
 
     /// The server that the file was read for.
     #[must_use]
     pub fn server(&self) -> &Server {
-        &self.server
+        self.reading.server()
     }
 
     /// What `pg_ident_file_mappings` (15 and newer) shows.
     pub fn rows(&self) -> impl Iterator<Item = MappingRow<'_>> + '_ {
-        let mut number = 0;
-        self.entries.iter().map(move |entry| {
-            let line = &self.tokens.lines[entry.line as usize];
-            let error = entry.error.map(|error| &self.tokens.errors[error as usize]);
-            number += u32::from(error.is_none());
-            MappingRow {
-                map_number: error.is_none().then_some(number),
-                file: line.file,
-                line_number: line.number,
-                mapping: entry.rule.map(|index| Mapping { mappings: self, index }),
-                error,
-            }
+        self.reading.rows().map(|row| MappingRow {
+            map_number: row.number,
+            file: row.file,
+            line_number: row.line,
+            mapping: row.item.map(|index| Mapping { mappings: self, index }),
+            error: row.error,
         })
     }
 
     /// What the server logs when it reads the file at reload.
     #[must_use]
     pub fn reload_log(&self) -> Vec<LogEntry> {
-        let diagnostics = &self.tokens.diagnostics;
-        let mut log: Vec<_> =
-            diagnostics.iter().map(|diagnostic| log_entry(diagnostic, self.files())).collect();
-        if self.verdict == Verdict::Refused {
-            let message = not_reloaded(&self.server, &self.files()[0], "pg_ident.conf");
-            log.push(LogEntry { message, hint: None, context: None });
-        }
-        log
+        self.reading.reload_log("pg_ident.conf")
+    }
+
+    /// The mapping with this index.
+    pub(crate) fn at(&self, index: u32) -> Mapping<'_> {
+        Mapping { mappings: self, index }
+    }
+
+    pub(crate) fn reading(&self) -> &Reading<MappingData> {
+        &self.reading
     }
 
     /// May the system user `system_user` be the role `role`, by the map `map`? That is what the
     /// methods `ident`, `peer`, `gss`, `sspi`, `cert` and `oauth` ask: `check_usermap`.
     ///
     /// Without a map (`None`, or an empty name) both must have the same name. `roles` says who is a
-    /// member of whom.
+    /// member of whom. [`Mappings::admits`] takes map and system user from a rule and what a client
+    /// proved.
     ///
     /// ```
     /// use hba_parser::{IdentDocument, MapDecision, PgVersion, RoleGraph, Server};
@@ -195,34 +130,33 @@ impl Mappings {
         role: &[u8],
         roles: &dyn Roles,
     ) -> MapDecision<'_> {
+        self.check_with(map, system_user, role, roles, false)
+    }
+
+    /// The same, and upper and lower case are the same if `krb_caseins_users` says so.
+    pub(crate) fn check_with(
+        &self,
+        map: Option<&[u8]>,
+        system_user: &[u8],
+        role: &[u8],
+        roles: &dyn Roles,
+        ignore_case: bool,
+    ) -> MapDecision<'_> {
         let Some(map) = map.filter(|map| !map.is_empty()) else {
-            return if system_user == role {
+            return if is_same(system_user, role, ignore_case) {
                 MapDecision::Allowed(None)
             } else {
                 MapDecision::Denied
             };
         };
         for mapping in self.iter().filter(|mapping| mapping.map() == map) {
-            match mapping.allows(system_user, role, roles) {
+            match mapping.allows(system_user, role, roles, ignore_case) {
                 Ok(true) => return MapDecision::Allowed(Some(mapping)),
                 Ok(false) => {}
                 Err(MapFailure) => return MapDecision::Failed(mapping),
             }
         }
         MapDecision::Denied
-    }
-
-    /// Each line that is not empty, and the mapping that it is.
-    pub(crate) fn line_states(&self) -> impl Iterator<Item = (Location, Option<Mapping<'_>>)> {
-        self.entries.iter().map(|entry| {
-            let line = &self.tokens.lines[entry.line as usize];
-            let location = Location { file: line.file, line: line.number, span: line.span };
-            (location, entry.rule.map(|index| Mapping { mappings: self, index }))
-        })
-    }
-
-    fn regex(&self, token: u32) -> Option<&Regex> {
-        self.patterns.get(self.tokens.token(token).regex?)
     }
 }
 
@@ -273,15 +207,20 @@ fn field(
     Ok(field.start)
 }
 
-fn parse(
-    tokens: &Tokenized,
-    index: u32,
-    line: &LineData,
-    server: &Server,
-) -> Result<MappingData, Problem> {
+fn parse(parsing: &mut Parsing<'_>) -> Result<MappingData, Problem> {
+    let (tokens, server) = (parsing.tokens, parsing.server);
+    let line = &tokens.lines[parsing.line as usize];
     let mut fields = tokens.fields(line);
     let mut next = || field(tokens, line, fields.next(), server);
-    Ok(MappingData { line: index, map: next()?, system_user: next()?, database_user: next()? })
+    let (map, system_user, database_user) = (next()?, next()?, next()?);
+    if server.version >= PgVersion::V16 {
+        parsing.compile(system_user)?;
+        parsing.compile(database_user)?;
+    } else {
+        // Only the system user can be a regular expression, and the log names no line.
+        parsing.compile(system_user).map_err(Problem::without_context)?;
+    }
+    Ok(MappingData { line: parsing.line, map, system_user, database_user })
 }
 
 /// A row of the view `pg_ident_file_mappings`.
@@ -310,20 +249,23 @@ pub struct Mapping<'a> {
 /// A mapping's `\1` has nothing to stand for, or its expression is too hard.
 struct MapFailure;
 
+fn is_same(one: &[u8], other: &[u8], ignore_case: bool) -> bool {
+    one == other || (ignore_case && one.eq_ignore_ascii_case(other))
+}
+
 impl<'a> Mapping<'a> {
     fn data(&self) -> &'a MappingData {
-        &self.mappings.mappings[self.index as usize]
+        &self.mappings.reading.items[self.index as usize]
     }
 
     fn text(&self, token: u32) -> &'a [u8] {
-        self.mappings.tokens.token_text(token)
+        self.mappings.reading.tokens.token_text(token)
     }
 
     /// Where it is.
     #[must_use]
     pub fn location(&self) -> Location {
-        let line = &self.mappings.tokens.lines[self.data().line as usize];
-        Location { file: line.file, line: line.number, span: line.span }
+        self.mappings.reading.location(self.data().line)
     }
 
     /// The number of its line as the server counts.
@@ -344,6 +286,13 @@ impl<'a> Mapping<'a> {
         self.text(self.data().system_user)
     }
 
+    /// The expression that system users must match, if it is one: it begins with a slash, quoted or
+    /// not.
+    #[must_use]
+    pub fn system_user_regex(&self) -> Option<&'a Regex> {
+        self.mappings.reading.regex(self.data().system_user)
+    }
+
     /// The database user, as it is written but without quotes.
     #[must_use]
     pub fn database_user(&self) -> &'a [u8] {
@@ -360,20 +309,24 @@ impl<'a> Mapping<'a> {
     /// pg_hba.conf.
     #[must_use]
     pub fn role_kind(&self) -> UserKind<'a> {
-        let token = self.data().database_user;
         let text = self.database_user();
-        let special = self.mappings.server.version >= PgVersion::V16;
-        if special && !self.mappings.tokens.token(token).quoted {
+        if self.mappings.server().version >= PgVersion::V16 && self.has_keyword_role() {
             match text {
                 b"all" => return UserKind::All,
                 [b'+', role @ ..] => return UserKind::Member(role),
                 _ => {}
             }
         }
-        match self.mappings.regex(token) {
+        match self.mappings.reading.regex(self.data().database_user) {
             Some(regex) => UserKind::Regex(regex),
             None => UserKind::Name(text),
         }
+    }
+
+    /// Whether the database user is one that 16 and newer take for a keyword.
+    pub(crate) fn has_keyword_role(&self) -> bool {
+        let quoted = self.mappings.reading.tokens.token(self.data().database_user).quoted;
+        !quoted && matches!(self.database_user(), b"all" | [b'+', ..])
     }
 
     /// `check_ident_usermap`
@@ -382,9 +335,10 @@ impl<'a> Mapping<'a> {
         system_user: &[u8],
         role: &[u8],
         roles: &dyn Roles,
+        ignore_case: bool,
     ) -> Result<bool, MapFailure> {
         let wanted = self.role_kind();
-        if let Some(regex) = self.mappings.regex(self.data().system_user) {
+        if let Some(regex) = self.system_user_regex() {
             let captures = match regex.captures(system_user) {
                 Ok(Some(captures)) => captures,
                 Ok(None) => return Ok(false),
@@ -398,16 +352,16 @@ impl<'a> Mapping<'a> {
                     return Err(MapFailure);
                 };
                 let name = [&name[..place], &system_user[captured], &name[place + 2..]].concat();
-                return Ok(name == role);
+                return Ok(is_same(&name, role, ignore_case));
             }
-        } else if self.system_user() != system_user {
+        } else if !is_same(self.system_user(), system_user, ignore_case) {
             return Ok(false);
         }
         Ok(match wanted {
             UserKind::All => true,
             UserKind::Member(group) => roles.is_member(role, group),
             UserKind::Regex(regex) => regex.is_match(role).unwrap_or(false),
-            UserKind::Name(name) => name == role,
+            UserKind::Name(name) => is_same(name, role, ignore_case),
         })
     }
 }

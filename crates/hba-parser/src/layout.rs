@@ -3,13 +3,9 @@
 use alloc::{vec, vec::Vec};
 
 use crate::{
-    ConnectionType, Server, address,
-    build::RuleText,
+    Server, address,
     lexer::{Line, Token, is_blank},
 };
-
-/// The fields of a rule, in their order. An address and a mask are one field here.
-const METHOD: usize = 4;
 
 /// The first and last byte of a field, in the file; `None` for an address that a rule has none of.
 pub(crate) type FieldPlace = Option<(usize, usize)>;
@@ -24,9 +20,8 @@ pub(crate) struct Layout {
     comment: Option<usize>,
 }
 
-/// The fields of a line of pg_hba.conf, each as its first and last byte; the method is the fifth
-/// field, with or without an address.
-pub(crate) fn fields(line: &Line<'_>, server: &Server) -> Vec<FieldPlace> {
+/// The fields of a line, each with its first token.
+fn raw_fields<'a>(line: &Line<'a>) -> Vec<(Token<'a>, usize, usize)> {
     let mut raw: Vec<(Token<'_>, usize, usize)> = Vec::new();
     for token in line.tokens() {
         let span = token.span();
@@ -35,9 +30,21 @@ pub(crate) fn fields(line: &Line<'_>, server: &Server) -> Vec<FieldPlace> {
             _ => raw.push((token, span.start(), span.end())),
         }
     }
+    raw
+}
+
+/// The fields of a line of pg_ident.conf, each as its first and last byte.
+pub(crate) fn mapping_fields(line: &Line<'_>) -> Vec<FieldPlace> {
+    raw_fields(line).into_iter().map(|(_, start, end)| Some((start, end))).collect()
+}
+
+/// The fields of a line of pg_hba.conf, each as its first and last byte; the method is the fifth
+/// field, with or without an address. An address and a mask are one field.
+pub(crate) fn rule_fields(line: &Line<'_>, server: &Server) -> Vec<FieldPlace> {
+    let raw = raw_fields(line);
     let local = raw.first().is_some_and(|first| first.0.is(b"local"));
     let mut fields = Vec::new();
-    let mut rest = raw.into_iter().peekable();
+    let mut rest = raw.into_iter();
     while let Some((token, start, mut end)) = rest.next() {
         if fields.len() == 3 && local {
             fields.push(None);
@@ -56,18 +63,17 @@ pub(crate) fn fields(line: &Line<'_>, server: &Server) -> Vec<FieldPlace> {
 }
 
 impl Layout {
-    /// The layout of a line: only of one that is a single physical line.
-    pub(crate) fn of(line: &Line<'_>, server: &Server) -> Option<Self> {
+    /// The layout of a line with these fields: only of one that is a single physical line.
+    pub(crate) fn of(line: &Line<'_>, fields: &[FieldPlace]) -> Option<Self> {
         if line.physical_lines() != 1 {
             return None;
         }
         let start = line.span().start();
         let bytes = line.bytes();
-        let fields = fields(line, server);
         let (first, _) = fields.first().copied().flatten()?;
         let mut end = start;
         let mut places = Vec::new();
-        for field in &fields {
+        for field in fields {
             places.push(field.map(|(field_start, field_end)| {
                 let before = bytes[end - start..field_start - start].to_vec();
                 end = field_end;
@@ -84,34 +90,28 @@ impl Layout {
         self.fields.iter().skip(1).flatten().all(|(_, before)| before == b" ")
     }
 
-    /// Writes a rule like this.
-    pub(crate) fn write(&self, rule: &RuleText) -> Vec<u8> {
+    /// Writes fields like this; those from `aligned` on one blank apart.
+    pub(crate) fn write(
+        &self,
+        fields: &[Option<&[u8]>],
+        aligned: usize,
+        comment: Option<&[u8]>,
+    ) -> Vec<u8> {
         let tight = self.is_tight();
         let mut out = self.indent.clone();
-        let mut put = |index: usize, text: &[u8]| {
+        for (index, text) in fields.iter().enumerate() {
+            let Some(text) = text else { continue };
             if index > 0 {
                 match self.fields.get(index).and_then(Option::as_ref) {
                     _ if tight => out.push(b' '),
                     Some((_, before)) if before.contains(&b'\t') => out.extend_from_slice(before),
-                    Some((column, _)) if index <= METHOD => {
-                        pad(&mut out, *column);
-                    }
+                    Some((column, _)) if index < aligned => pad(&mut out, *column),
                     _ => out.push(b' '),
                 }
             }
             out.extend_from_slice(text);
-        };
-        put(0, &rule.connection);
-        put(1, &rule.databases);
-        put(2, &rule.users);
-        if let Some(address) = &rule.address {
-            put(3, address);
         }
-        put(METHOD, &rule.method);
-        for (index, option) in rule.options.iter().enumerate() {
-            put(METHOD + 1 + index, option);
-        }
-        if let Some(comment) = &rule.comment {
+        if let Some(comment) = comment {
             pad(&mut out, self.comment.unwrap_or(0));
             out.extend_from_slice(comment);
         }
@@ -125,29 +125,29 @@ fn pad(out: &mut Vec<u8>, column: usize) {
     out.extend(vec![b' '; blanks]);
 }
 
-/// The layout for a new rule at a place: that of the nearest rule with the same fields, or else of
-/// the nearest rule.
+/// The layout for a new line at a place among `lines`: that of the nearest line that `layout` has one
+/// for and says to be of the same kind, or else of the nearest at all.
 pub(crate) fn near(
-    lines: &[Line<'_>],
+    lines: usize,
     place: usize,
-    connection: ConnectionType,
-    server: &Server,
+    layout: impl Fn(usize) -> Option<(Layout, bool)>,
 ) -> Option<Layout> {
-    /// How far a rule of the other kind may be nearer.
+    /// How far a line of the other kind may be nearer.
     const NEAR: usize = 10;
-    let local = connection == ConnectionType::Local;
+    /// How far away any line may be: behind a long comment one line stands like no other.
+    const FAR: usize = 1000;
     let mut fallback = None;
-    for distance in 0..=lines.len() {
+    for distance in 0..=lines.min(FAR) {
         let before = place.checked_sub(distance + 1);
-        let after = Some(place + distance);
+        let after = Some(place + distance).filter(|after| *after < lines);
         for index in [after, before].into_iter().flatten() {
-            let Some(line) = lines.get(index) else { continue };
-            let crate::LineClass::Rule(kind) = line.class() else { continue };
-            let Some(layout) = Layout::of(line, server) else { continue };
-            if (kind == ConnectionType::Local) == local {
-                return Some(layout);
+            match layout(index) {
+                Some((layout, true)) => return Some(layout),
+                Some((layout, false)) => {
+                    fallback.get_or_insert(layout);
+                }
+                None => {}
             }
-            fallback.get_or_insert(layout);
         }
         if distance >= NEAR && fallback.is_some() {
             break;

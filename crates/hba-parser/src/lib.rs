@@ -31,10 +31,10 @@
 //! | show problems as the server does | [`Rules::diagnostics`], [`Rules::rows`], [`Rules::reload_log`] |
 //! | find out which rule decides, and why not another | [`Rules::decide`] |
 //! | decide often | [`Rules::compile`] |
-//! | ask whether a system user may be a role | [`Mappings::check`] |
-//! | write a rule | [`NewRule`] |
-//! | put it where it takes effect | [`HbaEdit::insert_effective`] |
-//! | change, move, comment out, remove | [`HbaDocument::edit`] |
+//! | ask whether a system user, certificate or principal may be a role | [`Mappings::admits`], [`Mappings::check`] |
+//! | write a rule, a mapping | [`NewRule`], [`NewMapping`] |
+//! | put a rule where it takes effect | [`HbaEdit::insert_effective`] |
+//! | change, move, comment out, remove | [`HbaDocument::edit`], [`IdentDocument::edit`] |
 //! | find shadowed and dangerous rules | [`Rules::lint`] |
 //! | see who gains and who loses access | [`Rules::diff`] |
 //! | prepare for another major | [`HbaDocument::upgrade`] |
@@ -71,6 +71,7 @@ mod document;
 mod edit;
 mod format;
 mod ident;
+mod identity;
 mod layout;
 mod ldap_url;
 pub mod lexer;
@@ -80,6 +81,7 @@ mod method;
 mod options;
 mod path;
 mod patterns;
+mod reading;
 mod record;
 pub mod regex;
 mod rules;
@@ -99,7 +101,10 @@ pub use textfile::DiskFiles;
 pub use textfile::{FileError, FileErrorKind, FileKind, Files, MemoryFiles, Span};
 
 pub use self::{
-    build::{AddressSpec, BuildError, DatabaseSpec, NewRule, UserSpec},
+    build::{
+        AddressSpec, BuildError, DatabaseSpec, NewMapping, NewRule, RoleSpec, SystemUserSpec,
+        UserSpec,
+    },
     compiled::CompiledRules,
     decide::{
         Connection, Decision, Encryption, Mismatch, Network, RoleGraph, Roles, StaticNetwork,
@@ -108,8 +113,9 @@ pub use self::{
     diagnostics::{Code, Crash, Diagnostic, FileId, Location, LogEntry, Severity, Verdict},
     diff::{Access, Change, Difference, Effect},
     document::{HbaDocument, IdentDocument, LineClass},
-    edit::{EditError, HbaEdit},
+    edit::{EditError, HbaEdit, IdentEdit},
     ident::{MapDecision, Mapping, MappingRow, Mappings},
+    identity::Identity,
     lint::{Finding, Lint},
     method::{ConnectionType, Method},
     options::{

@@ -4,13 +4,16 @@ use alloc::{vec, vec::Vec};
 
 use pg_version::PgVersion;
 
+/// `MAXPGPATH - 1`: a longer path is cut off where it is joined.
+const LONGEST: usize = 1023;
+
 /// The path of `name` as the file at `outer` includes it: PostgreSQL's `AbsoluteConfigLocation`, or,
 /// before 16, what `tokenize_inc_file` does.
 pub(crate) fn included(outer: &[u8], name: &[u8], version: PgVersion) -> Vec<u8> {
     if name.starts_with(b"/") {
         return name.to_vec();
     }
-    let mut path = parent(outer).to_vec();
+    let mut path = parent(&outer[..outer.len().min(LONGEST)]).to_vec();
     join(&mut path, name, version);
     canonicalize(&path, version)
 }
@@ -53,6 +56,7 @@ fn join(path: &mut Vec<u8>, mut name: &[u8], version: PgVersion) {
         path.push(b'/');
     }
     path.extend_from_slice(name);
+    path.truncate(LONGEST);
 }
 
 /// `canonicalize_path`: up to 14 it looks only at the end of a path.
@@ -132,6 +136,15 @@ fn trim_directory(path: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_cut_off_where_the_server_has_no_room_for_more() {
+        let name = [b'a'; 2000];
+        let path = included(b"/d/pg_hba.conf", &name, PgVersion::V16);
+        assert_eq!(path.len(), 1023);
+        let absolute = [&b"/"[..], &name].concat();
+        assert_eq!(included(b"/d/pg_hba.conf", &absolute, PgVersion::V16).len(), 2001);
+    }
 
     #[test]
     fn joins_as_the_majors_do() {

@@ -10,6 +10,7 @@ use crate::{
     ConnectionType, Method, Server, address,
     diagnostics::{Code, Severity},
     options::{Options, Reader},
+    reading::Parsing,
     text::{Text, text},
     tokenize::{LineData, Tokenized},
 };
@@ -115,9 +116,6 @@ impl Fields<'_> {
     }
 }
 
-/// Compiles the regular expression of a token, if it has one.
-pub(crate) type CompileToken<'c> = &'c mut dyn FnMut(u32) -> Result<(), Problem>;
-
 /// The whole span of a field's tokens.
 fn field_span(tokens: &Tokenized, field: &Range<u32>) -> Span {
     tokens.token(field.start).span
@@ -137,25 +135,16 @@ pub(crate) fn is_keyword(tokens: &Tokenized, token: u32, keyword: &[u8]) -> bool
     !tokens.token(token).quoted && tokens.token_text(token) == keyword
 }
 
-pub(crate) fn parse(
-    tokens: &Tokenized,
-    index: u32,
-    server: &Server,
-    report: &mut dyn Report,
-    compile: CompileToken<'_>,
-) -> Result<RuleData, Problem> {
-    let line = &tokens.lines[index as usize];
+pub(crate) fn parse(parsing: &mut Parsing<'_>) -> Result<RuleData, Problem> {
+    let (tokens, server) = (parsing.tokens, parsing.server);
+    let line = &tokens.lines[parsing.line as usize];
     let mut fields = Fields { line, fields: tokens.fields(line).collect(), next: 0 };
     let field = fields.expect(Code::InvalidConnectionType, "connection type")?;
-    let connection = connection_type(tokens, &field, server, report)?;
+    let connection = connection_type(tokens, &field, server, parsing)?;
     let databases = fields.expect(Code::NoDatabase, "database specification")?;
-    for token in databases.clone() {
-        compile(token)?;
-    }
+    compile(parsing, databases.clone())?;
     let users = fields.expect(Code::NoUser, "role specification")?;
-    for token in users.clone() {
-        compile(token)?;
-    }
+    compile(parsing, users.clone())?;
     let address = if connection == ConnectionType::Local {
         AddressData::None
     } else {
@@ -165,7 +154,8 @@ pub(crate) fn parse(
     let token = single(tokens, &field, Code::MultipleMethods, "authentication type")
         .map_err(|problem| problem.hint("Specify exactly one authentication type per line."))?;
     let method = method(tokens, token, connection, server)?;
-    let mut reader = Reader::new(method, connection, server, report);
+    let line = parsing.line;
+    let mut reader = Reader::new(method, connection, server, parsing);
     while let Some(field) = fields.next() {
         for token in field {
             reader.read(tokens.token_text(token), tokens.token(token).span)?;
@@ -173,7 +163,7 @@ pub(crate) fn parse(
     }
     let options = reader.finish(tokens.token(token).span)?;
     Ok(RuleData {
-        line: index,
+        line,
         connection,
         method,
         databases: (databases.start, databases.end),
@@ -182,6 +172,14 @@ pub(crate) fn parse(
         options: (!options.is_trivial()).then(|| Box::new(options)),
         method_token: token,
     })
+}
+
+/// Compiles the regular expressions of a field. Before 16 a slash in a name is just that.
+fn compile(parsing: &mut Parsing<'_>, mut field: Range<u32>) -> Result<(), Problem> {
+    if parsing.server.version < PgVersion::V16 {
+        return Ok(());
+    }
+    field.try_for_each(|token| parsing.compile(token))
 }
 
 fn connection_type(

@@ -6,16 +6,14 @@ use core::net::IpAddr;
 use textfile::{Files, Span};
 
 use crate::{
-    ConnectionType, Method, PgVersion, Server, address,
-    diagnostics::{
-        Code, Diagnostic, FileId, Location, LogEntry, Severity, Verdict, context_text, not_reloaded,
-    },
+    ConnectionType, Method, Server, address,
+    diagnostics::{Diagnostic, FileId, Location, LogEntry, Verdict},
     options::Options,
-    patterns::Patterns,
-    record::{self, AddressData, Problem, Report, RuleData, Shown},
+    reading::Reading,
+    record::{self, AddressData, RuleData},
     regex::Regex,
-    text::{Text, text},
-    tokenize::{Tokenized, short, tokenize},
+    text::Text,
+    tokenize::{Tokenized, short},
 };
 
 /// A pg_hba.conf as one server understands it: rules, diagnostics, verdict.
@@ -23,135 +21,24 @@ use crate::{
 /// Made by [`HbaDocument::interpret`](crate::HbaDocument::interpret). It owns what it holds.
 #[derive(Debug)]
 pub struct Rules {
-    pub(crate) tokens: Tokenized,
-    pub(crate) rules: Vec<RuleData>,
-    entries: Vec<Entry>,
-    patterns: Patterns,
-    verdict: Verdict,
-    pub(crate) server: Server,
-}
-
-/// What became of a line.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) line: u32,
-    pub(crate) rule: Option<u32>,
-    /// What the view shows as its error
-    pub(crate) error: Option<u32>,
-}
-
-/// Takes problems of one line.
-pub(crate) struct LineReport<'r> {
-    pub(crate) diagnostics: &'r mut Vec<Diagnostic>,
-    pub(crate) location: Location,
-    pub(crate) shown: Option<Text>,
-}
-
-impl Report for LineReport<'_> {
-    fn report(&mut self, severity: Severity, problem: Problem) {
-        let Location { file, line, .. } = self.location;
-        let context = if problem.context { Vec::from([(file, line)]) } else { Vec::new() };
-        if severity > Severity::Notice {
-            match problem.shown {
-                Shown::Same => self.shown = Some(problem.message.clone()),
-                Shown::Other(shown) => self.shown = Some(shown),
-                Shown::Nothing => {}
-            }
-        }
-        self.diagnostics.push(Diagnostic {
-            severity,
-            code: problem.code,
-            message: problem.message,
-            hint: problem.hint,
-            location: Location { span: problem.span, ..self.location },
-            context,
-        });
-    }
-
-    fn forget_warning(&mut self) {
-        self.shown = None;
-    }
+    reading: Reading<RuleData>,
 }
 
 impl Rules {
     pub(crate) fn read(bytes: &[u8], path: &[u8], server: &Server, files: &dyn Files) -> Self {
-        let mut tokens = tokenize(bytes, path, server, files);
-        let mut patterns = Patterns::new(server.version);
-        let lines = tokens.lines.len();
-        let mut rules = Vec::with_capacity(lines);
-        let mut entries = Vec::with_capacity(lines);
-        let mut diagnostics = core::mem::take(&mut tokens.diagnostics);
-        let mut refused = false;
-        let mut regexes: Vec<(u32, u32)> = Vec::new();
-        for index in 0..short(lines) {
-            let line = &tokens.lines[index as usize];
-            if let Some(error) = line.error {
-                refused = true;
-                entries.push(Entry { line: index, rule: None, error: Some(error) });
-                continue;
-            }
-            let location = Location { file: line.file, line: line.number, span: line.span };
-            let mut report = LineReport { diagnostics: &mut diagnostics, location, shown: None };
-            let mut compile = |token| {
-                // Before 16 a slash in a name is just that.
-                if server.version >= PgVersion::V16
-                    && let Some(regex) = patterns.compile(&tokens, token)?
-                {
-                    regexes.push((token, regex));
-                }
-                Ok(())
-            };
-            let rule = match record::parse(&tokens, index, server, &mut report, &mut compile) {
-                Ok(rule) => {
-                    rules.push(rule);
-                    Some(short(rules.len() - 1))
-                }
-                Err(problem) => {
-                    refused = true;
-                    report.report(Severity::Error, problem);
-                    None
-                }
-            };
-            let shown = report.shown.take();
-            let error = shown.map(|shown| tokens.add_error(shown));
-            entries.push(Entry { line: index, rule, error });
-        }
-        for (token, regex) in regexes {
-            tokens.tokens[token as usize].regex = Some(regex);
-        }
-        if !refused && rules.is_empty() && tokens.crash.is_none() {
-            refused = true;
-            let message = text!("configuration file \"", path, "\" contains no entries");
-            let location =
-                Location { file: FileId::MAIN, line: 1, span: textfile::Span::default() };
-            diagnostics.push(Diagnostic {
-                severity: Severity::Error,
-                code: Code::NoEntries,
-                message,
-                hint: None,
-                location,
-                context: Vec::new(),
-            });
-        }
-        let verdict = match tokens.crash.clone() {
-            Some(crash) => Verdict::ServerDown(crash),
-            None if refused => Verdict::Refused,
-            None => Verdict::Loaded,
-        };
-        tokens.diagnostics = diagnostics;
-        Self { tokens, rules, entries, patterns, verdict, server: server.clone() }
+        Self { reading: Reading::new(bytes, path, server, files, true, record::parse) }
     }
 
     /// Would the server load the file?
     #[must_use]
     pub fn verdict(&self) -> &Verdict {
-        &self.verdict
+        self.reading.verdict()
     }
 
     /// All problems, in the order in which the server logs them.
     #[must_use]
     pub fn diagnostics(&self) -> &[Diagnostic] {
-        &self.tokens.diagnostics
+        self.reading.diagnostics()
     }
 
     /// The rules in their order, with those of included files where they are included. Of a file
@@ -159,25 +46,25 @@ impl Rules {
     pub fn iter(
         &self,
     ) -> impl ExactSizeIterator<Item = Rule<'_>> + DoubleEndedIterator + Clone + '_ {
-        (0..self.rules.len()).map(|index| Rule { rules: self, index: short(index) })
+        (0..self.reading.items.len()).map(|index| Rule { rules: self, index: short(index) })
     }
 
     /// How many rules there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rules.len()
+        self.reading.items.len()
     }
 
     /// Whether there is no rule.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.reading.items.is_empty()
     }
 
     /// Rule number `index`, counted from 0.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Rule<'_>> {
-        (index < self.rules.len()).then(|| Rule { rules: self, index: short(index) })
+        (index < self.reading.items.len()).then(|| Rule { rules: self, index: short(index) })
     }
 
     /// The rule on this line of the main file, as the server counts lines.
@@ -189,70 +76,44 @@ impl Rules {
     /// The paths of all files that were read, by [`FileId`].
     #[must_use]
     pub fn files(&self) -> &[Text] {
-        &self.tokens.files
+        self.reading.files()
     }
 
     /// The path of a file.
     #[must_use]
     pub fn path(&self, file: FileId) -> &Text {
-        &self.tokens.files[file.index().min(self.tokens.files.len() - 1)]
+        self.reading.path(file)
     }
 
     /// The server that the file was read for.
     #[must_use]
     pub fn server(&self) -> &Server {
-        &self.server
+        self.reading.server()
     }
 
     /// What `pg_hba_file_rules` shows.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> + '_ {
-        let mut number = 0;
-        self.entries.iter().map(move |entry| {
-            let line = &self.tokens.lines[entry.line as usize];
-            let error = entry.error.map(|error| &self.tokens.errors[error as usize]);
-            number += u32::from(error.is_none());
-            Row {
-                rule_number: error.is_none().then_some(number),
-                file: line.file,
-                line_number: line.number,
-                rule: entry.rule.map(|index| Rule { rules: self, index }),
-                error,
-            }
+        self.reading.rows().map(|row| Row {
+            rule_number: row.number,
+            file: row.file,
+            line_number: row.line,
+            rule: row.item.map(|index| Rule { rules: self, index }),
+            error: row.error,
         })
     }
 
     /// What the server logs when it reads the file at reload.
     #[must_use]
     pub fn reload_log(&self) -> Vec<LogEntry> {
-        let diagnostics = &self.tokens.diagnostics;
-        let mut log: Vec<_> =
-            diagnostics.iter().map(|diagnostic| log_entry(diagnostic, self.files())).collect();
-        if self.verdict == Verdict::Refused {
-            let message = not_reloaded(&self.server, self.path(FileId::MAIN), "pg_hba.conf");
-            log.push(LogEntry { message, hint: None, context: None });
-        }
-        log
+        self.reading.reload_log("pg_hba.conf")
     }
 
-    /// Each line that is not empty, and the rule that it is.
-    pub(crate) fn line_states(&self) -> impl Iterator<Item = (Location, Option<Rule<'_>>)> {
-        self.entries.iter().map(|entry| {
-            let line = &self.tokens.lines[entry.line as usize];
-            let location = Location { file: line.file, line: line.number, span: line.span };
-            (location, entry.rule.map(|index| Rule { rules: self, index }))
-        })
+    pub(crate) fn reading(&self) -> &Reading<RuleData> {
+        &self.reading
     }
 
-    pub(crate) fn regex(&self, token: u32) -> Option<&Regex> {
-        self.patterns.get(self.tokens.token(token).regex?)
-    }
-}
-
-pub(crate) fn log_entry(diagnostic: &Diagnostic, files: &[Text]) -> LogEntry {
-    LogEntry {
-        message: diagnostic.message.clone(),
-        hint: diagnostic.hint,
-        context: context_text(&diagnostic.context, files),
+    fn tokens(&self) -> &Tokenized {
+        &self.reading.tokens
     }
 }
 
@@ -281,11 +142,7 @@ pub struct Rule<'a> {
 
 impl<'a> Rule<'a> {
     pub(crate) fn data(&self) -> &'a RuleData {
-        &self.rules.rules[self.index as usize]
-    }
-
-    fn line_data(&self) -> &'a crate::tokenize::LineData {
-        &self.rules.tokens.lines[self.data().line as usize]
+        &self.rules.reading.items[self.index as usize]
     }
 
     /// Its number among the rules, counted from 0.
@@ -297,20 +154,19 @@ impl<'a> Rule<'a> {
     /// The file that it is in.
     #[must_use]
     pub fn file(&self) -> FileId {
-        self.line_data().file
+        self.location().file
     }
 
     /// The number of its line as the server counts.
     #[must_use]
     pub fn line(&self) -> u32 {
-        self.line_data().number
+        self.location().line
     }
 
     /// Where it is.
     #[must_use]
     pub fn location(&self) -> Location {
-        let line = self.line_data();
-        Location { file: line.file, line: line.number, span: line.span }
+        self.rules.reading.location(self.data().line)
     }
 
     /// Which connections it is for.
@@ -342,7 +198,7 @@ impl<'a> Rule<'a> {
             AddressData::All => Address::All,
             AddressData::SameHost => Address::SameHost,
             AddressData::SameNet => Address::SameNet,
-            AddressData::Host(token) => match self.rules.tokens.token_text(*token) {
+            AddressData::Host(token) => match self.rules.tokens().token_text(*token) {
                 suffix @ [b'.', ..] => Address::Suffix(suffix),
                 name => Address::Host(name),
             },
@@ -366,7 +222,7 @@ impl<'a> Rule<'a> {
     /// Where its method is.
     #[must_use]
     pub fn method_span(&self) -> Span {
-        self.rules.tokens.token(self.data().method_token).span
+        self.rules.tokens().token(self.data().method_token).span
     }
 
     /// The column `address` of the view.
@@ -393,7 +249,7 @@ impl<'a> Rule<'a> {
     /// The column `options` of the view.
     #[must_use]
     pub fn shown_options(&self) -> Vec<Text> {
-        self.options().shown(self.method(), self.rules.server.version)
+        self.options().shown(self.method(), self.rules.server().version)
     }
 }
 
@@ -423,15 +279,15 @@ pub(crate) struct Name<'a> {
 
 impl<'a> Name<'a> {
     fn text(&self) -> &'a [u8] {
-        self.rules.tokens.token_text(self.token)
+        self.rules.tokens().token_text(self.token)
     }
 
     fn quoted(&self) -> bool {
-        self.rules.tokens.token(self.token).quoted
+        self.rules.tokens().token(self.token).quoted
     }
 
     fn location(&self) -> (FileId, Span) {
-        let token = self.rules.tokens.token(self.token);
+        let token = self.rules.tokens().token(self.token);
         (token.file, token.span)
     }
 }
@@ -489,7 +345,7 @@ impl<'a> Database<'a> {
                 _ => {}
             }
         }
-        match self.0.rules.regex(self.0.token) {
+        match self.0.rules.reading.regex(self.0.token) {
             Some(regex) => DatabaseKind::Regex(regex),
             None => DatabaseKind::Name(text),
         }
@@ -549,7 +405,7 @@ impl<'a> User<'a> {
                 _ => {}
             }
         }
-        match self.0.rules.regex(self.0.token) {
+        match self.0.rules.reading.regex(self.0.token) {
             Some(regex) => UserKind::Regex(regex),
             None => UserKind::Name(text),
         }

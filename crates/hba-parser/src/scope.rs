@@ -52,7 +52,7 @@ pub(crate) fn address_covers(outer: Option<Address<'_>>, inner: Option<Address<'
 }
 
 /// Whether all bits of one mask are in the other.
-fn mask_within(mask: IpAddr, other: IpAddr) -> bool {
+pub(crate) fn mask_within(mask: IpAddr, other: IpAddr) -> bool {
     match (mask, other) {
         (IpAddr::V4(mask), IpAddr::V4(other)) => mask.to_bits() & !other.to_bits() == 0,
         (IpAddr::V6(mask), IpAddr::V6(other)) => mask.to_bits() & !other.to_bits() == 0,
@@ -81,7 +81,7 @@ fn addresses_apart(first: Option<Address<'_>>, second: Option<Address<'_>>) -> b
 }
 
 /// Whether each database of `inner` is one of `outer`.
-pub(crate) fn database_covers(outer: &Database<'_>, inner: &Database<'_>) -> bool {
+fn database_covers(outer: &Database<'_>, inner: &Database<'_>) -> bool {
     match (outer.kind(), inner.kind()) {
         (DatabaseKind::Replication, inner) => matches!(inner, DatabaseKind::Replication),
         (_, DatabaseKind::Replication) => false,
@@ -112,7 +112,7 @@ fn databases_apart(first: &Database<'_>, second: &Database<'_>) -> bool {
 }
 
 /// Whether each user of `inner` is one of `outer`. A role is a member of itself.
-pub(crate) fn user_covers(outer: &User<'_>, inner: &User<'_>) -> bool {
+fn user_covers(outer: &User<'_>, inner: &User<'_>) -> bool {
     match (outer.kind(), inner.kind()) {
         (UserKind::All, _) => true,
         (UserKind::Name(outer) | UserKind::Member(outer), UserKind::Name(inner))

@@ -29,10 +29,14 @@ pub struct Server {
     /// The setting `oauth_validator_libraries` (18), split at its commas. Without any, the method
     /// `oauth` is refused.
     pub oauth_validator_libraries: Vec<String>,
+    /// The setting `krb_caseins_users`: whether upper and lower case are the same in names of users
+    /// that come by `gss` or `sspi`.
+    pub krb_caseins_users: bool,
     /// The names of the machine's network interfaces: they may follow a `%` in an IPv6 address.
     pub interface_names: Vec<String>,
     /// Whether host names in `radiusservers` resolve. A server looks them up as it reads the file,
-    /// and refuses it if that fails; this crate has no network, and assumes that they do.
+    /// and refuses it if that fails; this crate has no network, and assumes that they do. `localhost`
+    /// always does, and what is no host name never does.
     pub radius_names_resolve: bool,
 }
 
@@ -73,6 +77,7 @@ impl Server {
             ssl: true,
             ssl_ca_file: true,
             oauth_validator_libraries: Vec::new(),
+            krb_caseins_users: false,
             interface_names: vec!["lo".into()],
             radius_names_resolve: true,
         }

@@ -107,6 +107,7 @@ pub(crate) fn tokenize(bytes: &[u8], path: &[u8], server: &Server, files: &dyn F
         known: BTreeMap::new(),
         context: Vec::new(),
         opened: 0,
+        last_missing: false,
     };
     tokenizer.out.text.reserve(bytes.len());
     tokenizer.file(FileId::MAIN, bytes, 0);
@@ -122,6 +123,10 @@ struct Tokenizer<'s> {
     /// The lines being read, outermost first
     context: Vec<(FileId, u32)>,
     opened: u32,
+    /// Whether the last call to the system that failed did so because something was not there. 16
+    /// and newer look at `errno` after a failure that is none of the system's: includes that nest
+    /// too deep are taken for missing then (`tokenize_include_file`).
+    last_missing: bool,
 }
 
 /// A file that was opened, and what reading it brought: a folder can be opened, too.
@@ -305,6 +310,7 @@ impl Tokenizer<'_> {
         match content {
             Ok(bytes) => self.file(file, &bytes, depth),
             Err(failed) => {
+                self.last_missing = false;
                 let path = &self.out.files[file.index()];
                 let message = text!("could not read file \"", path, "\": ", failed.message);
                 let old = self.version() < PgVersion::V14;
@@ -333,7 +339,7 @@ impl Tokenizer<'_> {
             let message =
                 text!("could not open file \"", path, "\": maximum nesting depth exceeded");
             self.report(Severity::Error, Code::NestedTooDeep, message.clone(), span);
-            return Err(OpenError { message, missing: false });
+            return Err(OpenError { message, missing: self.last_missing });
         }
         let size =
             self.known.get(path).and_then(|(_, content)| content.as_ref().ok()?.len().into());
@@ -354,6 +360,7 @@ impl Tokenizer<'_> {
         match content {
             Err(failed) if failed.kind != FileErrorKind::IsADirectory => {
                 let missing = failed.kind == FileErrorKind::NotFound;
+                self.last_missing = missing;
                 let reason = failed.message.clone();
                 let message = match at {
                     Some(name) if !self.new_messages() => text!(
@@ -433,8 +440,13 @@ impl Tokenizer<'_> {
         let outer = &self.out.files[file.index()];
         let folder = path::included(outer.as_bytes(), name, self.version());
         let entries = match self.disk.list(&folder) {
-            Ok(entries) => entries,
+            Ok(entries) => {
+                // Reading a folder sets `errno` back.
+                self.last_missing = false;
+                entries
+            }
             Err(failed) => {
+                self.last_missing = failed.kind == FileErrorKind::NotFound;
                 let message = text!(
                     "could not open configuration directory \"",
                     folder,
@@ -455,6 +467,7 @@ impl Tokenizer<'_> {
                 FileKind::File => paths.push(path),
                 FileKind::Directory => {}
                 FileKind::Dangling => {
+                    self.last_missing = true;
                     let reason = FileError::new(FileErrorKind::NotFound).message.to_string();
                     let message = text!("could not stat file \"", path, "\": ", reason);
                     self.report(Severity::Error, Code::CannotStat, message, span);

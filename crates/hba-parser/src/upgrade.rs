@@ -8,7 +8,8 @@ use textfile::{Files, MemoryFiles};
 use crate::{
     HbaDocument, IdentDocument, Server,
     diagnostics::{FileId, Location, Verdict},
-    ident::Mappings,
+    ident::{Mapping, Mappings},
+    reading::Reading,
     rules::{DatabaseKind, Rule, Rules, UserKind},
     text::Text,
 };
@@ -96,7 +97,7 @@ impl HbaDocument {
     ) -> Upgrade {
         let before = self.interpret_at(path, from, files);
         let after = self.interpret_at(path, to, files);
-        let changes = compare(hba_lines(&before), &hba_lines(&after));
+        let changes = compare(&hba_lines(&before), &hba_lines(&after));
         Upgrade { before: before.verdict().clone(), after: after.verdict().clone(), changes }
     }
 }
@@ -130,7 +131,7 @@ impl IdentDocument {
     ) -> Upgrade {
         let before = self.interpret_at(path, from, files);
         let after = self.interpret_at(path, to, files);
-        let changes = compare(ident_lines(&before), &ident_lines(&after));
+        let changes = compare(&ident_lines(&before), &ident_lines(&after));
         Upgrade { before: before.verdict().clone(), after: after.verdict().clone(), changes }
     }
 }
@@ -147,10 +148,10 @@ struct LineState {
 /// The lines of all files, by where they begin.
 type Lines = BTreeMap<(Text, usize), LineState>;
 
-fn compare(before: Lines, after: &Lines) -> Vec<LineChange> {
+fn compare(before: &Lines, after: &Lines) -> Vec<LineChange> {
     let mut changes = Vec::new();
     let mut add = |location, kind, message| changes.push(LineChange { location, kind, message });
-    for (place, old) in &before {
+    for (place, old) in before {
         let Some(new) = after.get(place) else {
             add(old.location, LineChangeKind::Lines, "is no line of its own any more".into());
             continue;
@@ -191,28 +192,35 @@ fn compare(before: Lines, after: &Lines) -> Vec<LineChange> {
 }
 
 fn hba_lines(rules: &Rules) -> Lines {
-    let mut lines = Lines::new();
-    for (location, rule) in rules.line_states() {
-        // The log says more than the view.
-        let message = said(rules.diagnostics(), location);
-        let meaning = rule.map(|rule| meaning(&rule));
-        let place = (rules.path(location.file).clone(), location.span.start());
-        lines.insert(place, LineState { location, meaning, message });
-    }
-    lines
+    lines(rules.reading(), |index| rules.get(index as usize).map(|rule| rule_meaning(&rule)))
 }
 
-fn said(diagnostics: &[crate::Diagnostic], location: Location) -> Option<String> {
-    let same = |file: FileId, line: u32| file == location.file && line == location.line;
-    let found = diagnostics.iter().find(|diagnostic| {
-        same(diagnostic.location.file, diagnostic.location.line)
-            || diagnostic.context.last().is_some_and(|context| same(context.0, context.1))
+fn ident_lines(maps: &Mappings) -> Lines {
+    lines(maps.reading(), |index| Some(mapping_meaning(&maps.at(index))))
+}
+
+/// The lines of a file and of those that it includes; `meaning` tells what an item means.
+fn lines<T>(reading: &Reading<T>, meaning: impl Fn(u32) -> Option<String>) -> Lines {
+    // What is said first about a line. The log says more than the view.
+    let mut said: BTreeMap<(FileId, u32), &Text> = BTreeMap::new();
+    for diagnostic in reading.diagnostics() {
+        let Location { file, line, .. } = diagnostic.location;
+        let including = diagnostic.context.last().copied();
+        for place in [Some((file, line)), including].into_iter().flatten() {
+            said.entry(place).or_insert(&diagnostic.message);
+        }
+    }
+    let states = reading.line_states().map(|(location, item)| {
+        let place = (reading.path(location.file).clone(), location.span.start());
+        let message = said.get(&(location.file, location.line));
+        let message = message.map(|message| format!("{message}"));
+        (place, LineState { location, meaning: item.and_then(&meaning), message })
     });
-    found.map(|diagnostic| format!("{}", diagnostic.message))
+    states.collect()
 }
 
 /// What a rule means, in words that are the same only if the meaning is.
-fn meaning(rule: &Rule<'_>) -> String {
+fn rule_meaning(rule: &Rule<'_>) -> String {
     let databases: Vec<String> = rule
         .databases()
         .map(|database| {
@@ -253,23 +261,15 @@ fn meaning(rule: &Rule<'_>) -> String {
     out
 }
 
-fn ident_lines(maps: &Mappings) -> Lines {
-    let mut lines = Lines::new();
-    for (location, mapping) in maps.line_states() {
-        let meaning = mapping.map(|mapping| {
-            let role = Text::from(mapping.database_user());
-            let role = match mapping.role_kind() {
-                UserKind::All => "any role".into(),
-                UserKind::Member(role) => format!("members of {}", Text::from(role)),
-                UserKind::Regex(_) => format!("roles matching {role}"),
-                UserKind::Name(_) => format!("the role called {role}"),
-            };
-            let (map, user) = (Text::from(mapping.map()), Text::from(mapping.system_user()));
-            format!("map {map}, {user} as {role}")
-        });
-        let message = said(maps.diagnostics(), location);
-        let place = (maps.files()[location.file.index()].clone(), location.span.start());
-        lines.insert(place, LineState { location, meaning, message });
-    }
-    lines
+/// What a mapping means, in words that are the same only if the meaning is.
+fn mapping_meaning(mapping: &Mapping<'_>) -> String {
+    let role = Text::from(mapping.database_user());
+    let role = match mapping.role_kind() {
+        UserKind::All => "any role".into(),
+        UserKind::Member(role) => format!("members of {}", Text::from(role)),
+        UserKind::Regex(_) => format!("roles matching {role}"),
+        UserKind::Name(_) => format!("the role called {role}"),
+    };
+    let (map, user) = (Text::from(mapping.map()), Text::from(mapping.system_user()));
+    format!("map {map}, {user} as {role}")
 }

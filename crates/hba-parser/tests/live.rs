@@ -2,8 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use hba_parser::{
-    AddressSpec, Build, ConnectionType, DatabaseSpec, EditError, HbaDocument, Method, NewRule,
-    PgVersion, Rules, Server, UserSpec,
+    AddressSpec, Build, ConnectionType, DatabaseSpec, EditError, HbaDocument, IdentDocument,
+    Mappings, Method, NewMapping, NewRule, PgVersion, RoleSpec, Rules, Server, SystemUserSpec,
+    UserSpec,
 };
 
 /// Random numbers that are the same each time.
@@ -62,7 +63,7 @@ impl Random {
         let other = rules.get(self.below(rules.len())).unwrap().line();
         let rule = self.rule();
         let edit = file.edit(server);
-        let (edit, more) = match self.below(12) {
+        let (edit, more) = match self.below(15) {
             0 => (edit.insert_before(line, &rule)?, 1),
             1 => (edit.insert_after(line, &rule)?, 1),
             2 => (edit.insert_effective(&rule)?, 1),
@@ -74,7 +75,56 @@ impl Random {
             8 => (edit.move_after(line, other)?, 0),
             9 => (edit.set_method(line, Method::Reject)?, 0),
             10 => (edit.set_users(line, [UserSpec::name("a b"), UserSpec::All])?, 0),
+            11 => (edit.set_address(line, AddressSpec::network([192, 0, 2, 0], 24))?, 0),
+            12 => (edit.insert_first(&rule)?, 1),
+            13 => {
+                let edit = edit.set_databases(line, [DatabaseSpec::SameUser])?;
+                (edit.set_users(line, [UserSpec::member("x")])?, 0)
+            }
             _ => (edit.set_databases(line, [DatabaseSpec::name("x,y")])?, 0),
+        };
+        edit.apply()?;
+        Ok(more)
+    }
+}
+
+impl Random {
+    fn mapping(&mut self) -> NewMapping {
+        const NAMES: &[&str] =
+            &["root", "all", "a b", "a,b", "x#y", "q\"uote", "+p", "@at", "é", "x\\"];
+        let system_user = match self.below(3) {
+            0 => SystemUserSpec::regex(r"^(.*)@x\.org$"),
+            _ => SystemUserSpec::name(self.pick(NAMES)),
+        };
+        let role = match self.below(4) {
+            0 => RoleSpec::captured(r"\1"),
+            1 => RoleSpec::All,
+            2 => RoleSpec::member(self.pick(NAMES)),
+            _ => RoleSpec::name(self.pick(NAMES)),
+        };
+        let mapping = NewMapping::new(self.pick(NAMES), system_user, role);
+        if self.below(4) == 0 { mapping.comment("why") } else { mapping }
+    }
+
+    /// Makes a random edit of a map, and says how many more mappings there are then.
+    fn edit_map(&mut self, file: &mut IdentDocument, server: &Server) -> Result<isize, EditError> {
+        let maps = file.interpret(server);
+        let lines: Vec<u32> = maps.iter().map(|mapping| mapping.line()).collect();
+        let (line, other) = (lines[self.below(lines.len())], lines[self.below(lines.len())]);
+        let mapping = self.mapping();
+        let edit = file.edit(server);
+        let (edit, more) = match self.below(11) {
+            0 => (edit.insert_before(line, &mapping)?, 1),
+            1 => (edit.insert_after(line, &mapping)?, 1),
+            2 => (edit.append(&mapping)?, 1),
+            3 => (edit.replace(line, &mapping)?, 0),
+            4 if lines.len() > 5 => (edit.remove(line)?, -1),
+            5 if lines.len() > 5 => (edit.comment_out(line)?, -1),
+            6 => (edit.move_before(line, other)?, 0),
+            7 => (edit.move_after(line, other)?, 0),
+            8 => (edit.set_map(line, "my map")?, 0),
+            9 => (edit.set_system_user(line, SystemUserSpec::name("x y"))?, 0),
+            _ => (edit.set_database_user(line, RoleSpec::name("all"))?, 0),
         };
         edit.apply()?;
         Ok(more)
@@ -155,6 +205,48 @@ fn servers_see_each_edit_and_nothing_else() {
                 }
             }
             assert_eq!(theirs(&mut session), expected, "{version}: {file}");
+        }
+    }
+}
+
+/// The rows of the view of maps as we have them.
+fn our_maps(maps: &Mappings) -> Vec<String> {
+    let text = |text: &[u8]| String::from_utf8(text.to_vec()).unwrap();
+    let rows = maps.rows().map(|row| {
+        let mapping = row.mapping.unwrap();
+        let (map, user) = (text(mapping.map()), text(mapping.system_user()));
+        format!("{}|{map}|{user}|{}", row.line_number, text(mapping.database_user()))
+    });
+    rows.collect()
+}
+
+#[test]
+fn servers_see_each_edit_of_a_map_and_nothing_else() {
+    const EDITS: usize = 200;
+    for version in [PgVersion::V15, PgVersion::V18] {
+        let installation = pgtest::find(version).unwrap();
+        let server = pgtest::Server::builder(&installation).start().unwrap();
+        let mut session = server.session().unwrap();
+        let here = Server::new(version);
+        let mut random = Random(11);
+        let mut file = IdentDocument::parse(*b"# maps\nm\troot\talice # us\r\n\"a b\" c d\n# end");
+        let (mut made, mut refused) = (0, 0);
+        while made < EDITS {
+            let before = file.interpret(&here).len();
+            let Ok(more) = random.edit_map(&mut file, &here) else {
+                refused += 1;
+                assert!(refused < 5 * EDITS, "hardly an edit is taken");
+                continue;
+            };
+            made += 1;
+            let maps = file.interpret(&here);
+            assert!(maps.verdict().is_loaded(), "{file}");
+            assert_eq!(maps.len(), before.checked_add_signed(more).unwrap(), "{file}");
+            server.write_file("pg_ident.conf", file.to_bytes(), 0o600).unwrap();
+            let sql = "SELECT concat_ws('|', line_number, map_name, sys_name, pg_username, error) \
+                       FROM pg_ident_file_mappings";
+            let rows = session.query(sql).unwrap();
+            assert_eq!(rows.column(), our_maps(&maps), "{version}: {file}");
         }
     }
 }

@@ -217,6 +217,56 @@ proptest! {
     }
 
     #[test]
+    fn an_edit_changes_the_line_that_it_names_and_no_other(
+        bytes in bytes().prop_filter("a NUL byte can make it refused", |bytes| !bytes.contains(&0)),
+        rule in rule(),
+        (place, other) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+        which in 0..10,
+        version in version(),
+    ) {
+        let server = Server::new(version);
+        let before = HbaDocument::parse(bytes);
+        let lines: Vec<_> = before.lines(version).map(|line| line.number()).collect();
+        prop_assume!(!lines.is_empty());
+        let (index, to) = (place.index(lines.len()), other.index(lines.len()));
+        let (line, to_line) = (lines[index], lines[to]);
+        let mut after = before.clone();
+        let edit = after.edit(&server);
+        let edit = match which {
+            0 => edit.replace(line, &rule),
+            1 => edit.comment_out(line),
+            2 => edit.set_method(line, Method::Reject),
+            3 => edit.set_connection(line, ConnectionType::HostSsl),
+            4 => edit.set_users(line, [UserSpec::name("x y"), UserSpec::All]),
+            5 => edit.set_databases(line, [DatabaseSpec::Replication]),
+            6 => edit.set_option(line, "map", "a,b"),
+            7 => edit.remove_option(line, "map"),
+            8 => edit.set_address(line, AddressSpec::SameHost),
+            _ => edit.move_before(line, to_line),
+        };
+        let Ok(edit) = edit else { return Ok(()) };
+        edit.apply().unwrap();
+        // Lines without their ends: the last one may have got one.
+        let texts = |document: &HbaDocument| -> Vec<Vec<u8>> {
+            let text = |bytes: &[u8]| bytes.trim_ascii_end().to_vec();
+            document.lines(version).map(|line| text(line.bytes())).collect()
+        };
+        let (mut old, mut new) = (texts(&before), texts(&after));
+        if which == 9 {
+            let moved = old.remove(index);
+            old.insert(if index < to { to - 1 } else { to }, moved);
+            // What a backslash at the end of the file would join, an empty line takes.
+            let ends = |text: &Vec<u8>| text.strip_suffix(b"\\").unwrap_or(text).trim_ascii_end().to_vec();
+            prop_assert_eq!(new.iter().map(ends).collect::<Vec<_>>(), old.iter().map(ends).collect::<Vec<_>>());
+        } else {
+            prop_assert_eq!(new.len(), old.len());
+            old.remove(index);
+            new.remove(index);
+            prop_assert_eq!(new, old);
+        }
+    }
+
+    #[test]
     fn the_index_decides_as_the_rules_do(
         rules in vec(rule(), 1..30),
         user in name(),
@@ -244,6 +294,53 @@ proptest! {
             let slow = rules.decide(&connection, &roles, &UnknownNetwork).rule;
             let fast = compiled.decide(&connection, &roles, &UnknownNetwork);
             prop_assert_eq!(slow.map(|rule| rule.line()), fast.map(|rule| rule.line()));
+        }
+    }
+
+    #[test]
+    fn a_rule_that_lints_call_unreachable_never_decides(
+        rules in vec(rule(), 1..30),
+        names in vec(name(), 1..6),
+        addresses in vec(any::<[u8; 4]>(), 1..6),
+    ) {
+        use hba_parser::{Connection, Encryption, Lint};
+        let server = Server::new(PgVersion::V16);
+        let lines: Vec<_> =
+            rules.iter().map(|rule| rule.to_line(&server).unwrap().to_string()).collect();
+        let rules = HbaDocument::parse(lines.join("\n")).interpret(&server);
+        let unreachable: Vec<u32> = rules
+            .lint()
+            .iter()
+            .filter(|found| matches!(found.lint, Lint::Unreachable | Lint::UnreachableTogether))
+            .map(|found| found.location.line)
+            .collect();
+        let mut databases: Vec<Vec<u8>> = names.iter().map(|name| name.clone().into_bytes()).collect();
+        let mut users = databases.clone();
+        databases.extend(rules.iter().flat_map(|rule| rule.databases()).map(|name| name.text().to_vec()));
+        users.extend(rules.iter().flat_map(|rule| rule.users()).map(|name| name.text().to_vec()));
+        let networks = rules.iter().filter_map(|rule| match rule.address() {
+            Some(hba_parser::Address::Network(network, _)) => Some(network),
+            _ => None,
+        });
+        let addresses: Vec<_> = addresses.into_iter().map(Into::into).chain(networks).collect();
+        // Where a role is not there, not even `+role` matches it.
+        let mut roles = RoleGraph::default();
+        users.iter().for_each(|user| roles.create(user));
+        let decided = |connection: &Connection<'_>| {
+            rules.decide(connection, &roles, &UnknownNetwork).rule.map(|rule| rule.line())
+        };
+        for (index, database) in databases.iter().enumerate() {
+            let user = &users[index % users.len()];
+            let address = addresses[index % addresses.len()];
+            for connection in [
+                Connection::local(database, user),
+                Connection::tcp(address, Encryption::None, database, user),
+                Connection::tcp(address, Encryption::Tls, database, user),
+                Connection::tcp(address, Encryption::Gss, database, user).physical_replication(),
+            ] {
+                let line = decided(&connection);
+                prop_assert!(line.is_none_or(|line| !unreachable.contains(&line)), "{:?}", line);
+            }
         }
     }
 }

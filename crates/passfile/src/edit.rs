@@ -2,7 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use crate::{Entry, EntryError, Field, Libpq, NewEntry, PassFile, PgVersion, lines::raw_lines};
+use crate::{
+    Entry, EntryError, Field, Libpq, NewEntry, PassFile, PgVersion,
+    file::candidate,
+    lines::raw_lines,
+    matching::{coverage, lent_password},
+};
 
 /// What [`PassFile::set`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,35 +115,41 @@ impl PassFile {
         Ok(change)
     }
 
-    /// The first line that libpq takes for (some of) the entry's connections, and the lines with the
-    /// very same fields.
+    /// The first line that libpq takes for all of the entry's connections, and the lines that are for
+    /// the very same ones.
     fn standing(&self, entry: &NewEntry<'_>) -> (Option<usize>, Vec<usize>) {
         let libpq = Libpq::default();
         let fields = entry.fields();
-        let equal = |other: &Entry<'_>| other.fields() == *fields;
-        let covers = |other: &Entry<'_>| {
-            other.fields().iter().zip(fields).all(|(other, field)| other.covers(field))
-        };
-        let (mut first, mut lines) = (None, Vec::new());
-        for other in self.entries(&libpq) {
-            if first.is_none() && covers(&other) {
-                first = Some(other.line());
-            }
-            if equal(&other) {
-                lines.push(other.line());
+        let (mut first, mut equal) = (None, Vec::new());
+        for raw in raw_lines(&self.document) {
+            let Some(text) = candidate(&raw, &libpq) else { continue };
+            let Some(coverage) = coverage(text, fields) else { continue };
+            let (line, end) = (raw.first + 1, text.len());
+            first.get_or_insert(line);
+            // A line with unescaped colons may be meant for another connection, too: not one whose
+            // fields between the colons are empty, which none can be.
+            let split = Entry::split(line, raw.text, end);
+            let is_empty = |field: &Field<'_>| matches!(field, Field::Exactly(value) if value.as_bytes().is_empty());
+            let meant = split.is_none_or(|other| {
+                other.fields() == *fields || other.fields().iter().any(is_empty)
+            });
+            if coverage.same && meant {
+                equal.push(line);
             }
         }
-        // For one connection libpq's own search says it, which sees more than the split does.
-        let found = tokens(fields).and_then(|tokens| self.find(&tokens, &libpq));
-        (first.into_iter().chain(found.map(|found| found.line())).min(), lines)
+        (first, equal)
     }
 
     /// Whether a line has the entry's password, for every major.
     fn says(&self, line: usize, entry: &NewEntry<'_>) -> bool {
         [PgVersion::OLDEST, PgVersion::NEWEST].into_iter().all(|version| {
-            self.entries(&Libpq::new(version))
-                .find(|other| other.line() == line)
-                .is_some_and(|other| other.password() == *entry.password())
+            let raw = raw_lines(&self.document).find(|raw| raw.first + 1 == line);
+            raw.is_some_and(|raw| {
+                let Some(text) = candidate(&raw, &Libpq::new(version)) else { return false };
+                let found = coverage(text, entry.fields())
+                    .map(|coverage| lent_password(&text[coverage.password..]));
+                found.is_some_and(|found| found == *entry.password())
+            })
         })
     }
 
@@ -253,16 +264,4 @@ impl PassFile {
             other => EditError::Document(other),
         }
     }
-}
-
-/// What the fields ask for, if that is one connection only.
-fn tokens<'a>(fields: &'a [Field<'a>; 4]) -> Option<[&'a [u8]; 4]> {
-    let mut tokens = [&[][..]; 4];
-    for (token, field) in tokens.iter_mut().zip(fields) {
-        match field {
-            Field::Exactly(value) => *token = value.as_bytes(),
-            Field::Any => return None,
-        }
-    }
-    Some(tokens)
 }

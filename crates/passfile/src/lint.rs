@@ -60,6 +60,8 @@ pub enum Lint {
     CarriageReturn,
     /// A colon that is not escaped ends the password; what follows is ignored.
     ExtraFields,
+    /// The host is an IPv6 address and its colons are not escaped.
+    UnescapedAddress,
     /// A star beside other characters is a star.
     LiteralStar(FieldName),
     /// Several hosts in one field match none.
@@ -80,9 +82,11 @@ impl Lint {
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::AnyHost | Self::Unreachable { .. } | Self::EmptyPassword | Self::ExtraFields => {
-                Severity::Warning
-            }
+            Self::AnyHost
+            | Self::Unreachable { .. }
+            | Self::EmptyPassword
+            | Self::ExtraFields
+            | Self::UnescapedAddress => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -155,6 +159,10 @@ impl fmt::Display for Lint {
             Self::ExtraFields => {
                 "the password ends at an unescaped colon: write \\: if the colon is part of it"
             }
+            Self::UnescapedAddress => {
+                "the colons of the address are not escaped: libpq matches it all the same, other \
+                 programs may not; write \\: for each"
+            }
             Self::HostList => {
                 "several hosts in one field match none: write a line for each of them"
             }
@@ -220,6 +228,9 @@ fn lint_line(raw: RawLine<'_>, libpq: &Libpq, index: &mut Index, report: &mut im
     if ending.strip_suffix(b"\r").unwrap_or(ending).contains(&b'\r') {
         report(Lint::CarriageReturn);
     }
+    if begins_with_address(text) {
+        return report(Lint::UnescapedAddress);
+    }
     let end = text.len();
     let Some(entry) = Entry::split(raw.first + 1, raw.text, end) else {
         return report(Lint::TooFewFields);
@@ -244,6 +255,17 @@ fn lint_line(raw: RawLine<'_>, libpq: &Libpq, index: &mut Index, report: &mut im
         None => {}
     }
     index.add(&entry);
+}
+
+/// Whether a line begins with an IPv6 address as it is, and four more fields follow.
+fn begins_with_address(line: &[u8]) -> bool {
+    let colons: Vec<usize> = memchr::memchr_iter(b':', line).collect();
+    // Two of its colons at least, then those that end host, port, database and user.
+    let ends = colons.iter().take(colons.len().saturating_sub(3)).skip(2);
+    ends.into_iter().any(|end| {
+        let address = line[..*end].split(|byte| *byte == b'%').next().unwrap_or_default();
+        str::from_utf8(address).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+    })
 }
 
 fn lint_field(name: FieldName, raw: &[u8], report: &mut impl FnMut(Lint)) {

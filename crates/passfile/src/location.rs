@@ -38,8 +38,9 @@ impl Surroundings {
     /// `PGPASSFILE`, else `.pgpass` in the home folder. `None` if there is no home folder either.
     ///
     /// There is one file and no other: if it does not exist, libpq does not look elsewhere. `~` is a
-    /// name like any other. An empty `passfile` hides `PGPASSFILE`. A home folder's path of more
-    /// than 1,023 bytes is cut, as libpq cuts it.
+    /// name like any other. An empty `passfile` hides `PGPASSFILE` in a connection string; where
+    /// parameters are handed to libpq one by one (`PQconnectdbParams`), an empty one is none: give
+    /// `None` then. A home folder's path of more than 1,023 bytes is cut, as libpq cuts it.
     ///
     /// ```
     /// use passfile::{Libpq, PgVersion, Surroundings};

@@ -7,7 +7,11 @@
 use pg_version::PgVersion;
 use zeroize::Zeroizing;
 
-use crate::{entry::FieldName, lines::Text, secret::Password};
+use crate::{
+    entry::{Field, FieldName},
+    lines::Text,
+    secret::Password,
+};
 
 /// Where a line turned out not to match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,32 @@ pub(crate) fn password_start(line: &[u8], tokens: &[&[u8]; 4]) -> Result<usize, 
         }
     }
     Ok(offset)
+}
+
+/// How a line answers to everything that these fields ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Coverage {
+    /// Where the password starts.
+    pub(crate) password: usize,
+    /// Whether the line asks for no more than the fields do.
+    pub(crate) same: bool,
+}
+
+/// Walks a line, its line end stripped, along fields as libpq walks it along values; `None` if some
+/// connection that the fields ask for does not match.
+pub(crate) fn coverage(line: &[u8], fields: &[Field<'_>; 4]) -> Option<Coverage> {
+    let mut coverage = Coverage { password: 0, same: true };
+    for field in fields {
+        let at = coverage.password;
+        let is_star = line[at..].starts_with(b"*:");
+        coverage.password = match field {
+            _ if is_star => at + 2,
+            Field::Exactly(value) => field_end(line, at, value.as_bytes()).ok()?,
+            Field::Any => return None,
+        };
+        coverage.same &= is_star == (*field == Field::Any);
+    }
+    Some(coverage)
 }
 
 /// `pwdfMatchesString`: where the next field starts, or where this one differs.
@@ -141,6 +171,20 @@ mod tests {
         assert!(matches("a:*:p:d:u:pw", ["a", "x", "p", "d:u"]));
         assert!(!matches(r"h:p:d:bob\:pw", ["h", "p", "d", "bob"]));
         assert!(!matches(r"h:p:d:u\", ["h", "p", "d", "u\\"]));
+    }
+
+    #[test]
+    fn a_line_covers_what_it_matches_whatever_the_rest_is() {
+        let host = |host: &'static str| [host.into(), Field::Any, Field::Any, Field::Any];
+        let covers = |line: &str, fields| coverage(line.as_bytes(), &fields);
+        let expected = |password, same| Some(Coverage { password, same });
+        assert_eq!(covers("h:*:*:*:pw", host("h")), expected(8, true));
+        assert_eq!(covers("*:*:*:*:pw", host("h")), expected(8, false));
+        assert_eq!(covers(r"\*:*:*:*:pw", host("*")), expected(9, true));
+        assert_eq!(covers("*:*:*:*:pw", host("*")), expected(8, false));
+        assert_eq!(covers("::1:*:*:*:pw", host("::1")), expected(10, true));
+        assert_eq!(covers("h:5432:*:*:pw", host("h")), None);
+        assert_eq!(covers("h:*:*:*", host("h")), None);
     }
 
     #[test]

@@ -55,6 +55,55 @@ fn refuses_what_cannot_be_written() {
     }
 }
 
+/// What libpq matches, whatever its fields look like: an address of which the colons are not escaped.
+#[test]
+fn set_finds_what_libpq_matches() {
+    let any_port = NewEntry::new("new").host("::1").user("bob");
+    let app = any_port.clone().port(5432).dbname("app");
+    for (before, entry, change, after) in [
+        ("::1:*:*:bob:old\n", &any_port, Change::Replaced { line: 1 }, "\\:\\:1:*:*:bob:new\n"),
+        ("::1:*:*:bob:new\n", &any_port, Change::Unchanged { line: 1 }, "::1:*:*:bob:new\n"),
+        (
+            "::1:5432:app:bob:old\n",
+            &app,
+            Change::Replaced { line: 1 },
+            "\\:\\:1:5432:app:bob:new\n",
+        ),
+        // It is for more than the entry asks for.
+        (
+            "::1:*:*:*:old\n",
+            &any_port,
+            Change::Added { line: 1 },
+            "\\:\\:1:*:*:bob:new\n::1:*:*:*:old\n",
+        ),
+        (
+            "::1:*:*:bob:old\n*:*:*:*:any\n::\\1:*:*:bob:older\n",
+            &any_port,
+            Change::Replaced { line: 1 },
+            "\\:\\:1:*:*:bob:new\n*:*:*:*:any\n",
+        ),
+        // It is for less: another port is searched for further on.
+        (
+            "::1:5432:*:bob:old\n",
+            &any_port,
+            Change::Added { line: 2 },
+            "::1:5432:*:bob:old\n\\:\\:1:*:*:bob:new\n",
+        ),
+        // It may be meant otherwise, as the password of host a: it stays.
+        (
+            "a:*:p:d:u:old\n",
+            &NewEntry::new("new").host("a:*").port("p").dbname("d").user("u"),
+            Change::Added { line: 1 },
+            "a\\:*:p:d:u:new\na:*:p:d:u:old\n",
+        ),
+    ] {
+        let mut file = file(before);
+        assert_eq!(file.set(entry).unwrap(), change, "{before}");
+        assert_eq!(text(&file), after, "{before}");
+        assert!(matches!(file.set(entry), Ok(Change::Unchanged { .. })), "{before}");
+    }
+}
+
 /// Before, what is done, after.
 #[test]
 fn edits_of_lines() {
@@ -126,14 +175,6 @@ fn set_puts_an_entry_where_it_is_reached() {
         let Ok(Change::Unchanged { .. }) = file.set(&entry()) else { panic!("{before:?}") };
         assert_eq!(text(&file), after, "{before:?}");
     }
-}
-
-#[test]
-fn set_sees_what_only_libpq_takes_for_a_match() {
-    let mut file = file("::1:5432:d:u:old\n");
-    let entry = NewEntry::new("new").host("::1").port(5432).dbname("d").user("u");
-    assert_eq!(file.set(&entry), Ok(Change::Added { line: 1 }));
-    assert_eq!(text(&file), "\\:\\:1:5432:d:u:new\n::1:5432:d:u:old\n");
 }
 
 #[test]

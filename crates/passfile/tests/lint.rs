@@ -95,6 +95,24 @@ fn each_lint() {
             ],
         ),
         (
+            b"::1:5432:app:bob:pw\nfe80::1%eth0:*:*:bob:pw\n2001:db8::2:*:*:*:pw\n",
+            &[
+                "line 1: the colons of the address are not escaped: libpq matches it all the same, \
+                 other programs may not; write \\: for each",
+                "line 2: the colons of the address are not escaped: libpq matches it all the same, \
+                 other programs may not; write \\: for each",
+                "line 3: the colons of the address are not escaped: libpq matches it all the same, \
+                 other programs may not; write \\: for each",
+            ],
+        ),
+        (
+            b"::1:5432:app\n",
+            &[
+                "line 1: the host is empty, and so matches nothing: use * for any",
+                "line 1: the port is empty, and so matches nothing: use * for any",
+            ],
+        ),
+        (
             b"h:*:d:u:pw\nH:p:d:u:pw\nh:p:d:\\u:pw\n",
             &["line 3: never reached: line 1 matches all that this line does; put this line \
                before it, or remove it"],

@@ -1,8 +1,8 @@
 //! Changing a configuration of many files, so that the change counts, or says why it does not.
 
 use crate::{
-    Catalogue, Configuration, InvalidValue, Origin,
-    catalogue::Activation,
+    Catalogue, Configuration, InvalidValue, ListKind, Origin,
+    catalogue::{Activation, split_list},
     configuration::Occurrence,
     diagnostics::Problem,
     edit::{Change, EditError, Unset, check_name, check_text},
@@ -91,7 +91,7 @@ impl std::fmt::Display for Warning {
             ),
             Self::UnknownName => f.write_str("this major has no setting of that name"),
             Self::BuildDependentValue(invalid) => {
-                write!(f, "{invalid}: only servers built for it take the value")
+                write!(f, "{invalid}: only servers that have it take the value")
             }
             Self::Broken { file, line, problem } => {
                 write!(f, "the server refuses the files: {} line {line}: {problem}", text(file))
@@ -134,8 +134,8 @@ impl Configuration {
     /// ```
     ///
     /// # Errors
-    /// [`EditError`]: a name or value that the file's grammar cannot hold, that no file may set, or
-    /// that the server refuses. A name that the catalogue does not know is none, but a warning.
+    /// [`EditError`]: a name or value that the file's grammar cannot hold, that no file may set, that
+    /// the server refuses, or that is to be a list and is none. A name that the catalogue does not know is none, but a warning.
     pub fn set(
         &mut self,
         name: impl AsRef<[u8]>,
@@ -143,9 +143,8 @@ impl Configuration {
     ) -> Result<Outcome, EditError> {
         let (name, value) = (name.as_ref(), value.as_ref());
         let warnings = self.check_edit(name, value)?;
-        let place = self.last_of_until(name, self.auto_from);
         let before = self.effective_value(name);
-        let (source, line) = match place.map(|index| &self.entries[index]) {
+        let (source, line) = match self.editable(name).next_back() {
             Some(entry) => (entry.source, Some(entry.line - 1)),
             None => (self.main_source()?, None),
         };
@@ -173,6 +172,9 @@ impl Configuration {
             .store
             .source_at(path)
             .ok_or_else(|| EditError::NoSuchFile { path: path.to_vec() })?;
+        if self.store.is_auto(source) {
+            return Err(EditError::AutoConf);
+        }
         let warnings = self.check_edit(name, value)?;
         let before = self.effective_value(name);
         let version = self.version;
@@ -206,11 +208,8 @@ impl Configuration {
         let before = self.effective_value(name);
         let version = self.version;
         let mut sources: Vec<u32> = Vec::new();
-        for (index, entry) in self.entries[..self.auto_from].iter().enumerate() {
-            let is_it = self
-                .occurrence(index)
-                .is_some_and(|occurrence| same_setting(version, occurrence.name, name));
-            if is_it && !sources.contains(&entry.source) {
+        for entry in self.editable(name) {
+            if !sources.iter().any(|source| self.store.is_same_file(*source, entry.source)) {
                 sources.push(entry.source);
             }
         }
@@ -234,8 +233,7 @@ impl Configuration {
     /// What is said of an edit of `name` that has nothing to do.
     pub(crate) fn leave(&self, name: &[u8]) -> Result<Outcome, EditError> {
         check_name(name)?;
-        let source =
-            self.last_of_until(name, self.auto_from).map_or(0, |index| self.entries[index].source);
+        let source = self.editable(name).next_back().map_or(0, |entry| entry.source);
         let nothing = crate::FileEdit { change: Change::None, line: 0 };
         Ok(self.outcome(name, source, nothing, self.effective_value(name), Vec::new()))
     }
@@ -255,8 +253,13 @@ impl Configuration {
         if setting.is_refused_in_file() {
             return Err(EditError::NotForFiles { name: setting.name() });
         }
-        match setting.check(value) {
-            Ok(_) => Ok(Vec::new()),
+        match setting.check_in_file(value) {
+            Ok(_) => {
+                if let Some(kind) = ListKind::of(setting.name()) {
+                    split_list(self.version, kind, value)?;
+                }
+                Ok(Vec::new())
+            }
             Err(invalid) if invalid.is_build_dependent() => {
                 Ok(vec![Warning::BuildDependentValue(invalid)])
             }
@@ -294,8 +297,8 @@ impl Configuration {
 
     /// Whether the place that counts, leaving `postgresql.auto.conf` aside, is in that file.
     fn counts_from(&self, source: u32, name: &[u8]) -> bool {
-        let last = self.last_of_until(name, self.auto_from);
-        last.is_some_and(|index| self.entries[index].source == source)
+        let last = self.editable(name).next_back();
+        last.is_some_and(|entry| self.store.is_same_file(entry.source, source))
     }
 
     fn outcome(
@@ -306,9 +309,11 @@ impl Configuration {
         before: Option<Vec<u8>>,
         mut warnings: Vec<Warning>,
     ) -> Outcome {
-        let winner = self.last_of(name);
-        if let Some(occurrence) = winner.and_then(|index| self.occurrence(index)) {
-            warnings.extend(self.overriding(&occurrence, source));
+        if let Some(winner) = self.last_of(name)
+            && let Some(occurrence) = self.occurrence(winner)
+        {
+            let elsewhere = !self.store.is_same_file(self.entries[winner].source, source);
+            warnings.extend(overriding(&occurrence, elsewhere));
         }
         warnings.extend(
             self.problems()
@@ -328,20 +333,22 @@ impl Configuration {
             warnings,
         }
     }
+}
 
-    /// What to say if the place that counts is not in the file that was edited.
-    fn overriding(&self, occurrence: &Occurrence<'_>, source: u32) -> Option<Warning> {
-        let (line, value) = (occurrence.line, occurrence.value.to_vec());
-        match occurrence.origin {
-            Origin::AlterSystem => Some(Warning::AlterSystemWins {
-                line,
-                value,
-                statement: format!("ALTER SYSTEM RESET {};", for_sql(occurrence.name)),
-            }),
-            // The file that was edited may be read twice, once from there.
-            Origin::IncludedByAlterSystem | Origin::File => (occurrence.file
-                != self.store.path(source))
-            .then(|| Warning::LaterFileWins { file: occurrence.file.to_vec(), line, value }),
-        }
+/// What to say if the place that counts is not in the file that was edited, but elsewhere.
+fn overriding(occurrence: &Occurrence<'_>, elsewhere: bool) -> Option<Warning> {
+    let (line, value) = (occurrence.line, occurrence.value.to_vec());
+    match occurrence.origin {
+        Origin::AlterSystem => Some(Warning::AlterSystemWins {
+            line,
+            value,
+            statement: format!("ALTER SYSTEM RESET {};", for_sql(occurrence.name)),
+        }),
+        // The file that was edited may be read twice, once from there.
+        Origin::IncludedByAlterSystem | Origin::File => elsewhere.then(|| Warning::LaterFileWins {
+            file: occurrence.file.to_vec(),
+            line,
+            value,
+        }),
     }
 }

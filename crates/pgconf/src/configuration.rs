@@ -184,14 +184,15 @@ impl Configuration {
         })
     }
 
-    /// The settings whose effective value the server would refuse: at its start it ends, on a reload
-    /// it keeps the old value.
+    /// The values that the server would refuse: at its start it ends, on a reload it keeps the old
+    /// ones. They are those that count, and those that it tries before them because they are spelled
+    /// otherwise (`Work_Mem`, `sort_mem`).
     pub fn invalid_values(&self) -> impl Iterator<Item = Located<'_, crate::InvalidValue>> {
         let catalogue = Catalogue::new(self.version);
-        self.live().into_iter().filter_map(move |index| {
+        self.tried().into_iter().filter_map(move |index| {
             let occurrence = self.occurrence(index)?;
             let setting = catalogue.get(occurrence.name)?;
-            let error = setting.check(&occurrence.value).err()?;
+            let error = setting.check_in_file(&occurrence.value).err()?;
             Some(Located { file: occurrence.file, line: occurrence.line, what: error })
         })
     }
@@ -271,10 +272,10 @@ impl Configuration {
             line: entry.line,
             name: line.name()?,
             value: line.value()?,
-            origin: if index < self.auto_from {
-                Origin::File
-            } else if Some(file) == self.store.auto() {
+            origin: if self.store.is_auto(entry.source) {
                 Origin::AlterSystem
+            } else if index < self.auto_from {
+                Origin::File
             } else {
                 Origin::IncludedByAlterSystem
             },
@@ -283,35 +284,39 @@ impl Configuration {
 
     /// The last entry that sets `name`.
     pub(crate) fn last_of(&self, name: &[u8]) -> Option<usize> {
-        self.last_of_until(name, self.entries.len())
+        (0..self.entries.len()).rev().find(|index| self.sets(&self.entries[*index], name))
     }
 
-    /// The last entry that sets `name` among the first `end` ones.
-    pub(crate) fn last_of_until(&self, name: &[u8], end: usize) -> Option<usize> {
-        (0..end).rev().find(|index| {
-            let entry = &self.entries[*index];
-            matches!(entry.what, What::Setting)
-                && self
-                    .store
-                    .line(entry)
-                    .and_then(|line| line.name())
-                    .is_some_and(|other| same_setting(self.version, other, name))
-        })
+    /// The entries that set `name` in people's files, which are all but what `postgresql.auto.conf`
+    /// says and includes.
+    pub(crate) fn editable(&self, name: &[u8]) -> impl DoubleEndedIterator<Item = &Entry> {
+        let files = self.entries[..self.auto_from].iter();
+        files.filter(move |entry| !self.store.is_auto(entry.source) && self.sets(entry, name))
     }
 
-    /// The entries that count, in reading order.
-    fn live(&self) -> Vec<usize> {
-        let mut last: HashMap<Vec<u8>, usize> = HashMap::new();
+    fn sets(&self, entry: &Entry, name: &[u8]) -> bool {
+        matches!(entry.what, What::Setting)
+            && self
+                .store
+                .line(entry)
+                .and_then(|line| line.name())
+                .is_some_and(|other| same_setting(self.version, other, name))
+    }
+
+    /// The entries whose values the server tries, in reading order: of those that spell a name the same
+    /// way the last one (`ProcessConfigFileInternal` compares names with `strcmp`).
+    fn tried(&self) -> Vec<usize> {
+        let mut last: HashMap<&[u8], usize> = HashMap::new();
         for (index, entry) in self.entries.iter().enumerate() {
             if matches!(entry.what, What::Setting)
                 && let Some(name) = self.store.line(entry).and_then(|line| line.name())
             {
-                last.insert(current_name(self.version, name).to_ascii_lowercase(), index);
+                last.insert(name, index);
             }
         }
-        let mut live: Vec<usize> = last.into_values().collect();
-        live.sort_unstable();
-        live
+        let mut tried: Vec<usize> = last.into_values().collect();
+        tried.sort_unstable();
+        tried
     }
 
     /// Reads the files that are there once more, after an edit moved lines.

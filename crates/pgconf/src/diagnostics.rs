@@ -20,7 +20,11 @@ impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: syntax error ", self.line)?;
         match &self.near {
-            Some(token) => write!(f, "near token \"{}\"", String::from_utf8_lossy(token)),
+            Some(token) => {
+                // The server prints it as a C string, which ends at its first NUL.
+                let end = memchr::memchr(0, token).unwrap_or(token.len());
+                write!(f, "near token \"{}\"", String::from_utf8_lossy(&token[..end]))
+            }
             None => f.write_str("near end of line"),
         }
     }

@@ -329,6 +329,7 @@ mod tests {
             (b"b", 0, "line 0: syntax error near end of line"),
             (b"b = 'x", 1, "line 1: syntax error near token \"'\""),
             (b"b\x0c=1", 1, "line 1: syntax error near token \"\x0c\""),
+            (b"b=1\0", 1, "line 1: syntax error near token \"\""),
         ] {
             let file = ConfFile::new(bytes);
             let errors: Vec<_> = file.syntax_errors().collect();

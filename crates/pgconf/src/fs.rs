@@ -25,7 +25,7 @@ use std::{
 
 use pg_version::PgVersion;
 use textfile::{
-    DiskFiles, FileError, FileErrorKind, FileKind, Files,
+    DiskFiles, FileError, FileKind, Files,
     fs::{FsError, Snapshot, path_of},
 };
 
@@ -66,8 +66,9 @@ impl Stored {
     /// Several files are replaced one after the other, included ones before the main file.
     ///
     /// # Errors
-    /// [`FsError::Changed`] if somebody changed one of them since it was read: none is written then.
-    /// Anything else can leave some written and others not.
+    /// [`FsError::Changed`] if somebody changed one of them since it was read, [`FsError::NotAFile`] if
+    /// one of them is none but a device: none is written then. Anything else can leave some written and
+    /// others not.
     pub fn save(&mut self) -> Result<Vec<PathBuf>, FsError> {
         let mut edited: Vec<(Vec<u8>, Vec<u8>)> = self
             .configuration
@@ -79,15 +80,16 @@ impl Stored {
             .collect();
         edited.reverse();
         for (path, _) in &edited {
-            if let Some(snapshot) = self.snapshots.get(path)
-                && snapshot.changed()?
-            {
+            // What was read and has no snapshot is a device.
+            let Some(snapshot) = self.snapshots.get(path) else {
+                return Err(FsError::NotAFile { path: path_of(path).to_owned() });
+            };
+            if snapshot.changed()? {
                 return Err(FsError::Changed { path: snapshot.path().to_owned() });
             }
         }
         let mut written = Vec::new();
         for (path, bytes) in edited {
-            // Every file that could be read, and so edited, has its snapshot.
             if let Some(snapshot) = self.snapshots.get_mut(&path) {
                 *snapshot = snapshot.replace(&bytes)?;
                 written.push(path_of(&path).to_owned());
@@ -108,13 +110,12 @@ impl Files for Reader {
         if let Some(snapshot) = snapshots.get(path) {
             return Ok(snapshot.bytes().to_vec());
         }
-        let snapshot = Snapshot::read(path_of(path)).map_err(|error| match error {
-            FsError::Io { source, .. } => source.into(),
-            FsError::NotAFile { path } if path.is_dir() => {
-                FileError::new(FileErrorKind::IsADirectory)
-            }
-            _ => FileError::new(FileErrorKind::Other),
-        })?;
+        let snapshot = match Snapshot::read(path_of(path)) {
+            Ok(snapshot) => snapshot,
+            Err(FsError::Io { source, .. }) => return Err(source.into()),
+            // A device can be read (`/dev/null` is an empty file), but there is nothing to replace.
+            Err(_) => return DiskFiles.read(path),
+        };
         let bytes = snapshot.bytes().to_vec();
         snapshots.insert(path.to_vec(), snapshot);
         Ok(bytes)
@@ -122,5 +123,9 @@ impl Files for Reader {
 
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
         DiskFiles.list(path)
+    }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        DiskFiles.canonical(path)
     }
 }

@@ -80,8 +80,8 @@
 //! what it could not read back is refused ([`EditError`]). What is set already changes no byte.
 //!
 //! # Limits
-//! What only a running server can tell is not told: whether a time zone, a locale, a table space
-//! exists, how deep the stack may be, which other settings forbid a value. The catalogue is that of
+//! What only a running server can tell is not told: whether a locale, a table space, a role exists,
+//! which other settings forbid a value, whether a recovery target is a time. The catalogue is that of
 //! certain builds ([`Catalogue`]): a name that it does not know is a warning. A file holds less than
 //! 4 GiB.
 //!

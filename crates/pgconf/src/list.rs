@@ -48,7 +48,7 @@ impl Configuration {
     ) -> Result<Outcome, EditError> {
         let (name, element) = (name.as_ref(), element.as_ref());
         let kind = kind_of(name)?;
-        if self.list(name)?.iter().any(|present| present == element) {
+        if self.list(name)?.contains(&self.as_element(kind, element)?) {
             return self.leave(name);
         }
         let mut value = self.value_or_default(name).unwrap_or_default().trim_ascii_end().to_vec();
@@ -70,13 +70,20 @@ impl Configuration {
     ) -> Result<Outcome, EditError> {
         let (name, element) = (name.as_ref(), element.as_ref());
         let kind = kind_of(name)?;
+        let element = self.as_element(kind, element)?;
         let mut list = self.list(name)?;
         let before = list.len();
-        list.retain(|present| present != element);
+        list.retain(|present| *present != element);
         if list.len() == before {
             return self.leave(name);
         }
         self.set(name, join_list(kind, list))
+    }
+
+    /// What the server takes an element for: it cuts long names.
+    fn as_element(&self, kind: ListKind, element: &[u8]) -> Result<Vec<u8>, EditError> {
+        let mut list = split_list(self.version(), kind, &join_list(kind, [element]))?;
+        Ok(list.pop().unwrap_or_default())
     }
 }
 

@@ -238,8 +238,8 @@ impl Configuration {
             let Some(old) = here.get(occurrence.name) else { continue };
             let what = match there.get(occurrence.name) {
                 None => UpgradeIssue::Gone { instead: successor(old.name(), to) },
-                Some(new) => match new.check(&occurrence.value) {
-                    Err(invalid) if old.check(&occurrence.value).is_ok() => {
+                Some(new) => match new.check_in_file(&occurrence.value) {
+                    Err(invalid) if old.check_in_file(&occurrence.value).is_ok() => {
                         UpgradeIssue::InvalidValue(invalid)
                     }
                     _ if !names_eq(new.name().as_bytes(), occurrence.name) => {

@@ -40,24 +40,37 @@ type Listing = Result<Vec<(Vec<u8>, FileKind)>, FileError>;
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     sources: Vec<Source>,
+    contents: Vec<Content>,
     by_path: HashMap<Vec<u8>, u32>,
+    by_canonical: HashMap<Vec<u8>, u32>,
     folders: HashMap<Vec<u8>, Listing>,
     auto: Option<Vec<u8>>,
 }
 
+/// A path, and which file it leads to: two of them may lead to the same.
 #[derive(Clone, Debug)]
 struct Source {
     path: Vec<u8>,
-    content: Result<ConfFile, FileErrorKind>,
+    content: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Content {
+    file: Result<ConfFile, FileErrorKind>,
     edited: bool,
 }
 
 impl Store {
     pub(crate) fn new(main: &[u8], auto: Option<Vec<u8>>) -> Self {
-        // The main file's place is the first, whether or not it can be read.
-        let source =
-            Source { path: main.to_vec(), content: Err(FileErrorKind::NotFound), edited: false };
-        Self { sources: vec![source], by_path: HashMap::new(), folders: HashMap::new(), auto }
+        Self {
+            // The main file's place is the first, whether or not it can be read.
+            sources: vec![Source { path: main.to_vec(), content: 0 }],
+            contents: vec![Content { file: Err(FileErrorKind::NotFound), edited: false }],
+            by_path: HashMap::new(),
+            by_canonical: HashMap::new(),
+            folders: HashMap::new(),
+            auto,
+        }
     }
 
     pub(crate) fn main(&self) -> &[u8] {
@@ -72,8 +85,23 @@ impl Store {
         &self.sources[source as usize].path
     }
 
+    /// Whether both lead to the same file.
+    pub(crate) fn is_same_file(&self, one: u32, other: u32) -> bool {
+        self.sources[one as usize].content == self.sources[other as usize].content
+    }
+
+    /// Whether it is `postgresql.auto.conf`, by whatever path.
+    pub(crate) fn is_auto(&self, source: u32) -> bool {
+        let auto = self.auto().and_then(|auto| self.by_path.get(auto));
+        auto.is_some_and(|auto| self.is_same_file(*auto, source))
+    }
+
+    fn content(&self, source: u32) -> Option<&Content> {
+        self.contents.get(self.sources.get(source as usize)?.content as usize)
+    }
+
     pub(crate) fn file(&self, source: u32) -> Option<&ConfFile> {
-        self.sources.get(source as usize)?.content.as_ref().ok()
+        self.content(source)?.file.as_ref().ok()
     }
 
     pub(crate) fn file_at(&self, path: &[u8]) -> Option<&ConfFile> {
@@ -86,22 +114,25 @@ impl Store {
     }
 
     pub(crate) fn files(&self) -> impl Iterator<Item = (&[u8], &ConfFile)> {
-        self.sources
-            .iter()
-            .filter_map(|source| Some((&source.path[..], source.content.as_ref().ok()?)))
+        (0_u32..)
+            .zip(&self.sources)
+            .filter_map(|(source, Source { path, .. })| Some((&path[..], self.file(source)?)))
     }
 
+    /// The edited files, each once, by the first of its paths.
     pub(crate) fn edited(&self) -> impl Iterator<Item = (&[u8], &ConfFile)> {
-        self.sources
-            .iter()
-            .filter(|source| source.edited)
-            .filter_map(|source| Some((&source.path[..], source.content.as_ref().ok()?)))
+        (0_u32..).zip(&self.contents).filter(|(_, content)| content.edited).filter_map(
+            |(index, content)| {
+                let source = self.sources.iter().find(|source| source.content == index)?;
+                Some((&source.path[..], content.file.as_ref().ok()?))
+            },
+        )
     }
 
     pub(crate) fn put(&mut self, source: u32, file: ConfFile) {
-        if let Some(place) = self.sources.get_mut(source as usize) {
-            place.content = Ok(file);
-            place.edited = true;
+        let content = self.sources.get(source as usize).map(|source| source.content as usize);
+        if let Some(place) = content.and_then(|content| self.contents.get_mut(content)) {
+            *place = Content { file: Ok(file), edited: true };
         }
     }
 
@@ -110,7 +141,7 @@ impl Store {
     }
 
     fn error(&self, source: u32) -> Option<FileErrorKind> {
-        self.sources.get(source as usize)?.content.as_ref().err().copied()
+        self.content(source)?.file.as_ref().err().copied()
     }
 }
 
@@ -139,15 +170,30 @@ impl<F: Files> Lookup for Loader<'_, F> {
         if let Some(source) = self.store.by_path.get(path) {
             return *source;
         }
-        let content = match self.files.read(path) {
-            Ok(bytes) => ConfFile::try_new(bytes).map_err(|_| FileErrorKind::Other),
-            Err(error) => Err(error.kind),
-        };
-        let source = if path == self.store.main() && self.store.by_path.is_empty() {
-            self.store.sources[0].content = content;
+        let canonical = self.files.canonical(path);
+        let known = canonical.as_ref().and_then(|path| self.store.by_canonical.get(path)).copied();
+        let content = known.unwrap_or_else(|| {
+            let file = match self.files.read(path) {
+                Ok(bytes) => ConfFile::try_new(bytes).map_err(|_| FileErrorKind::Other),
+                Err(error) => Err(error.kind),
+            };
+            let content = Content { file, edited: false };
+            let contents = &mut self.store.contents;
+            if self.store.by_path.is_empty() {
+                // The main file's place is kept for it.
+                contents[0] = content;
+                return 0;
+            }
+            contents.push(content);
+            contents.len() as u32 - 1
+        });
+        if let Some(path) = canonical {
+            self.store.by_canonical.insert(path, content);
+        }
+        let source = if self.store.by_path.is_empty() {
             0
         } else {
-            self.store.sources.push(Source { path: path.to_vec(), content, edited: false });
+            self.store.sources.push(Source { path: path.to_vec(), content });
             self.store.sources.len() as u32 - 1
         };
         self.store.by_path.insert(path.to_vec(), source);

@@ -42,6 +42,7 @@ fn values() {
     use PgVersion::{V12, V14, V17, V18};
 
     let ok = |canonical: &str, show: &str| Ok((canonical.to_owned(), show.to_owned()));
+    let err = |name, value: &str| Err(format!("invalid value for parameter \"{name}\": {value}"));
     for (version, name, value, result) in [
         (V17, "log_file_mode", "0640", ok("0640", "0640")),
         (V17, "wal_buffers", "1", ok("4", "32kB")),
@@ -74,6 +75,56 @@ fn values() {
             Err("invalid value for parameter \"io_max_concurrency\": 0".into()),
         ),
         (V17, "max_stack_depth", "5MB", ok("5120", "5MB")),
+        (V17, "max_stack_depth", "8MB", err("max_stack_depth", "8192")),
+        // What only one of C's readers of numbers takes.
+        (V17, "cpu_index_tuple_cost", "0x1p-1074", ok("4.94066e-324", "4.94066e-324")),
+        (V17, "cpu_index_tuple_cost", "0x3p-1075", err("cpu_index_tuple_cost", "\"0x3p-1075\"")),
+        (V17, "recovery_target_xid", "9999999999x", ok("9999999999x", "9999999999x")),
+        (
+            V17,
+            "recovery_target_xid",
+            "18446744073709551616",
+            err("recovery_target_xid", "\"18446744073709551616\""),
+        ),
+        (V17, "recovery_target_timeline", "x", ok("x", "x")),
+        (
+            V17,
+            "recovery_target_timeline",
+            "0x10000000000000000",
+            err("recovery_target_timeline", "\"0x10000000000000000\""),
+        ),
+        (V17, "shared_buffers", "128.3MB", ok("16422", "131376kB")),
+        // What is not asked for can still be asked for.
+        (V17, "DateStyle", "default, sql", ok("SQL, MDY", "SQL, MDY")),
+        (V17, "DateStyle", "default, german", ok("German, DMY", "German, DMY")),
+        (V17, "DateStyle", "sql, iso", err("DateStyle", "\"sql, iso\"")),
+        (V14, "external_pid_file", "/a/../b", ok("/a/../b", "/a/../b")),
+        (V17, "external_pid_file", "/a/../b", ok("/b", "/b")),
+        // Time zones are shown as the database spells them, offsets get a name.
+        (V17, "timezone", "europe/berlin", ok("Europe/Berlin", "Europe/Berlin")),
+        (V17, "timezone", "-3.5", ok("<-03:30>+03:30", "<-03:30>+03:30")),
+        (V17, "timezone", "abc5def,m3.2.0,m11.1.0", {
+            let rule = "ABC5DEF,M3.2.0,M11.1.0";
+            ok(rule, rule)
+        }),
+        (V17, "log_timezone", "3", ok("3", "3")),
+        (V17, "log_timezone", "-168", err("log_timezone", "\"-168\"")),
+        (V17, "timezone", "Mars/Olympus", err("TimeZone", "\"Mars/Olympus\"")),
+        (
+            V17,
+            "timezone",
+            "ABC1:00:01",
+            Err("time zone \"ABC1:00:01\" appears to use leap seconds".into()),
+        ),
+        (V17, "timezone_abbreviations", "India", ok("India", "India")),
+        (V17, "timezone_abbreviations", "india", err("timezone_abbreviations", "\"india\"")),
+        // Names are cut before they are looked at.
+        (
+            V17,
+            "client_encoding",
+            &"x".repeat(70),
+            err("client_encoding", &format!("\"{}\"", "x".repeat(63))),
+        ),
     ] {
         assert_eq!(check(version, name, value), result, "{name} = {value} in {version}");
     }
@@ -81,9 +132,46 @@ fn values() {
     assert_eq!(setting.check("YES").map(|checked| checked.value().clone()), Ok(Value::Bool(true)));
 }
 
-/// Everybody who embeds the crate carries the table.
+/// What another server may take: one with another library, another file, a larger stack.
 #[test]
-fn the_table_is_small() {
+fn values_that_some_servers_take() {
+    for (name, value, of_build) in [
+        ("timezone", "Mars/Olympus", true),
+        ("timezone", "Mars Olympus", false),
+        ("timezone", "999", false),
+        ("timezone_abbreviations", "Mars", true),
+        ("timezone_abbreviations", "India.txt", false),
+        ("timezone_abbreviations", "", false),
+        ("max_stack_depth", "8MB", true),
+        ("max_stack_depth", "1kB", false),
+        ("bonjour", "on", true),
+        ("wal_compression", "lz4", true),
+        ("wal_compression", "lz5", false),
+    ] {
+        let setting = Catalogue::new(PgVersion::V17).get(name).unwrap();
+        let invalid = setting.check(value).unwrap_err();
+        assert_eq!(invalid.is_build_dependent(), of_build, "{name} = {value}");
+    }
+    let detail = |version, value| {
+        let setting = Catalogue::new(version).get("debug_io_direct").unwrap();
+        setting.check(value).unwrap_err().detail().map(str::to_owned)
+    };
+    let details = [(PgVersion::V16, "x"), (PgVersion::V17, "x"), (PgVersion::V18, "x,")];
+    assert_eq!(
+        details.map(|(version, value)| detail(version, value).unwrap()),
+        [
+            "invalid option \"x\"",
+            "Invalid option \"x\"",
+            "Invalid list syntax in parameter \"debug_io_direct\"."
+        ]
+    );
+}
+
+/// Everybody who embeds the crate carries the tables.
+#[test]
+fn the_tables_are_small() {
     let facts = include_str!("../src/catalogue/facts.txt");
-    assert!(facts.len() <= 60 * 1024, "{} bytes", facts.len());
+    let zones = include_str!("../src/catalogue/time_zones.txt");
+    let bytes = facts.len() + zones.len();
+    assert!(bytes <= 60 * 1024, "{bytes} bytes");
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use pg_version::PgVersion;
-use pgconf::{Problem, fs::Stored};
+use pgconf::{Problem, Unset, fs::Stored};
 use textfile::fs::FsError;
 
 fn open(folder: &Path) -> Stored {
@@ -49,6 +49,42 @@ fn keeps_mode_and_link_and_reads_what_is_included() {
     fs::write(&real, "port = 99\n").unwrap();
     assert!(matches!(stored.save(), Err(FsError::Changed { .. })));
     assert_eq!(fs::read(&real).unwrap(), b"port = 99\n");
+}
+
+/// A file that is included twice, by its name and by a link, is one file.
+#[test]
+fn one_file_by_two_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let main = "include 'a.conf'\ninclude 'b.conf'\n";
+    fs::write(folder.join("postgresql.conf"), main).unwrap();
+    fs::write(folder.join("a.conf"), "port = 1\nssl = off\n").unwrap();
+    symlink("a.conf", folder.join("b.conf")).unwrap();
+    let mut stored = open(folder);
+    stored.configuration.unset("port", Unset::Remove).unwrap();
+    stored.configuration.set("ssl", "on").unwrap();
+    stored.configuration.set("work_mem", "8MB").unwrap();
+    assert_eq!(stored.configuration.problems().count(), 0);
+    stored.save().unwrap();
+    assert_eq!(fs::read(folder.join("a.conf")).unwrap(), b"ssl = on\n");
+    assert!(folder.join("b.conf").is_symlink());
+    let now = open(folder);
+    assert_eq!(now.configuration.get("port"), None);
+    assert_eq!(now.configuration.get("work_mem").as_deref(), Some(&b"8MB"[..]));
+    assert_eq!(now.configuration.provenance("ssl").overridden().count(), 1);
+}
+
+#[test]
+fn a_device_is_read_and_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("postgresql.conf"), "include '/dev/null'\nport = 1\n").unwrap();
+    let mut stored = open(folder);
+    assert_eq!(stored.configuration.problems().count(), 0);
+    stored.configuration.set("port", "2").unwrap();
+    assert_eq!(stored.save().unwrap(), [folder.join("postgresql.conf")]);
+    stored.configuration.set_in("/dev/null", "port", "3").unwrap();
+    assert!(matches!(stored.save(), Err(FsError::NotAFile { .. })));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use pg_version::PgVersion;
-use pgconf::{Change, ConfFile, Configuration, EditError, Unset, Warning};
+use pgconf::{Change, ConfFile, Configuration, EditError, ListSyntax, Origin, Unset, Warning};
 use textfile::MemoryFiles;
 
 fn set(given: &str, name: &str, value: &str) -> (String, Change) {
@@ -192,6 +192,28 @@ fn leaves_alter_system_to_the_server() {
     assert!(conf.edited().all(|(path, _)| path == b"/c/postgresql.conf"));
 }
 
+/// A file of people may include the server's: it stays the server's.
+#[test]
+fn leaves_alter_system_to_the_server_wherever_it_is_included() {
+    let auto = "ssl = 'off'\nport = '1'\n";
+    let mut conf = configuration(&[
+        ("/c/postgresql.conf", "#ssl = off\ninclude '/d/postgresql.auto.conf'\n"),
+        ("/d/postgresql.auto.conf", auto),
+    ]);
+    let provenance = conf.provenance("ssl");
+    assert!(provenance.overridden().all(|place| place.origin == Origin::AlterSystem));
+    let outcome = conf.set("ssl", "on").unwrap();
+    assert_eq!((&outcome.file[..], outcome.line), (&b"/c/postgresql.conf"[..], 1));
+    assert!(!outcome.effective_value_changed);
+    assert!(matches!(outcome.warnings[..], [Warning::AlterSystemWins { line: 1, .. }]));
+    let outcome = conf.set_in("/c/postgresql.conf", "ssl", "yes").unwrap();
+    assert_eq!((outcome.change, outcome.line), (Change::Replaced, 1));
+    assert_eq!(conf.unset("port", Unset::Remove).unwrap().change, Change::None);
+    assert_eq!(conf.unset("ssl", Unset::Remove).unwrap().change, Change::Removed(1));
+    assert_eq!(text(&conf, "/d/postgresql.auto.conf"), auto);
+    assert!(conf.edited().all(|(path, _)| path == b"/c/postgresql.conf"));
+}
+
 #[test]
 fn knows_what_the_server_refuses() {
     let mut conf = configuration(&[("/c/postgresql.conf", "")]);
@@ -207,10 +229,56 @@ fn knows_what_the_server_refuses() {
         conf.set("server_version", "18"),
         Err(EditError::NotForFiles { name: "server_version" })
     );
+    // Matters of a session: with the first two in its file a server does not start.
+    for name in ["role", "session_authorization", "seed", "is_superuser"] {
+        assert_eq!(conf.set(name, "none"), Err(EditError::NotForFiles { name }));
+    }
+    assert_eq!(
+        conf.set("listen_addresses", "a,,b").unwrap_err().to_string(),
+        "invalid list syntax in parameter \"listen_addresses\""
+    );
+    // A server would start and load nothing.
+    assert!(matches!(
+        conf.set("shared_preload_libraries", "\"a"),
+        Err(EditError::ListSyntax(ListSyntax { at: 0 }))
+    ));
+    assert_eq!(conf.edited().count(), 0);
     assert_eq!(conf.set("no_such_setting", "1").unwrap().warnings, [Warning::UnknownName]);
     let outcome = conf.set("wal_compression", "zstd").unwrap();
     assert!(matches!(outcome.warnings[..], [Warning::BuildDependentValue(_)]));
     assert!(conf.set("myapp.anything", "it goes").unwrap().warnings.is_empty());
+}
+
+/// What keeps a server from starting, each in the words of its log.
+#[test]
+fn finds_values_that_a_server_does_not_start_with() {
+    let conf = configuration(&[(
+        "/c/postgresql.conf",
+        "role = 'none'\nsession_authorization = 'postgres'\nblock_size = 8192\nseed = 0.5\n\
+         listen_addresses = 'a,,b'\nunix_socket_directories = '\"/tmp'\nport = 0\nRole = 'bob'\n\
+         session_preload_libraries = '\"a'\ntransaction_isolation = 'serializable'\n\
+         ssl = 0\nssl = 2\nSSL = 3\nssl = on\nsort_mem = 1\nwork_mem = 4MB\n",
+    )]);
+    let invalid: Vec<_> =
+        conf.invalid_values().map(|found| (found.line, found.what.to_string())).collect();
+    let invalid: Vec<_> = invalid.iter().map(|(line, text)| (*line, &text[..])).collect();
+    assert_eq!(
+        invalid,
+        [
+            (2, "invalid value for parameter \"session_authorization\": \"postgres\""),
+            (3, "parameter \"block_size\" cannot be changed"),
+            (5, "invalid list syntax in parameter \"listen_addresses\""),
+            (6, "invalid list syntax in parameter \"unix_socket_directories\""),
+            (7, "0 is outside the valid range for parameter \"port\" (1 .. 65535)"),
+            (8, "invalid value for parameter \"role\": \"bob\""),
+            // Overridden, but spelled otherwise: the server tries them all the same.
+            (13, "parameter \"ssl\" requires a Boolean value"),
+            (
+                15,
+                "1 kB is outside the valid range for parameter \"work_mem\" (64 kB .. 2147483647 kB)"
+            ),
+        ]
+    );
 }
 
 #[test]
@@ -232,6 +300,12 @@ fn lists() {
     assert_eq!(conf.remove_from_list("listen_addresses", "*").unwrap().change, Change::None);
     conf.remove_from_list("listen_addresses", "localhost").unwrap();
     assert_eq!(conf.get("listen_addresses").as_deref(), Some(&b"10.0.0.1"[..]));
+    // The server cuts names, and so knows this one after it was added.
+    let long = "x".repeat(70);
+    assert_eq!(conf.add_to_list("search_path", &long).unwrap().change, Change::Replaced);
+    assert_eq!(conf.add_to_list("search_path", &long).unwrap().change, Change::None);
+    assert_eq!(conf.remove_from_list("search_path", &long).unwrap().change, Change::Replaced);
+    assert_eq!(conf.list("search_path").unwrap().len(), 3);
     assert!(matches!(conf.list("work_mem"), Err(EditError::NotAList { .. })));
     let broken = configuration(&[("/c/postgresql.conf", "search_path = 'a,,b'\n")]);
     assert_eq!(

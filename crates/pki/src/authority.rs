@@ -8,7 +8,8 @@ use rcgen::{
     NameConstraints, PublicKeyData, SerialNumber,
 };
 
-use crate::certificate::{Certificate, KeyUsage, Validity};
+use crate::certificate::{Certificate, KeyUsage, Moment, Validity};
+use crate::check::{Check, Purpose, Reason, judge_names_strictly};
 use crate::der::{self, tag};
 use crate::error::Error;
 use crate::key::{KeyAlgorithm, PrivateKey};
@@ -44,11 +45,12 @@ pub struct AuthorityOptions {
 impl AuthorityOptions {
     fn parameters(
         &self,
-        algorithm: KeyAlgorithm,
+        algorithm: Option<KeyAlgorithm>,
         subject: &Subject,
         validity: Validity,
     ) -> Result<CertificateParams, Error> {
-        if let Some(reason) = algorithm.scram_refusal().filter(|_| self.scram) {
+        let refusal = algorithm.and_then(KeyAlgorithm::scram_refusal);
+        if let Some(reason) = refusal.filter(|_| self.scram) {
             return Err(Error::Refused(reason.to_owned()));
         }
         let mut parameters = parameters(self.path_len);
@@ -206,8 +208,22 @@ impl Authority {
         validity: Validity,
         options: &AuthorityOptions,
     ) -> Result<Self, Error> {
-        let parameters = options.parameters(algorithm, subject, validity)?;
-        let key = PrivateKey::generate(algorithm)?;
+        // Refused before the time is spent that an RSA key takes.
+        options.parameters(Some(algorithm), subject, validity)?;
+        Self::create_from(PrivateKey::generate(algorithm)?, subject, validity, options)
+    }
+
+    /// Makes a root of a key that is there already, such as one of an authority before it.
+    ///
+    /// # Errors
+    /// As [`Authority::create_with`].
+    pub fn create_from(
+        key: PrivateKey,
+        subject: &Subject,
+        validity: Validity,
+        options: &AuthorityOptions,
+    ) -> Result<Self, Error> {
+        let parameters = options.parameters(key.algorithm(), subject, validity)?;
         let made = parameters.self_signed(&key).map_err(|error| unmade("certificate", &error))?;
         let certificate = Certificate::from_der(made.der())?;
         Ok(Self { root: certificate.clone(), certificate, key, above: Vec::new() })
@@ -255,12 +271,37 @@ impl Authority {
     /// # Errors
     /// What is wrong with the files, or as [`Authority::new`].
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, Error> {
+        Self::from_certificates(certificates, PrivateKey::from_pem(key)?)
+    }
+
+    /// Loads an authority whose key is under a pass phrase, see [`PrivateKey::from_encrypted_pem`].
+    ///
+    /// # Errors
+    /// As [`Authority::from_pem`], and [`Error::EncryptedKey`].
+    #[cfg(feature = "encrypted-keys")]
+    pub fn from_encrypted_pem(
+        certificates: &[u8],
+        key: &[u8],
+        pass_phrase: &[u8],
+    ) -> Result<Self, Error> {
+        let key = PrivateKey::from_encrypted_pem(key, pass_phrase)?;
+        Self::from_certificates(certificates, key)
+    }
+
+    fn from_certificates(certificates: &[u8], key: PrivateKey) -> Result<Self, Error> {
         let mut certificates = Certificate::all_from_pem(certificates)?;
         if certificates.is_empty() {
             return Err(Error::Missing { wanted: "certificate", found: Vec::new() });
         }
         let own = certificates.remove(0);
-        Self::new(own, PrivateKey::from_pem(key)?, &certificates)
+        Self::new(own, key, &certificates)
+    }
+
+    /// Why what this authority issues must not be a server's certificate where clients log in with
+    /// SCRAM, or `None` if it may; see [`KeyAlgorithm::scram_refusal`].
+    #[must_use]
+    pub fn scram_refusal(&self) -> Option<&'static str> {
+        self.key.algorithm().and_then(KeyAlgorithm::scram_refusal)
     }
 
     /// Its certificate.
@@ -309,7 +350,8 @@ impl Authority {
     /// Makes a key and a certificate for it.
     ///
     /// # Errors
-    /// [`Error::Refused`] for what the profile or this authority does not allow.
+    /// [`Error::Refused`] for what the profile or this authority does not allow: a validity beyond its
+    /// own, names outside of its name constraints.
     pub fn issue(
         &self,
         algorithm: KeyAlgorithm,
@@ -318,7 +360,7 @@ impl Authority {
     ) -> Result<Issued, Error> {
         let parameters = self.leaf_parameters(profile, validity)?;
         let key = PrivateKey::generate(algorithm)?;
-        let certificate = self.sign(&parameters, &key)?;
+        let certificate = self.sign_leaf(&parameters, &key, profile)?;
         Ok(Issued { certificate, key, intermediates: self.intermediates() })
     }
 
@@ -335,7 +377,7 @@ impl Authority {
         let parameters = self.leaf_parameters(profile, validity)?;
         let key = rcgen::SubjectPublicKeyInfo::from_der(key.as_der())
             .map_err(|error| unmade("certificate", &error))?;
-        self.sign(&parameters, &key)
+        self.sign_leaf(&parameters, &key, profile)
     }
 
     /// Makes an intermediate authority with a key of its own.
@@ -349,7 +391,7 @@ impl Authority {
         validity: Validity,
         options: &AuthorityOptions,
     ) -> Result<Self, Error> {
-        let parameters = options.parameters(algorithm, subject, validity)?;
+        let parameters = options.parameters(Some(algorithm), subject, validity)?;
         self.judge_validity(validity)?;
         self.judge_room()?;
         let key = PrivateKey::generate(algorithm)?;
@@ -427,7 +469,10 @@ impl Authority {
         Err(Error::Refused(format!(
             "a certificate valid from {} to {} would not lie within its authority's own validity, \
              which leaves {} to {}",
-            validity.not_before, validity.not_after, within.not_before, within.not_after
+            Moment(validity.not_before),
+            Moment(validity.not_after),
+            Moment(within.not_before),
+            Moment(within.not_after)
         )))
     }
 
@@ -446,6 +491,41 @@ impl Authority {
             }
         }
         Ok(())
+    }
+
+    fn sign_leaf(
+        &self,
+        parameters: &CertificateParams,
+        key: &impl PublicKeyData,
+        profile: &Profile,
+    ) -> Result<Certificate, Error> {
+        let certificate = self.sign(parameters, key)?;
+        self.judge_names(&certificate, profile)?;
+        Ok(certificate)
+    }
+
+    /// Whether the name constraints of this authority and those above it allow a certificate's names,
+    /// as OpenSSL compares them and as rustls does, which lets no wildcard reach into an excluded
+    /// subtree.
+    fn judge_names(&self, certificate: &Certificate, profile: &Profile) -> Result<(), Error> {
+        if self.line().all(|above| above.extensions().name_constraints.is_none()) {
+            return Ok(());
+        }
+        let chain = [std::slice::from_ref(certificate), &self.intermediates()].concat();
+        let trust = [self.root.clone()];
+        let purpose = if profile.is_server() { Purpose::Server } else { Purpose::Client };
+        let time = certificate.validity().not_before;
+        let openssl = Check::new(&chain, &trust, purpose, time).run().err().filter(|rejection| {
+            matches!(
+                rejection.reason(),
+                Reason::NameNotPermitted(_) | Reason::NameExcluded(_) | Reason::NameUnsupported(_)
+            )
+        });
+        let strict = || judge_names_strictly(&[chain.as_slice(), &trust].concat()).err();
+        match openssl.or_else(strict) {
+            Some(rejection) => Err(Error::Refused(rejection.to_string())),
+            None => Ok(()),
+        }
     }
 
     fn sign(

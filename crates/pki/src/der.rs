@@ -11,6 +11,10 @@ pub(crate) mod tag {
     pub(crate) const OID: u8 = 0x06;
     pub(crate) const ENUMERATED: u8 = 0x0a;
     pub(crate) const UTF8_STRING: u8 = 0x0c;
+    pub(crate) const NUMERIC_STRING: u8 = 0x12;
+    pub(crate) const PRINTABLE_STRING: u8 = 0x13;
+    pub(crate) const TELETEX_STRING: u8 = 0x14;
+    pub(crate) const IA5_STRING: u8 = 0x16;
     pub(crate) const UTC_TIME: u8 = 0x17;
     pub(crate) const GENERALIZED_TIME: u8 = 0x18;
     pub(crate) const UNIVERSAL_STRING: u8 = 0x1c;
@@ -88,6 +92,73 @@ pub(crate) fn elements(mut contents: &[u8]) -> Option<Vec<Element<'_>>> {
         found.push(element);
     }
     Some(found)
+}
+
+/// The elements in the contents of a constructed element, taken one after the other, where it is
+/// known which they are.
+pub(crate) struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn of(contents: &'a [u8]) -> Self {
+        Self { rest: contents }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Whether the next element has this tag.
+    pub(crate) fn next_is(&self, tag: u8) -> bool {
+        self.rest.first() == Some(&tag)
+    }
+
+    pub(crate) fn take_any(&mut self) -> Option<Element<'a>> {
+        let element = split(self.rest)?;
+        self.rest = element.rest;
+        Some(element)
+    }
+
+    /// The contents of the next element, which must have this tag.
+    pub(crate) fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
+        if self.next_is(tag) { self.take_any().map(|element| element.contents) } else { None }
+    }
+
+    /// Reads what is inside the next element, to its end.
+    pub(crate) fn inside<T>(
+        &mut self,
+        tag: u8,
+        read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let mut fields = Fields::of(self.take(tag)?);
+        let read = read(&mut fields)?;
+        fields.end()?;
+        Some(read)
+    }
+
+    pub(crate) fn sequence<T>(
+        &mut self,
+        read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
+    ) -> Option<T> {
+        self.inside(tag::SEQUENCE, read)
+    }
+
+    /// Reads one thing after the other until nothing is left.
+    pub(crate) fn each<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Fields<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let mut all = Vec::new();
+        while !self.is_empty() {
+            all.push(read(self)?);
+        }
+        Some(all)
+    }
+
+    pub(crate) fn end(&self) -> Option<()> {
+        self.is_empty().then_some(())
+    }
 }
 
 #[cfg(test)]

@@ -45,10 +45,55 @@ pub enum KeyFileRefusal {
     Access(KeyReader),
     /// The rules are kept, and the account cannot read it all the same.
     Unreadable,
+    /// It is not there.
+    Missing,
+}
+
+impl KeyFileRefusal {
+    /// The whole message of a server of 12 to 18 (in its log, with the detail in a line of its own) or
+    /// of libpq (in the connection's error) about a key file that is named `path`.
+    ///
+    /// ```
+    /// use pki::{KeyFileRefusal, KeyReader};
+    ///
+    /// let refusal = KeyFileRefusal::Access(KeyReader::Server);
+    /// assert_eq!(
+    ///     refusal.message(KeyReader::Server, "server.key"),
+    ///     "private key file \"server.key\" has group or world access\n\
+    ///      File must have permissions u=rw (0600) or less if owned by the database user, or \
+    ///      permissions u=rw,g=r (0640) or less if owned by root.",
+    /// );
+    /// ```
+    #[must_use]
+    pub fn message(self, reader: KeyReader, path: &str) -> String {
+        match (self, reader) {
+            (Self::Access(_), KeyReader::Server) => format!(
+                "private key file \"{path}\" has group or world access\nFile must have permissions \
+                 u=rw (0600) or less if owned by the database user, or permissions u=rw,g=r (0640) \
+                 or less if owned by root."
+            ),
+            (Self::Access(_), KeyReader::Libpq) => format!(
+                "private key file \"{path}\" has group or world access; file must have permissions \
+                 u=rw (0600) or less if owned by the current user, or permissions u=rw,g=r (0640) \
+                 or less if owned by root"
+            ),
+            (Self::Missing, KeyReader::Server) => {
+                format!("could not access private key file \"{path}\": No such file or directory")
+            }
+            (Self::Missing, KeyReader::Libpq) => {
+                format!("certificate present, but not private key file \"{path}\"")
+            }
+            (Self::Unreadable, _) => {
+                format!("could not load private key file \"{path}\": Permission denied")
+            }
+            (Self::NotRegular | Self::Owner, _) => format!("private key file \"{path}\" {self}"),
+        }
+    }
 }
 
 impl fmt::Display for KeyFileRefusal {
-    /// As servers and libpq put it, after `private key file "..."`.
+    /// In the words of servers and libpq, to follow the name of the file. Their whole message is
+    /// [`KeyFileRefusal::message`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotRegular => "is not a regular file",
@@ -63,6 +108,7 @@ impl fmt::Display for KeyFileRefusal {
                  owned by the current user, or permissions u=rw,g=r (0640) or less if owned by root"
             }
             Self::Unreadable => "cannot be read: Permission denied",
+            Self::Missing => "is not there",
         })
     }
 }

@@ -9,30 +9,30 @@
 //! OpenSSL also reads encodings that are BER and not DER (lengths with leading zeros, strings in
 //! pieces). Nobody issues such certificates, and they are refused here.
 
-use crate::der::{self, Element, tag};
+use crate::der::{self, Element, Fields, tag};
 
 /// How deep elements may lie in one another: `ASN1_MAX_CONSTRUCTED_NEST` of OpenSSL.
 const DEEPEST: usize = 30;
 
-/// A `Certificate` (RFC 5280 section 4.1).
+/// Judges a `Certificate` (RFC 5280 section 4.1) and finds its issuer and its subject.
 ///
 /// # Errors
 /// In words, what is wrong with it; so do the two below.
-pub(crate) fn judge_certificate(der: &[u8]) -> Result<(), String> {
+pub(crate) fn certificate(der: &[u8]) -> Result<[&[u8]; 2], String> {
     judge(der, tbs_certificate)
 }
 
-/// A `CertificateList` (RFC 5280 section 5.1).
-pub(crate) fn judge_crl(der: &[u8]) -> Result<(), String> {
+/// Judges a `CertificateList` (RFC 5280 section 5.1) and finds its issuer.
+pub(crate) fn crl(der: &[u8]) -> Result<&[u8], String> {
     judge(der, tbs_cert_list)
 }
 
-/// A `CertificationRequest` (RFC 2986 section 4.2).
-pub(crate) fn judge_request(der: &[u8]) -> Result<(), String> {
+/// Judges a `CertificationRequest` (RFC 2986 section 4.2) and finds its subject.
+pub(crate) fn request(der: &[u8]) -> Result<&[u8], String> {
     judge(der, request_info)
 }
 
-fn judge(der: &[u8], read: fn(&mut Fields<'_>) -> Option<()>) -> Result<(), String> {
+fn judge<'a, T>(der: &'a [u8], read: fn(&mut Fields<'a>) -> Option<T>) -> Result<T, String> {
     let whole = der::split(der).ok_or("it is cut off, or not DER")?;
     if !whole.rest.is_empty() {
         return Err(format!("{} octets follow it", whole.rest.len()));
@@ -43,8 +43,14 @@ fn judge(der: &[u8], read: fn(&mut Fields<'_>) -> Option<()>) -> Result<(), Stri
     signed(der, read).ok_or_else(|| "its parts are not those that the standard has".to_owned())
 }
 
+/// Whether these octets are one `Name` (RFC 5280 section 4.1.2.4).
+pub(crate) fn is_name(der: &[u8]) -> bool {
+    let mut fields = Fields::of(der);
+    is_der(der) && name(&mut fields).is_some() && fields.is_empty()
+}
+
 /// Whether all elements in a row are DER, down to the primitive ones.
-fn is_der(elements: &[u8]) -> bool {
+pub(crate) fn is_der(elements: &[u8]) -> bool {
     are_der(elements, 0)
 }
 
@@ -102,126 +108,103 @@ fn is_oid(contents: &[u8]) -> bool {
     ends && (0..contents.len()).all(|position| contents[position] != 0x80 || !begins(position))
 }
 
-/// The elements inside another, taken one after the other.
-struct Fields<'a> {
-    rest: &'a [u8],
+/// An `AlgorithmIdentifier`, with any parameters.
+fn algorithm(fields: &mut Fields<'_>) -> Option<()> {
+    fields.sequence(|fields| {
+        fields.take(tag::OID)?;
+        if fields.is_empty() { Some(()) } else { fields.take_any().map(drop) }
+    })
 }
 
-impl<'a> Fields<'a> {
-    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let element = der::split(self.rest).filter(|element| element.tag == tag)?;
-        self.rest = element.rest;
-        Some(element.contents)
-    }
-
-    fn next_is(&self, tag: u8) -> bool {
-        self.rest.first() == Some(&tag)
-    }
-
-    /// Takes an element that need not be there.
-    fn take_optional(&mut self, tag: u8) -> Option<()> {
-        if self.next_is(tag) { self.take(tag).map(drop) } else { Some(()) }
-    }
-
-    fn sequence(&mut self, read: impl FnOnce(&mut Fields<'a>) -> Option<()>) -> Option<()> {
-        self.inside(tag::SEQUENCE, read)
-    }
-
-    /// Reads what is inside the next element, all of it.
-    fn inside(&mut self, tag: u8, read: impl FnOnce(&mut Fields<'a>) -> Option<()>) -> Option<()> {
-        let mut fields = Fields { rest: self.take(tag)? };
-        read(&mut fields)?;
-        fields.end()
-    }
-
-    fn end(&self) -> Option<()> {
-        self.rest.is_empty().then_some(())
-    }
-
-    fn each(&mut self, mut read: impl FnMut(&mut Fields<'a>) -> Option<()>) -> Option<()> {
-        while !self.rest.is_empty() {
-            read(self)?;
-        }
-        Some(())
-    }
-
-    /// An `AlgorithmIdentifier`, with any parameters.
-    fn algorithm(&mut self) -> Option<()> {
-        self.sequence(|fields| {
-            fields.take(tag::OID)?;
-            if !fields.rest.is_empty() {
-                fields.rest = der::split(fields.rest)?.rest;
-            }
-            Some(())
-        })
-    }
-
-    fn name(&mut self) -> Option<()> {
-        self.sequence(|rdns| rdns.each(|rdns| rdns.inside(tag::SET, |rdn| rdn.each(attribute))))
-    }
-
-    /// A `Time`, to the second and in UTC as RFC 5280 section 4.1.2.5 has it. OpenSSL verifies
-    /// nothing with a time of another form.
-    fn time(&mut self) -> Option<()> {
-        let digits = match self.rest.first() {
-            Some(&tag::UTC_TIME) => self.take(tag::UTC_TIME)?.strip_suffix(b"Z")?,
-            _ => self.take(tag::GENERALIZED_TIME)?.strip_suffix(b"Z")?.get(2..)?,
-        };
-        (digits.len() == 12 && digits.iter().all(u8::is_ascii_digit)).then_some(())
-    }
-
-    fn public_key(&mut self) -> Option<()> {
-        self.sequence(|fields| {
-            fields.algorithm()?;
-            fields.take(tag::BIT_STRING).map(drop)
-        })
-    }
-
-    fn extensions(&mut self) -> Option<()> {
-        self.sequence(|all| {
-            all.each(|all| {
-                all.sequence(|extension| {
-                    extension.take(tag::OID)?;
-                    extension.take_optional(tag::BOOLEAN)?;
-                    extension.take(tag::OCTET_STRING).map(drop)
-                })
-            })
-        })
-    }
+/// A `Name`, all of it.
+fn name<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {
+    let element = fields.take_any()?;
+    let rdn = |rdns: &mut Fields<'_>| rdns.inside(tag::SET, |rdn| rdn.each(attribute));
+    Fields::of(element.whole).sequence(|rdns| rdns.each(rdn))?;
+    Some(element.whole)
 }
 
 fn attribute(rdn: &mut Fields<'_>) -> Option<()> {
     rdn.sequence(|attribute| {
         attribute.take(tag::OID)?;
-        attribute.rest = der::split(attribute.rest)?.rest;
-        Some(())
+        attribute.take_any().filter(is_attribute_value).map(drop)
     })
 }
 
-/// What is signed, how, and the signature, whose bits are whole octets.
-fn signed(der: &[u8], read: fn(&mut Fields<'_>) -> Option<()>) -> Option<()> {
-    let mut whole = Fields { rest: der };
-    whole.sequence(|fields| {
-        fields.sequence(read)?;
-        fields.algorithm()?;
-        fields.take(tag::BIT_STRING).filter(|bits| bits.first() == Some(&0)).map(drop)
-    })?;
-    whole.end()
+/// The types that OpenSSL reads in a name (`B_ASN1_PRINTABLE`), and text only if it can be decoded
+/// (`asn1_string_canon`).
+fn is_attribute_value(value: &Element<'_>) -> bool {
+    match value.tag {
+        tag::UTF8_STRING => std::str::from_utf8(value.contents).is_ok(),
+        tag::NUMERIC_STRING
+        | tag::PRINTABLE_STRING
+        | tag::TELETEX_STRING
+        | tag::IA5_STRING
+        | tag::UNIVERSAL_STRING
+        | tag::BMP_STRING
+        | tag::BIT_STRING
+        | tag::SEQUENCE => true,
+        _ => false,
+    }
 }
 
-fn tbs_certificate(fields: &mut Fields<'_>) -> Option<()> {
+/// A `Time`, to the second and in UTC as RFC 5280 section 4.1.2.5 has it. OpenSSL verifies
+/// nothing with a time of another form.
+fn time(fields: &mut Fields<'_>) -> Option<()> {
+    let digits = if fields.next_is(tag::UTC_TIME) {
+        fields.take(tag::UTC_TIME)?.strip_suffix(b"Z")?
+    } else {
+        fields.take(tag::GENERALIZED_TIME)?.strip_suffix(b"Z")?.get(2..)?
+    };
+    (digits.len() == 12 && digits.iter().all(u8::is_ascii_digit)).then_some(())
+}
+
+fn public_key(fields: &mut Fields<'_>) -> Option<()> {
+    fields.sequence(|fields| {
+        algorithm(fields)?;
+        fields.take(tag::BIT_STRING).map(drop)
+    })
+}
+
+fn extensions(fields: &mut Fields<'_>) -> Option<()> {
+    fields
+        .sequence(|all| {
+            all.each(|all| {
+                all.sequence(|extension| {
+                    extension.take(tag::OID)?;
+                    if extension.next_is(tag::BOOLEAN) {
+                        extension.take(tag::BOOLEAN)?;
+                    }
+                    extension.take(tag::OCTET_STRING).map(drop)
+                })
+            })
+        })
+        .map(drop)
+}
+
+/// What is signed, how, and the signature, whose bits are whole octets.
+fn signed<'a, T>(der: &'a [u8], read: fn(&mut Fields<'a>) -> Option<T>) -> Option<T> {
+    Fields::of(der).sequence(|fields| {
+        let read = fields.sequence(read)?;
+        algorithm(fields)?;
+        fields.take(tag::BIT_STRING).filter(|bits| bits.first() == Some(&0))?;
+        Some(read)
+    })
+}
+
+fn tbs_certificate<'a>(fields: &mut Fields<'a>) -> Option<[&'a [u8]; 2]> {
     if fields.next_is(tag::CONTEXT_0) {
         fields.inside(tag::CONTEXT_0, |version| version.take(tag::INTEGER).map(drop))?;
     }
     fields.take(tag::INTEGER)?;
-    fields.algorithm()?;
-    fields.name()?;
+    algorithm(fields)?;
+    let issuer = name(fields)?;
     fields.sequence(|validity| {
-        validity.time()?;
-        validity.time()
+        time(validity)?;
+        time(validity)
     })?;
-    fields.name()?;
-    fields.public_key()?;
+    let subject = name(fields)?;
+    public_key(fields)?;
     // issuerUniqueID and subjectUniqueID, strings of bits.
     for unique_id in [0x81, 0x82] {
         if fields.next_is(unique_id) && !is_bit_string(fields.take(unique_id)?) {
@@ -229,38 +212,40 @@ fn tbs_certificate(fields: &mut Fields<'_>) -> Option<()> {
         }
     }
     if fields.next_is(tag::CONTEXT_3) {
-        fields.inside(tag::CONTEXT_3, Fields::extensions)?;
+        fields.inside(tag::CONTEXT_3, extensions)?;
     }
-    Some(())
+    Some([issuer, subject])
 }
 
-fn tbs_cert_list(fields: &mut Fields<'_>) -> Option<()> {
-    fields.take_optional(tag::INTEGER)?;
-    fields.algorithm()?;
-    fields.name()?;
-    fields.time()?;
+fn tbs_cert_list<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {
+    if fields.next_is(tag::INTEGER) {
+        fields.take(tag::INTEGER)?;
+    }
+    algorithm(fields)?;
+    let issuer = name(fields)?;
+    time(fields)?;
     if fields.next_is(tag::UTC_TIME) || fields.next_is(tag::GENERALIZED_TIME) {
-        fields.time()?;
+        time(fields)?;
     }
     if fields.next_is(tag::SEQUENCE) {
         fields.sequence(|entries| entries.each(|entries| entries.sequence(revoked)))?;
     }
     if fields.next_is(tag::CONTEXT_0) {
-        fields.inside(tag::CONTEXT_0, Fields::extensions)?;
+        fields.inside(tag::CONTEXT_0, extensions)?;
     }
-    Some(())
+    Some(issuer)
 }
 
 fn revoked(entry: &mut Fields<'_>) -> Option<()> {
     entry.take(tag::INTEGER)?;
-    entry.time()?;
-    if entry.next_is(tag::SEQUENCE) { entry.extensions() } else { Some(()) }
+    time(entry)?;
+    if entry.next_is(tag::SEQUENCE) { extensions(entry) } else { Some(()) }
 }
 
-fn request_info(fields: &mut Fields<'_>) -> Option<()> {
+fn request_info<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {
     fields.take(tag::INTEGER)?;
-    fields.name()?;
-    fields.public_key()?;
+    let subject = name(fields)?;
+    public_key(fields)?;
     fields.inside(tag::CONTEXT_0, |attributes| {
         attributes.each(|attributes| {
             attributes.sequence(|attribute| {
@@ -268,5 +253,6 @@ fn request_info(fields: &mut Fields<'_>) -> Option<()> {
                 attribute.take(tag::SET).map(drop)
             })
         })
-    })
+    })?;
+    Some(subject)
 }

@@ -3,13 +3,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use textfile::fs::{FsError, Snapshot, create};
 
 use crate::authority::Issued;
 use crate::error::Error;
+use crate::files::{Account, FileStatus, KeyFileRefusal, KeyReader, judge_key_file};
 use crate::key::PrivateKey;
 
 /// What to do where a file is there already.
@@ -68,6 +69,32 @@ impl Issued {
         write_public(&certificate, &self.chain_pem(), existing)?;
         Ok((key, certificate))
     }
+}
+
+/// Whether `reader`, running as `account`, uses the key file at `path`, by its owner and mode as they
+/// are now; see [`judge_key_file`].
+///
+/// # Errors
+/// [`Error::File`] if the file cannot be looked at, for instance in a folder that is closed to this
+/// process. That it is not there is a [`KeyFileRefusal`].
+pub fn judge_key_at(
+    path: &Path,
+    reader: KeyReader,
+    account: Account<'_>,
+) -> Result<Result<(), KeyFileRefusal>, Error> {
+    let status = match std::fs::metadata(path) {
+        Ok(found) => FileStatus {
+            uid: found.uid(),
+            gid: found.gid(),
+            mode: found.mode() & 0o7777,
+            regular: found.is_file(),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Err(KeyFileRefusal::Missing));
+        }
+        Err(source) => return Err(Error::File { path: path.display().to_string(), source }),
+    };
+    Ok(judge_key_file(reader, status, account))
 }
 
 /// Many files at once: a folder that appears as a whole, or not at all.

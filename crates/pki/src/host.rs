@@ -171,8 +171,8 @@ fn libpq(
     }
     if common_name_counts && let Some(name) = certificate.subject().common_name() {
         examined += 1;
-        let matched = matches_name(&name.value, host)?;
-        first.get_or_insert_with(|| shown(&name.value));
+        let matched = matches_name(name.octets(), host)?;
+        first.get_or_insert_with(|| shown(name.octets()));
         if matched {
             return Ok(());
         }

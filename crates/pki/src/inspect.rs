@@ -4,7 +4,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use crate::certificate::{Certificate, Fingerprint, GeneralName, colons};
+use crate::certificate::{Certificate, Fingerprint, GeneralName, Moment, colons};
 use crate::check::{Check, Purpose, Rejection, Verifier};
 use crate::key::PrivateKey;
 use crate::oid::Oid;
@@ -214,7 +214,8 @@ impl fmt::Display for Finding {
             }
             Self::OutlivesIssuer { subject, issuer_ends } => write!(
                 f,
-                "the certificate of {subject} outlives its issuer, which ends at {issuer_ends}"
+                "the certificate of {subject} outlives its issuer, which ends at {}",
+                Moment(*issuer_ends)
             ),
             Self::NotOfCurrentAuthority { issuer } => {
                 write!(f, "the certificate was issued by {issuer}, not by the current authority")

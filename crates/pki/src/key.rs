@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::certificate::Certificate;
 use crate::error::Error;
 use crate::pem::{self, Kind};
-use crate::signature::{Hash, PublicKey, SignatureAlgorithm};
+use crate::signature::{Curve, Hash, KeyKind, PublicKey, SignatureAlgorithm};
 
 /// What kind of key to make.
 ///
@@ -217,7 +217,7 @@ impl PrivateKey {
 
     /// Reads the first private key of a PEM file that is encrypted under a pass phrase
     /// (`ENCRYPTED PRIVATE KEY`, PKCS#8 with PBES2: what `openssl pkcs8 -topk8` and `openssl genpkey
-    /// -aes256` write).
+    /// -aes256` write, also with the triple DES and the SHA-1 of old ones).
     ///
     /// # Errors
     /// [`Error::EncryptedKey`] for the wrong pass phrase or an encryption that is not known; else as
@@ -229,9 +229,7 @@ impl PrivateKey {
             let words = "it is in OpenSSL's old format: convert it with openssl pkcs8 -topk8";
             return Err(Error::EncryptedKey(words.to_owned()));
         }
-        let document = pkcs8::EncryptedPrivateKeyInfoRef::try_from(block.contents())
-            .and_then(|encrypted| encrypted.decrypt(pass_phrase))
-            .map_err(|error| Error::EncryptedKey(error.to_string()))?;
+        let document = crate::encrypted_key::decrypt(block.contents(), pass_phrase)?;
         Self::from_der(document.as_bytes())
     }
 
@@ -304,6 +302,21 @@ impl PrivateKey {
     #[must_use]
     pub fn matches(&self, certificate: &Certificate) -> bool {
         self.0.public.as_der() == certificate.public_key().as_der()
+    }
+
+    /// What kind of key it is, `None` for one that is not made here, such as RSA with 1536 bits.
+    #[must_use]
+    pub fn algorithm(&self) -> Option<KeyAlgorithm> {
+        Some(match self.public_key().kind() {
+            KeyKind::Ec(Curve::P256) => KeyAlgorithm::EcdsaP256,
+            KeyKind::Ec(Curve::P384) => KeyAlgorithm::EcdsaP384,
+            KeyKind::Ec(Curve::P521) => KeyAlgorithm::EcdsaP521,
+            KeyKind::Rsa { bits: 2048 } => KeyAlgorithm::Rsa2048,
+            KeyKind::Rsa { bits: 3072 } => KeyAlgorithm::Rsa3072,
+            KeyKind::Rsa { bits: 4096 } => KeyAlgorithm::Rsa4096,
+            KeyKind::Ed25519 => KeyAlgorithm::Ed25519,
+            _ => return None,
+        })
     }
 
     /// How this key signs certificates.

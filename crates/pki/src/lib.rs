@@ -47,7 +47,10 @@ mod binding;
 mod certificate;
 mod chain;
 mod check;
+mod client_name;
 mod der;
+#[cfg(feature = "encrypted-keys")]
+mod encrypted_key;
 mod error;
 mod files;
 mod frame;
@@ -74,7 +77,10 @@ pub use self::certificate::{
     KeyUsage, Name, NameConstraints, Present, Subtree, Validity,
 };
 pub use self::chain::{Chain, Heap};
-pub use self::check::{Check, OpenSsl, OpenSslRelease, Path, Purpose, Reason, Rejection, Verifier};
+pub use self::check::{
+    Check, OpenSsl, OpenSslRelease, Path, Purpose, Reason, Rejection, Unfit, Verifier,
+};
+pub use self::client_name::ClientNameRefusal;
 pub use self::error::Error;
 pub use self::files::{Account, FileStatus, KeyFileRefusal, KeyReader, judge_key_file};
 pub use self::host::{HostMismatch, HostRules};

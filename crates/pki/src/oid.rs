@@ -146,6 +146,7 @@ oids! {
     P256 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], "P-256";
     P384 = [0x2b, 0x81, 4, 0, 34], "P-384";
     P521 = [0x2b, 0x81, 4, 0, 35], "P-521";
+    SECP256K1 = [0x2b, 0x81, 4, 0, 10], "secp256k1";
     // signatures
     MD5_WITH_RSA = [0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 4], "md5WithRSAEncryption";
     SHA1_WITH_RSA = [0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 5], "sha1WithRSAEncryption";

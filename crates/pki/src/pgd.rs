@@ -8,7 +8,7 @@ use std::fmt;
 use crate::certificate::Certificate;
 use crate::host::HostRules;
 use crate::oid;
-use crate::signature::{Hash, KeyKind, SignatureAlgorithm};
+use crate::signature::{Curve, Hash, KeyKind, SignatureAlgorithm};
 
 /// A demand that a certificate does not meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub enum ConnectionManagerFinding {
     NoAlternativeNames,
     /// Its `extendedKeyUsage` does not name `serverAuth`.
     NoServerAuth,
-    /// Its key is neither RSA (2048 bits or more) nor ECDSA.
+    /// Its key is neither RSA (2048 to 8192 bits) nor ECDSA on a curve that rustls knows (P-256,
+    /// P-384, P-521).
     Key(KeyKind),
     /// It is not signed with SHA-256 or better.
     Signature(SignatureAlgorithm),
@@ -44,7 +45,9 @@ impl fmt::Display for ConnectionManagerFinding {
                 f.write_str("subjectAltName is missing, and the common name does not count")
             }
             Self::NoServerAuth => f.write_str("extendedKeyUsage does not name serverAuth"),
-            Self::Key(kind) => write!(f, "the key is neither RSA nor ECDSA: {kind}"),
+            Self::Key(kind) => {
+                write!(f, "the key is neither RSA nor ECDSA of a kind that rustls knows: {kind}")
+            }
             Self::Signature(algorithm) => {
                 write!(f, "the signature is weaker than SHA-256, or unknown: {algorithm}")
             }
@@ -91,7 +94,8 @@ pub fn judge_connection_manager(
         findings.push(Finding::NoServerAuth);
     }
     match certificate.public_key().kind() {
-        KeyKind::Rsa { bits: 2048.. } | KeyKind::Ec(_) => {}
+        KeyKind::Rsa { bits: 2048..=8192 }
+        | KeyKind::Ec(Curve::P256 | Curve::P384 | Curve::P521) => {}
         kind => findings.push(Finding::Key(kind.clone())),
     }
     match certificate.signature_algorithm() {

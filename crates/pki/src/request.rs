@@ -69,7 +69,7 @@ impl Request {
     /// [`Error::Request`]
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
         let unusable = |reason: String| Error::Request(reason);
-        frame::judge_request(der).map_err(unusable)?;
+        let subject = frame::request(der).map_err(unusable)?;
         let (_, parsed) =
             X509CertificationRequest::from_der(der).map_err(|error| unusable(words(&error)))?;
         let info = &parsed.certification_request_info;
@@ -87,12 +87,14 @@ impl Request {
                 _ => None,
             })
             .unwrap_or_default();
-        if let Some(oid) = extensions.malformed.as_ref().or(extensions.duplicate.as_ref()) {
+        let damaged = [&extensions.malformed, &extensions.duplicate, &extensions.trailing];
+        if let Some(oid) = damaged.into_iter().flatten().next() {
             return Err(unusable(format!("it asks for a damaged extension: {oid:?}")));
         }
         Ok(Self {
             der: der.to_vec(),
-            subject: Name::from_parsed(&info.subject),
+            subject: Name::from_der(subject)
+                .ok_or_else(|| unusable("its subject cannot be read".to_owned()))?,
             public_key,
             extensions,
         })

@@ -70,7 +70,7 @@ impl Crl {
     /// [`Error::Crl`] if the bytes are none.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
         let damaged = |reason: String| Error::Crl(reason);
-        frame::judge_crl(der).map_err(damaged)?;
+        let issuer = frame::crl(der).map_err(damaged)?;
         let (_, parsed) =
             CertificateRevocationList::from_der(der).map_err(|error| damaged(words(&error)))?;
         let tbs = &parsed.tbs_cert_list;
@@ -85,7 +85,8 @@ impl Crl {
             .map(|(_, oid)| Oid::from_der_contents(oid));
         Ok(Self(Arc::new(Inner {
             tbs: range_in(der, tbs.as_ref()).ok_or_else(|| damaged("no contents".to_owned()))?,
-            issuer: Name::from_parsed(&tbs.issuer),
+            issuer: Name::from_der(issuer)
+                .ok_or_else(|| damaged("its issuer cannot be read".to_owned()))?,
             this_update: tbs.this_update.to_datetime(),
             next_update: tbs.next_update.map(|time| time.to_datetime()),
             revoked,

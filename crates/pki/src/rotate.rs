@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use crate::certificate::Certificate;
 use crate::check::{Check, Purpose, Rejection, Verifier};
 use crate::host::{HostMismatch, HostRules};
+use crate::revocation::Crl;
 
 /// Everything TLS that one member of a cluster has: a server, a client or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,6 +209,20 @@ impl Rotation {
     /// # Errors
     /// The first state that fails.
     pub fn prove(&self, conditions: &Conditions<'_>) -> Result<Proof, Failure> {
+        self.prove_with_crls(conditions, &[])
+    }
+
+    /// The same where members have revocation lists (`ssl_crl_file`, `sslcrl`): in every state all
+    /// of `crls`. A verifier that has any list wants one of every authority
+    /// of a chain, so an authority without one is refused by all the moment it comes into use.
+    ///
+    /// # Errors
+    /// The first state that fails.
+    pub fn prove_with_crls(
+        &self,
+        conditions: &Conditions<'_>,
+        crls: &[Crl],
+    ) -> Result<Proof, Failure> {
         let mut proof = Proof { connections: 0 };
         for (position, step) in self.steps.iter().enumerate() {
             let states = [("before", &step.before), ("behind", &step.after)];
@@ -217,7 +232,7 @@ impl Rotation {
                     .iter()
                     .flat_map(|server| clients.iter().map(move |client| (server, client)))
                 {
-                    prove_pair(client, server, conditions, &mut proof).map_err(
+                    prove_pair(client, server, conditions, crls, &mut proof).map_err(
                         |(refused_by, refusal)| Failure {
                             step: position,
                             kind: step.kind,
@@ -238,6 +253,7 @@ fn prove_pair(
     client: &Member,
     server: &Member,
     conditions: &Conditions<'_>,
+    crls: &[Crl],
     proof: &mut Proof,
 ) -> Result<(), (End, Refused)> {
     let Some(chain) = &server.server else { return Ok(()) };
@@ -245,11 +261,13 @@ fn prove_pair(
         for verifier in conditions.verifiers {
             Check::new(chain, &client.trust, Purpose::Server, time)
                 .verifier(*verifier)
+                .crls(crls)
                 .run()
                 .map_err(|rejection| (End::Client, Refused::Chain(*verifier, rejection)))?;
             if let Some(presented) = &client.client {
                 Check::new(presented, &server.trust, Purpose::Client, time)
                     .verifier(*verifier)
+                    .crls(crls)
                     .run()
                     .map_err(|rejection| (End::Server, Refused::Chain(*verifier, rejection)))?;
             }

@@ -8,7 +8,8 @@ use x509_parser::prelude::FromDer;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
-use crate::der;
+use crate::der::{self, Fields, tag};
+use crate::frame;
 use crate::oid::{self, Oid};
 
 /// A digest that a signature is made over.
@@ -91,21 +92,28 @@ pub enum SignatureAlgorithm {
 
 impl SignatureAlgorithm {
     pub(crate) fn from_parsed(algorithm: &AlgorithmIdentifier<'_>) -> Self {
-        let bytes = algorithm.algorithm.as_bytes();
-        let other = || Self::Other(Oid::from_der_contents(bytes));
-        // Only RSA-PSS has parameters. The others have none, or NULL (RFC 4055 section 5, RFC 5758).
-        let plain = |any: &Any<'_>| is(any, Tag::Null);
-        if bytes != oid::RSA_PSS && !algorithm.parameters.as_ref().is_none_or(plain) {
-            return other();
-        }
-        match bytes {
+        let oid = algorithm.algorithm.as_bytes();
+        let parameters = algorithm.parameters.as_ref();
+        let read = if oid == oid::RSA_PSS {
+            parameters.and_then(pss)
+        } else {
+            // The others have none, or NULL (RFC 4055 section 5, RFC 5758 section 3).
+            let plain = parameters.is_none_or(|any| is(any, Tag::Null));
+            plain.then(|| Self::named(oid))
+        };
+        read.unwrap_or_else(|| Self::Other(Oid::from_der_contents(oid)))
+    }
+
+    /// The algorithm of this name, with its default parameters.
+    pub(crate) fn named(oid: &[u8]) -> Self {
+        match oid {
             oid::MD5_WITH_RSA => Self::Rsa(Hash::Md5),
             oid::SHA1_WITH_RSA => Self::Rsa(Hash::Sha1),
             oid::SHA224_WITH_RSA => Self::Rsa(Hash::Sha224),
             oid::SHA256_WITH_RSA => Self::Rsa(Hash::Sha256),
             oid::SHA384_WITH_RSA => Self::Rsa(Hash::Sha384),
             oid::SHA512_WITH_RSA => Self::Rsa(Hash::Sha512),
-            oid::RSA_PSS => pss(algorithm).unwrap_or_else(other),
+            oid::RSA_PSS => Self::RsaPss(Hash::Sha1, 20),
             oid::ECDSA_WITH_SHA1 => Self::Ecdsa(Hash::Sha1),
             oid::ECDSA_WITH_SHA224 => Self::Ecdsa(Hash::Sha224),
             oid::ECDSA_WITH_SHA256 => Self::Ecdsa(Hash::Sha256),
@@ -115,7 +123,7 @@ impl SignatureAlgorithm {
             oid::ED448 => Self::Ed448,
             oid::DSA_WITH_SHA1 => Self::Dsa(Hash::Sha1),
             oid::DSA_WITH_SHA256 => Self::Dsa(Hash::Sha256),
-            _ => other(),
+            _ => Self::Other(Oid::from_der_contents(oid)),
         }
     }
 
@@ -149,8 +157,8 @@ fn is(any: &Any<'_>, tag: Tag) -> bool {
     any.class() == Class::Universal && any.tag() == tag
 }
 
-fn pss(algorithm: &AlgorithmIdentifier<'_>) -> Option<SignatureAlgorithm> {
-    let parameters = RsaSsaPssParams::try_from(algorithm.parameters.as_ref()?).ok()?;
+fn pss(parameters: &Any<'_>) -> Option<SignatureAlgorithm> {
+    let parameters = RsaSsaPssParams::try_from(parameters).ok()?;
     let hash = Hash::from_oid(parameters.hash_algorithm_oid().as_bytes())?;
     // Everybody signs with MGF1 over the same digest, and no library verifies anything else.
     let mask = parameters.mask_gen_algorithm().ok()?;
@@ -162,7 +170,10 @@ impl fmt::Display for SignatureAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rsa(hash) => write!(f, "RSA with {hash}"),
-            Self::RsaPss(hash, _) => write!(f, "RSA-PSS with {hash}"),
+            Self::RsaPss(hash, salt) if *salt == hash.size() => write!(f, "RSA-PSS with {hash}"),
+            Self::RsaPss(hash, salt) => {
+                write!(f, "RSA-PSS with {hash} and a salt of {salt} octets")
+            }
             Self::Ecdsa(hash) => write!(f, "ECDSA with {hash}"),
             Self::Ed25519 => f.write_str("Ed25519"),
             Self::Ed448 => f.write_str("Ed448"),
@@ -190,6 +201,11 @@ pub enum Curve {
     Explicit,
     /// Another named curve
     Other(Oid),
+}
+
+/// Curves without a variant of their own that OpenSSL reads: secp256k1 and those of Brainpool.
+fn is_known_curve(oid: &Oid) -> bool {
+    matches!(oid.as_der_contents(), oid::SECP256K1 | [0x2b, 0x24, 3, 3, 2, 8, 1, 1, 1..=14])
 }
 
 /// What kind of key a public key is.
@@ -287,6 +303,35 @@ impl PublicKey {
     #[must_use]
     pub fn kind(&self) -> &KeyKind {
         &self.kind
+    }
+
+    /// Whether the parameters of the key's algorithm are an element of this tag.
+    fn names_parameters(&self, tag: u8) -> bool {
+        let read = Fields::of(&self.der).sequence(|info| {
+            let found = info.sequence(|algorithm| {
+                algorithm.take(tag::OID)?;
+                algorithm.take(tag).map(drop)
+            });
+            info.take_any()?;
+            found
+        });
+        read.is_some()
+    }
+
+    /// Whether the key is one: a point on its curve, a modulus with an exponent. True also for kinds
+    /// that are not known here.
+    pub(crate) fn is_readable(&self) -> bool {
+        let point = |scheme| UnparsedPublicKey::new(scheme, &self.bits).parse().is_ok();
+        match &self.kind {
+            KeyKind::Rsa { bits } | KeyKind::RsaPss { bits } => *bits > 0,
+            KeyKind::Ec(Curve::P256) => point(&math::ECDSA_P256_SHA256_ASN1),
+            KeyKind::Ec(Curve::P384) => point(&math::ECDSA_P384_SHA384_ASN1),
+            KeyKind::Ec(Curve::P521) => point(&math::ECDSA_P521_SHA512_ASN1),
+            KeyKind::Ec(Curve::Explicit) => self.names_parameters(tag::SEQUENCE),
+            KeyKind::Ec(Curve::Other(oid)) => is_known_curve(oid),
+            KeyKind::Ed25519 => self.bits.len() == 32,
+            _ => true,
+        }
     }
 
     /// Verifies a signature over `message`.
@@ -403,10 +448,12 @@ fn kind(info: &SubjectPublicKeyInfo<'_>) -> KeyKind {
 
 /// The length of the modulus of an `RSAPublicKey`, 0 if it is none.
 fn modulus_bits(key: &[u8]) -> u32 {
-    der::split(key)
-        .and_then(|sequence| der::split(sequence.contents))
-        .filter(|modulus| modulus.tag == der::tag::INTEGER)
-        .map_or(0, |modulus| integer_bits(modulus.contents))
+    let read = Fields::of(key).sequence(|numbers| {
+        let modulus = numbers.take(tag::INTEGER)?;
+        numbers.take(tag::INTEGER)?;
+        Some(modulus)
+    });
+    read.filter(|_| frame::is_der(key)).map_or(0, integer_bits)
 }
 
 fn integer_bits(octets: &[u8]) -> u32 {

@@ -126,73 +126,13 @@ fn openssl_verifies_every_profile_under_every_authority() {
 }
 
 #[test]
-fn keys_go_to_openssl_and_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("key.pem");
-    for algorithm in KeyAlgorithm::ALL {
-        let key = PrivateKey::generate(algorithm).unwrap();
-        std::fs::write(&path, key.to_pem().as_bytes()).unwrap();
-        let (read, text) = openssl(folder.path(), &["pkey", "-in", "key.pem", "-noout", "-check"]);
-        // Ed25519 has nothing to check.
-        assert!(read || text.contains("not supported"), "{algorithm}: {text}");
-        if algorithm == KeyAlgorithm::Ed25519 {
-            continue;
-        }
-        // SEC 1 and PKCS#1.
-        openssl(folder.path(), &["pkey", "-in", "key.pem", "-traditional", "-out", "old.pem"]);
-        let old = std::fs::read(folder.path().join("old.pem")).unwrap();
-        let again = PrivateKey::from_pem(&old).unwrap();
-        assert_eq!(again.public_key(), key.public_key());
-        assert_eq!(again.to_pem().as_bytes(), old);
-        assert!(!format!("{again:?}").contains("KEY"));
-    }
-    let refused =
-        PrivateKey::from_pem(b"-----BEGIN PRIVATE KEY-----\nAAEC\n-----END PRIVATE KEY-----\n");
-    assert!(matches!(refused, Err(Error::Key(_))));
-}
-
-#[cfg(feature = "encrypted-keys")]
-#[test]
-fn encrypted_keys_are_read_with_their_pass_phrase() {
-    let folder = tempfile::tempdir().unwrap();
-    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
-    std::fs::write(folder.path().join("key.pem"), key.to_pem().as_bytes()).unwrap();
-    for cipher in ["aes-256-cbc", "aes-128-cbc"] {
-        let (made, text) = openssl(
-            folder.path(),
-            &[
-                "pkcs8",
-                "-topk8",
-                "-in",
-                "key.pem",
-                "-out",
-                "enc.pem",
-                "-v2",
-                cipher,
-                "-passout",
-                "pass:secret",
-            ],
-        );
-        assert!(made, "{text}");
-        let encrypted = std::fs::read(folder.path().join("enc.pem")).unwrap();
-        let read = PrivateKey::from_encrypted_pem(&encrypted, b"secret").unwrap();
-        assert_eq!(read.public_key(), key.public_key());
-        for refused in
-            [PrivateKey::from_encrypted_pem(&encrypted, b"wrong"), PrivateKey::from_pem(&encrypted)]
-        {
-            assert!(matches!(refused, Err(Error::EncryptedKey(_))), "{refused:?}");
-        }
-    }
-}
-
-#[test]
 fn authorities_refuse_what_would_not_work() {
     let authority = root("root");
     let issue = |profile: &Profile, validity| {
         authority.issue(KeyAlgorithm::EcdsaP256, profile, validity).unwrap_err().to_string()
     };
     let long = Validity::days(datetime!(2030-01-01 0:00 UTC), 3650);
-    insta::assert_snapshot!(issue(&Profile::client("alice"), long), @"refused: a certificate valid from 2030-01-01 0:00:00.0 +00:00:00 to 2039-12-30 0:00:00.0 +00:00:00 would not lie within its authority's own validity, which leaves 2030-01-01 0:00:00.0 +00:00:00 to 2035-12-30 0:00:00.0 +00:00:00");
+    insta::assert_snapshot!(issue(&Profile::client("alice"), long), @"refused: a certificate valid from 2030-01-01 00:00:00 UTC to 2039-12-30 00:00:00 UTC would not lie within its authority's own validity, which leaves 2030-01-01 00:00:00 UTC to 2035-12-30 00:00:00 UTC");
     assert_eq!(authority.within(long).not_after, decade().not_after);
     let backwards = Validity { not_before: year().not_after, not_after: year().not_before };
     assert!(issue(&Profile::client("alice"), backwards).starts_with("refused"));
@@ -235,20 +175,49 @@ fn name_constraints_bind_what_is_issued() {
         excluded: vec![NameSubtree::Dns("secret.example.com".to_owned())],
         ..AuthorityOptions::default()
     };
-    let subject = Subject::common_name("root");
-    let root =
-        Authority::create_with(KeyAlgorithm::EcdsaP256, &subject, decade(), &options).unwrap();
-    let trust = [root.certificate().clone()];
-    for (host, accepted) in
-        [("node1.example.com", true), ("example.org", false), ("a.secret.example.com", false)]
-    {
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let root = |options: &AuthorityOptions| {
+        let subject = Subject::common_name("root");
+        Authority::create_from(key.clone(), &subject, decade(), options).unwrap()
+    };
+    // Of the same name and key, so that what the one signs is a certificate of the other.
+    let (bound, free) = (root(&options), root(&AuthorityOptions::default()));
+    let trust = [bound.certificate().clone()];
+    for (host, accepted) in [
+        ("node1.example.com", true),
+        ("example.org", false),
+        ("a.secret.example.com", false),
+        ("198.51.100.1", false),
+        // The address lies in the subnet, its text in no domain.
+        ("192.0.2.1", false),
+    ] {
         let profile = Profile::server([host]).unwrap();
-        let chain = root.issue(KeyAlgorithm::EcdsaP256, &profile, year()).unwrap().chain();
-        for verifier in ALL {
+        let chain = free.issue(KeyAlgorithm::EcdsaP256, &profile, year()).unwrap().chain();
+        for verifier in [Verifier::OPENSSL_1_1_1, Verifier::OPENSSL_3_0, Verifier::WebPki] {
             let verdict = Check::new(&chain, &trust, Purpose::Server, NOW).verifier(verifier).run();
             assert_eq!(verdict.is_ok(), accepted, "{host} {verifier:?} {verdict:?}");
         }
+        let issued = bound.issue(KeyAlgorithm::EcdsaP256, &profile, year());
+        assert_eq!(issued.is_ok(), accepted, "{host} {issued:?}");
     }
+    // OpenSSL lets a wildcard reach into what is excluded, rustls does not.
+    let wildcard = Profile::server(["*.example.com"]).unwrap();
+    assert!(bound.issue(KeyAlgorithm::EcdsaP256, &wildcard, year()).is_err());
+    // An intermediate is bound by the authority above it. Names of clients are no hosts, unless they
+    // look like one to OpenSSL.
+    let below = bound
+        .intermediate(
+            KeyAlgorithm::EcdsaP256,
+            &Subject::common_name("below"),
+            decade(),
+            &AuthorityOptions::default(),
+        )
+        .unwrap();
+    let issue = |profile: &Profile| below.issue(KeyAlgorithm::EcdsaP256, profile, year());
+    let refused = issue(&Profile::server(["example.org"]).unwrap()).unwrap_err();
+    insta::assert_snapshot!(refused, @"refused: the certificate of CN=example.org holds the name DNS:example.org, which no permitted subtree of an authority's nameConstraints covers");
+    issue(&Profile::client("alice")).unwrap();
+    assert!(issue(&Profile::client("alice.example.org")).is_err());
 }
 
 #[test]

@@ -82,9 +82,9 @@ impl Channel {
 ///
 /// # Errors
 /// [`EndPointError::NotACertificate`]; [`EndPointError::NoDigest`] for Ed25519 and Ed448;
-/// [`EndPointError::UnknownDigest`] for a signature with a rare hash function. (Of these, OpenSSL
-/// and with it PostgreSQL know RSA with SHA-3, but neither ECDSA with SHA-3 nor RSA with the
-/// truncated forms of SHA-512.)
+/// [`EndPointError::UnknownDigest`] for a signature whose hash function OpenSSL's table does not
+/// tell, so that no libpq binds to it either: ECDSA with SHA-3, RSA with the truncated forms of
+/// SHA-512 (but with RSA-PSS these work), and algorithms that nobody uses any more.
 ///
 /// ```
 /// use scram::channel::{EndPointError, tls_server_end_point};
@@ -94,7 +94,6 @@ impl Channel {
 #[cfg(feature = "x509")]
 #[cfg_attr(docsrs, doc(cfg(feature = "x509")))]
 pub fn tls_server_end_point(certificate: &[u8]) -> Result<EndPoint, EndPointError> {
-    use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
     use x509_parser::asn1_rs::{Any, FromDer, Sequence};
     use x509_parser::x509::AlgorithmIdentifier;
 
@@ -106,23 +105,16 @@ pub fn tls_server_end_point(certificate: &[u8]) -> Result<EndPoint, EndPointErro
     let (after_tbs, _) = Any::from_der(&outer.content).map_err(not_a_certificate)?;
     let (_, algorithm) =
         AlgorithmIdentifier::from_der(after_tbs).map_err(|_| EndPointError::NotACertificate)?;
-    let hash = |digest: SignatureDigest| match digest {
-        SignatureDigest::Sha224 => Sha224::digest(certificate).to_vec(),
-        SignatureDigest::Sha256 => Sha256::digest(certificate).to_vec(),
-        SignatureDigest::Sha384 => Sha384::digest(certificate).to_vec(),
-        SignatureDigest::Sha512 => Sha512::digest(certificate).to_vec(),
-    };
-    signature_digest(&algorithm).map(hash).map(EndPoint)
+    signature_digest(&algorithm).map(|digest| EndPoint(digest(certificate)))
 }
 
-/// Hash functions that a certificate can be bound with.
+/// Hashes a certificate.
 #[cfg(feature = "x509")]
-#[derive(Clone, Copy)]
-enum SignatureDigest {
-    Sha224,
-    Sha256,
-    Sha384,
-    Sha512,
+type Hash = fn(&[u8]) -> Vec<u8>;
+
+#[cfg(feature = "x509")]
+fn hash<D: sha2::Digest>(certificate: &[u8]) -> Vec<u8> {
+    D::digest(certificate).to_vec()
 }
 
 /// The hash function to use for a certificate with this signature algorithm: what OpenSSL's table
@@ -130,8 +122,9 @@ enum SignatureDigest {
 #[cfg(feature = "x509")]
 fn signature_digest(
     algorithm: &x509_parser::x509::AlgorithmIdentifier<'_>,
-) -> Result<SignatureDigest, EndPointError> {
-    use SignatureDigest as D;
+) -> Result<Hash, EndPointError> {
+    use sha2::{Sha224, Sha256, Sha384, Sha512, Sha512_224, Sha512_256};
+    use sha3::{Sha3_224, Sha3_256, Sha3_384, Sha3_512};
     use x509_parser::signature_algorithm::RsaSsaPssParams;
 
     const RSASSA_PSS: &str = "1.2.840.113549.1.1.10";
@@ -148,7 +141,7 @@ fn signature_digest(
     } else {
         oid
     };
-    match oid.as_str() {
+    Ok(match oid.as_str() {
         // RSA, RSA (OIW), ECDSA and DSA with MD5 or SHA-1; SHA-1 and MD5 themselves for RSA-PSS
         "1.2.840.113549.1.1.4"
         | "1.2.840.113549.1.1.5"
@@ -158,28 +151,36 @@ fn signature_digest(
         | "1.2.840.10040.4.3"
         | "1.3.14.3.2.27"
         | "1.3.14.3.2.26"
-        | "1.2.840.113549.2.5" => Ok(D::Sha256),
+        | "1.2.840.113549.2.5" => hash::<Sha256>,
         // RSA, ECDSA, DSA; the hash itself for RSA-PSS
         "1.2.840.113549.1.1.14"
         | "1.2.840.10045.4.3.1"
         | "2.16.840.1.101.3.4.3.1"
-        | "2.16.840.1.101.3.4.2.4" => Ok(D::Sha224),
+        | "2.16.840.1.101.3.4.2.4" => hash::<Sha224>,
         "1.2.840.113549.1.1.11"
         | "1.2.840.10045.4.3.2"
         | "2.16.840.1.101.3.4.3.2"
-        | "2.16.840.1.101.3.4.2.1" => Ok(D::Sha256),
+        | "2.16.840.1.101.3.4.2.1" => hash::<Sha256>,
         "1.2.840.113549.1.1.12"
         | "1.2.840.10045.4.3.3"
         | "2.16.840.1.101.3.4.3.3"
-        | "2.16.840.1.101.3.4.2.2" => Ok(D::Sha384),
+        | "2.16.840.1.101.3.4.2.2" => hash::<Sha384>,
         "1.2.840.113549.1.1.13"
         | "1.2.840.10045.4.3.4"
         | "2.16.840.1.101.3.4.3.4"
-        | "2.16.840.1.101.3.4.2.3" => Ok(D::Sha512),
-        "1.3.101.112" => Err(EndPointError::NoDigest { algorithm: "Ed25519" }),
-        "1.3.101.113" => Err(EndPointError::NoDigest { algorithm: "Ed448" }),
-        _ => Err(EndPointError::UnknownDigest { oid }),
-    }
+        | "2.16.840.1.101.3.4.2.3" => hash::<Sha512>,
+        // for RSA-PSS only
+        "2.16.840.1.101.3.4.2.5" => hash::<Sha512_224>,
+        "2.16.840.1.101.3.4.2.6" => hash::<Sha512_256>,
+        // RSA; the hash itself for RSA-PSS
+        "2.16.840.1.101.3.4.3.13" | "2.16.840.1.101.3.4.2.7" => hash::<Sha3_224>,
+        "2.16.840.1.101.3.4.3.14" | "2.16.840.1.101.3.4.2.8" => hash::<Sha3_256>,
+        "2.16.840.1.101.3.4.3.15" | "2.16.840.1.101.3.4.2.9" => hash::<Sha3_384>,
+        "2.16.840.1.101.3.4.3.16" | "2.16.840.1.101.3.4.2.10" => hash::<Sha3_512>,
+        "1.3.101.112" => return Err(EndPointError::NoDigest { algorithm: "Ed25519" }),
+        "1.3.101.113" => return Err(EndPointError::NoDigest { algorithm: "Ed448" }),
+        _ => return Err(EndPointError::UnknownDigest { oid }),
+    })
 }
 
 /// Why there is no channel binding data for a certificate.
@@ -194,7 +195,7 @@ pub enum EndPointError {
         /// `Ed25519` or `Ed448`
         algorithm: &'static str,
     },
-    /// The certificate's signature uses a hash function that is not implemented here.
+    /// Neither PostgreSQL nor this crate knows the hash function of the certificate's signature.
     UnknownDigest {
         /// The object identifier of the signature algorithm, or of its hash function for RSA-PSS
         oid: String,
@@ -213,9 +214,9 @@ impl fmt::Display for EndPointError {
             ),
             Self::UnknownDigest { oid } => write!(
                 f,
-                "the server's certificate is signed with an algorithm whose hash function is not \
-                 known here (object identifier {oid}): have it signed with SHA-256, or disable \
-                 channel binding"
+                "the server's certificate is signed with an algorithm whose hash function neither \
+                 PostgreSQL nor this client knows (object identifier {oid}): have it signed with \
+                 SHA-256, or disable channel binding"
             ),
         }
     }

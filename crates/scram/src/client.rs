@@ -3,7 +3,8 @@
 //! [`Client`] → [`FirstSent`] → [`FinalSent`] → [`Authenticated`]: each step takes the state before
 //! it, so that none can be skipped, and only a server that proved itself leads to the last.
 //! A caller who gets AuthenticationOk early asks the state it is in
-//! ([`Client::authentication_ok`], [`FinalSent::authentication_ok`]) and must not decide itself.
+//! ([`Client::authentication_ok`], [`FirstSent::authentication_ok`],
+//! [`FinalSent::authentication_ok`]) and must not decide itself.
 //!
 //! The rules are those of libpq (`fe-auth.c`, `fe-auth-scram.c`), with either of two profiles on
 //! top: see [`Profile`].
@@ -45,9 +46,9 @@ pub enum Policy {
 pub enum Profile {
     /// What a real PostgreSQL sends, and no more. Refuses, of what libpq accepts: AuthenticationOk
     /// before the server proved itself, or with no exchange at all; a server nonce that adds
-    /// nothing or is not printable; a salt shorter than [`MIN_SALT_LEN`] or in sloppy base64; a
-    /// count that is not plain digits, or outside the [`Limits`]; anything behind the last
-    /// attribute.
+    /// nothing or is not printable; a salt shorter than [`MIN_SALT_LEN`]; salt or signature in
+    /// sloppy base64; a count that is not plain digits, or outside the [`Limits`]; anything behind
+    /// the last attribute.
     #[default]
     Strict,
     /// Exactly what libpq 12 to 18 accepts, for measuring and for proxies that must not be
@@ -317,6 +318,17 @@ impl FirstSent {
         &self.message
     }
 
+    /// The server sent AuthenticationOk in answer to the first message, without proof that it knows
+    /// the user's secret, and without asking for the client's: is that acceptable?
+    ///
+    /// libpq thinks so unless told `require_auth` or `channel_binding=require`.
+    ///
+    /// # Errors
+    /// [`ClientError::ServerDidNotFinish`] in the strict profile, and with either of the two.
+    pub fn authentication_ok(self) -> Result<(), ClientError> {
+        if self.must_finish { Err(ClientError::ServerDidNotFinish) } else { Ok(()) }
+    }
+
     /// Takes the server's first message (AuthenticationSASLContinue), derives the keys and makes
     /// the client's last message.
     ///
@@ -422,8 +434,12 @@ impl FinalSent {
                 if self.profile == Profile::Strict && rest.is_some() {
                     return Err(ClientError::TrailingData);
                 }
-                let signature =
-                    base64::decode_key(signature).ok_or(ClientError::ServerSignatureForm)?;
+                let text = signature;
+                let signature = base64::decode_key(text).ok_or(ClientError::ServerSignatureForm)?;
+                if self.profile == Profile::Strict && base64::encode(&*signature).as_bytes() != text
+                {
+                    return Err(ClientError::ServerSignatureForm);
+                }
                 if bool::from(signature.ct_eq(&*self.signature)) {
                     Ok(Authenticated { bound: self.bound, server_key: self.server_key })
                 } else {

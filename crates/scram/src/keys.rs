@@ -11,7 +11,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
     base64,
-    derive::{Engine, Job, erase_stack},
+    derive::{Engine, HASH_STACK, Job, erase_stack},
     password::Password,
 };
 
@@ -121,7 +121,7 @@ impl SaltedPassword {
         key
     }
 
-    /// Derives many, several at once where the processor can: 1.7 times as fast as one by one.
+    /// Derives many, several at once where the processor can: 1.3 to 2.8 times as fast as one by one.
     ///
     /// ```
     /// use scram::{Password, SaltedPassword};
@@ -169,7 +169,7 @@ impl ClientKey {
     pub fn stored_key(&self) -> StoredKey {
         let mut stored = StoredKey::zero();
         Digest::finalize_into(Sha256::new_with_prefix(&self.0[..]), (&mut *stored.0).into());
-        erase_stack();
+        erase_stack::<HASH_STACK>();
         stored
     }
 
@@ -250,7 +250,7 @@ fn hmac(key: &Bytes, parts: &[&[u8]], out: &mut Bytes) {
         mac.update(part);
     }
     mac.finalize_into(out.into());
-    erase_stack();
+    erase_stack::<HASH_STACK>();
 }
 
 fn xor(to: &mut Bytes, with: &Bytes) {

@@ -21,7 +21,8 @@ pub const MAX_SERVER_MESSAGE: usize = 1992;
 /// The longest message that a server takes from a client, in bytes.
 ///
 /// `PG_MAX_SASL_MESSAGE_LENGTH` (`auth-sasl.c`, `sasl.h`) is 1024 and counts the four bytes of the
-/// message's length.
+/// message's length. Of the first message, the mechanism's name takes a part
+/// ([`Server::begin`](crate::Server::begin)).
 pub const MAX_CLIENT_MESSAGE: usize = 1020;
 
 /// The server's first message: `r=nonce,s=salt,i=iterations`.
@@ -186,14 +187,26 @@ pub struct ClientFinal<'a> {
     pub without_proof: &'a [u8],
 }
 
+/// The channel binding attribute, read by itself since the server judges it before it reads on.
+pub(crate) fn channel_binding(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let mut rest = message;
+    let binding = parse(message, MAX_CLIENT_MESSAGE, |input| {
+        let (after, binding) = attribute(b'c').parse(input)?;
+        rest = after;
+        Ok((&[], binding))
+    })?;
+    Ok((binding, rest))
+}
+
 impl<'a> ClientFinal<'a> {
-    /// Splits the message.
-    ///
-    /// # Errors
-    /// [`Malformed`], if an attribute is missing or something follows the proof.
-    pub fn parse(message: &'a [u8]) -> Result<Self, Malformed> {
-        parse(message, MAX_CLIENT_MESSAGE, |input| {
-            let (input, channel_binding) = attribute(b'c').parse(input)?;
+    /// Reads what follows the channel binding.
+    pub(crate) fn after_channel_binding(
+        message: &'a [u8],
+        channel_binding: &'a [u8],
+        rest: &'a [u8],
+    ) -> Result<Self, Malformed> {
+        let offset = message.len() - rest.len();
+        let parsed = parse(rest, MAX_CLIENT_MESSAGE, |input| {
             let (mut input, nonce) = attribute(b'r').parse(input)?;
             // any number of extensions, which are ignored, then the proof
             loop {
@@ -206,7 +219,17 @@ impl<'a> ClientFinal<'a> {
                 }
                 input = after;
             }
-        })
+        });
+        parsed.map_err(|error| error.shifted(offset))
+    }
+
+    /// Splits the message.
+    ///
+    /// # Errors
+    /// [`Malformed`], if an attribute is missing or something follows the proof.
+    pub fn parse(message: &'a [u8]) -> Result<Self, Malformed> {
+        let (binding, rest) = channel_binding(message)?;
+        Self::after_channel_binding(message, binding, rest)
     }
 }
 
@@ -217,7 +240,7 @@ fn parse<'a, T>(
     parser: impl FnOnce(&'a [u8]) -> IResult<&'a [u8], T, Trouble<'a>>,
 ) -> Result<T, Malformed> {
     if message.len() > max {
-        return Err(Malformed { at: max, expected: Expected::End });
+        return Err(Malformed::too_long(max));
     }
     if let Some(at) = message.iter().position(|&byte| byte == 0) {
         return Err(Malformed { at, expected: Expected::NoNul });
@@ -301,6 +324,11 @@ pub struct Malformed {
 }
 
 impl Malformed {
+    /// A message of more than so many bytes.
+    pub(crate) const fn too_long(max: usize) -> Self {
+        Self { at: max, expected: Expected::Shorter }
+    }
+
     fn shifted(self, offset: usize) -> Self {
         Self { at: self.at + offset, ..self }
     }
@@ -328,6 +356,8 @@ pub enum Expected {
     NoNul,
     /// The end of the message
     End,
+    /// A shorter message: PostgreSQL does not read one this long
+    Shorter,
 }
 
 impl fmt::Display for Malformed {
@@ -349,6 +379,7 @@ impl fmt::Display for Malformed {
             }
             Expected::NoNul => f.write_str("a NUL byte"),
             Expected::End => f.write_str("the end of the message expected"),
+            Expected::Shorter => f.write_str("more than PostgreSQL reads of a message"),
         }
     }
 }

@@ -9,6 +9,7 @@ use pg_version::PgVersion;
 use crate::{
     limits::Limits,
     password::Password,
+    saslprep::{PasswordTooLong, check_length},
     secret::{NotASecret, Secret},
 };
 
@@ -34,15 +35,19 @@ pub enum Outcome {
         /// Length of the text in bytes; [`MAX_ENCRYPTED_PASSWORD_LEN`] are accepted
         len: usize,
     },
+    /// Taken for a password in the clear and refused by PostgreSQL 12 and 13: `password too long`.
+    /// (Unless `password_encryption` is `md5`, which hashes any length.)
+    PasswordTooLong(PasswordTooLong),
 }
 
 /// Predicts what a server of this major does with a text given as `PASSWORD` (`get_password_type()`
 /// and `encrypt_password()` in `crypt.c`, `CreateRole()` in `user.c`).
 ///
 /// To find out whether a secret is that of an empty password it has to be tried, one PBKDF2, which
-/// the server does too. With an iteration count outside the limits it is not tried, and taken for
-/// one that is stored. (A server does try, whatever the count: 2,147,483,647 iterations keep a
-/// PostgreSQL up to 15 busy for minutes, deaf to `statement_timeout`.)
+/// the server does too. With an iteration count above the limits it is not tried, and taken for one
+/// that is stored. (A server does try, whatever the count: 2,147,483,647 iterations keep a
+/// PostgreSQL up to 15 busy for minutes, deaf to `statement_timeout`.) A count below the limits
+/// costs little, and is tried.
 ///
 /// ```
 /// use pg_version::PgVersion;
@@ -65,9 +70,15 @@ pub fn predict(text: &[u8], version: PgVersion, limits: &Limits) -> Outcome {
     }
     let secret = match Secret::parse(text, version) {
         Ok(secret) => secret,
-        Err(reason) => return Outcome::ClearText(reason),
+        Err(reason) => {
+            return match check_length(text, version) {
+                Ok(()) => Outcome::ClearText(reason),
+                Err(refusal) => Outcome::PasswordTooLong(refusal),
+            };
+        }
     };
-    if secret.verify(&Password::from_raw(b""), limits) == Ok(true) {
+    let affordable = Limits::new(1..=*limits.iterations().end());
+    if secret.verify(&Password::from_raw(b""), &affordable) == Ok(true) {
         return Outcome::Cleared;
     }
     if version >= PgVersion::V18 && text.len() > MAX_ENCRYPTED_PASSWORD_LEN {

@@ -22,7 +22,9 @@ use crate::{
     Mechanism, base64,
     channel::{Channel, TLS_SERVER_END_POINT},
     keys::{ClientKey, Keys, SaltedPassword, ServerKey},
-    message::{ClientFinal, ClientFirst, Gs2Flag, gs2_flag},
+    message::{
+        ClientFinal, ClientFirst, Gs2Flag, MAX_CLIENT_MESSAGE, Malformed, channel_binding, gs2_flag,
+    },
     nonce::{Nonce, is_printable},
     password::Password,
     secret::Secret,
@@ -59,8 +61,8 @@ impl Server {
 
     /// A server for a user with this `rolpassword`, or without one (NULL, or no such user).
     ///
-    /// What is no SCRAM secret by the rules of this major counts as none. Takes the same time with
-    /// and without: the mock secret is made in either case, and one text is read.
+    /// What is no SCRAM secret by the rules of this major counts as none, an MD5 hash for instance.
+    /// All take the same time: the mock secret is made and a secret's text is read for each.
     #[must_use]
     pub fn for_rolpassword(
         user: &str,
@@ -69,11 +71,14 @@ impl Server {
         mock: &Mock,
         channel: Channel,
     ) -> Self {
-        let nobody = mock.secret(user).to_text();
-        match Secret::parse(rolpassword.unwrap_or(nobody.as_bytes()), version) {
-            Ok(secret) => Self { secret, channel, doomed: rolpassword.is_none() },
-            Err(_) => Self { secret: mock.secret(user), channel, doomed: true },
-        }
+        let nobody = mock.secret(user);
+        let text = nobody.to_text();
+        let stored = rolpassword.and_then(|text| Secret::parse(text, version).ok());
+        let doomed = stored.is_none();
+        // What is no secret is seen at a glance: the time that the text of a secret takes is spent
+        // on the mock one's.
+        let secret = stored.or_else(|| Secret::parse(text.as_bytes(), version).ok());
+        Self { secret: secret.unwrap_or(nobody), channel, doomed }
     }
 
     /// A server that has the user's password instead of a secret.
@@ -112,6 +117,10 @@ impl Server {
 
     /// Takes the client's first message (SASLInitialResponse: mechanism and data).
     ///
+    /// A client may choose a mechanism and say nothing yet (the data's length is -1, which is not
+    /// an empty message). PostgreSQL answers with an empty AuthenticationSASLContinue, and the
+    /// client's SASLResponse is then what to take here.
+    ///
     /// # Errors
     /// [`ServerError`], as PostgreSQL has it.
     pub fn begin(
@@ -120,6 +129,11 @@ impl Server {
         message: &[u8],
         nonce: &Nonce,
     ) -> Result<FirstSent, ServerError> {
+        // Beside the message there are the mechanism's name, its end, and the message's length.
+        let max = MAX_CLIENT_MESSAGE.saturating_sub(mechanism.len() + 5);
+        if message.len() > max {
+            return Err(ServerError::Malformed(Malformed::too_long(max)));
+        }
         let mechanism = Mechanism::from_name(mechanism)
             .filter(|mechanism| self.mechanisms().contains(mechanism))
             .ok_or(ServerError::Mechanism)?;
@@ -191,14 +205,15 @@ impl FirstSent {
     /// [`ServerError::AuthenticationFailed`] for a wrong password and for a user without one;
     /// others as PostgreSQL has them.
     pub fn finish(self, message: &[u8]) -> Result<Accepted, ServerError> {
-        let client = ClientFinal::parse(message)?;
-        if client.channel_binding != self.binding.as_bytes() {
+        let (binding, rest) = channel_binding(message)?;
+        if binding != self.binding.as_bytes() {
             return Err(if self.plus {
                 ServerError::ChannelBinding
             } else {
                 ServerError::BindingAttribute
             });
         }
+        let client = ClientFinal::after_channel_binding(message, binding, rest)?;
         let proof = base64::decode_key(client.proof).ok_or(ServerError::Proof)?;
         if !bool::from(client.nonce.ct_eq(&self.nonce)) {
             return Err(ServerError::NonceMismatch);

@@ -66,7 +66,11 @@ fn use_everything() -> Vec<(&'static str, Vec<u8>)> {
         let salt = b"0123456789abcdef";
         let secret = Secret::new(&password, salt, 4096).unwrap();
         let stored = secret.to_text();
-        let batch = Secret::new_batch(&[(&password, salt), (&password, b"x")], 10).unwrap();
+        // as many as any engine takes at once, and some more
+        let jobs: Vec<(&Password, &[u8])> =
+            (0..21).map(|i| (&password, if i == 0 { &salt[..1] } else { &salt[..] })).collect();
+        let batch = Secret::new_batch(&jobs, 10).unwrap();
+        let batch_salted = SaltedPassword::derive_batch(&jobs, 10);
         assert_eq!(secret.verify(&password, &Limits::default()), Ok(true));
         let again = Secret::parse(stored.as_bytes(), pg_version::PgVersion::V16).unwrap();
         assert_eq!(again, secret);
@@ -105,14 +109,32 @@ fn use_everything() -> Vec<(&'static str, Vec<u8>)> {
             ("client key in base64", masked(keys.client.to_base64().as_bytes())),
             ("server key in base64", masked(keys.server.to_base64().as_bytes())),
             ("stored secret", masked(stored.as_bytes())),
-            ("another server key", masked(batch[1].server_key().as_bytes())),
+            ("a server key of a batch", masked(batch[0].server_key().as_bytes())),
+            ("the last server key of a batch", masked(batch[20].server_key().as_bytes())),
+            ("a salted password of a batch", masked(batch_salted[20].as_bytes())),
+            // Wide lanes hold one word of each password, side by side: the same word here.
+            ("salted passwords of a batch, word by word", {
+                let word: Vec<u8> =
+                    batch_salted[20].as_bytes()[..4].iter().rev().copied().collect();
+                masked(&word.repeat(4))
+            }),
         ]
     })
+}
+
+/// Derivations once more: what the last call leaves on the stack, no later one overwrites.
+fn derive() {
+    with_password(|text| {
+        let password = Password::new(text);
+        let jobs: Vec<(&Password, &[u8])> = vec![(&password, b"0123456789abcdef"); 21];
+        drop(SaltedPassword::derive_batch(&jobs, 10));
+    });
 }
 
 #[test]
 fn nothing_is_left() {
     let secrets = use_everything();
+    derive();
     let left: Vec<_> = secrets
         .iter()
         .filter_map(|(name, pattern)| Some(format!("{name} {}", find(pattern)?)))

@@ -20,6 +20,13 @@ pub trait Files {
     /// # Errors
     /// Why it cannot be listed.
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError>;
+
+    /// The one path that all paths to the file at `path` have in common: symbolic links are followed,
+    /// `.` and `..` resolved. `None` where that cannot be told; two paths are then two files.
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let _ = path;
+        None
+    }
 }
 
 impl<F: Files + ?Sized> Files for &F {
@@ -30,6 +37,10 @@ impl<F: Files + ?Sized> Files for &F {
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
         (**self).list(path)
     }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        (**self).canonical(path)
+    }
 }
 
 /// What a name in a folder stands for, symbolic links followed.
@@ -39,7 +50,7 @@ pub enum FileKind {
     File,
     /// A folder.
     Directory,
-    /// A symbolic link to nothing.
+    /// A symbolic link to nothing, or to itself: what it stands for cannot be told.
     Dangling,
 }
 
@@ -64,6 +75,8 @@ pub enum FileErrorKind {
     IsADirectory,
     /// ENOTDIR
     NotADirectory,
+    /// ENAMETOOLONG
+    NameTooLong,
     /// Anything else
     Other,
 }
@@ -78,6 +91,7 @@ impl FileError {
             FileErrorKind::PermissionDenied => "Permission denied",
             FileErrorKind::IsADirectory => "Is a directory",
             FileErrorKind::NotADirectory => "Not a directory",
+            FileErrorKind::NameTooLong => "File name too long",
             FileErrorKind::Other => "Input/output error",
         };
         Self { kind, message: message.into() }
@@ -122,32 +136,45 @@ impl MemoryFiles {
         self.entries.insert(path.into(), None);
     }
 
-    /// The path without `.`, `..` and needless slashes, as a system walks it: each folder on the way
-    /// must exist.
-    fn walk(&self, path: &[u8]) -> Option<Vec<u8>> {
+    /// The path without `.`, `..` and needless slashes, as Linux walks it: each folder on the way must
+    /// exist, and what a slash follows must be one.
+    fn walk(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
+        /// `NAME_MAX` and `PATH_MAX`
+        const LONGEST: (usize, usize) = (255, 4095);
         let mut walked: Vec<u8> = Vec::with_capacity(path.len());
-        let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).peekable();
+        if path.len() > LONGEST.1 {
+            return Err(FileError::new(FileErrorKind::NameTooLong));
+        }
+        let mut parts = path.split(|byte| *byte == b'/').peekable();
         let absolute = path.starts_with(b"/");
         while let Some(part) = parts.next() {
             match part {
-                b"." => {}
+                b"" | b"." => {}
                 b".." => {
                     let parent = memchr::memrchr(b'/', &walked).unwrap_or(0);
                     walked.truncate(parent);
+                }
+                _ if part.len() > LONGEST.0 => {
+                    return Err(FileError::new(FileErrorKind::NameTooLong));
                 }
                 _ => {
                     if absolute || !walked.is_empty() {
                         walked.push(b'/');
                     }
                     walked.extend_from_slice(part);
-                    let needed = parts.peek().is_some();
-                    if needed && !self.is_folder(&walked) {
-                        return None;
+                    let folder_needed = parts.peek().is_some();
+                    if folder_needed && !self.is_folder(&walked) {
+                        let file = self.entries.contains_key(&walked);
+                        return Err(FileError::new(if file {
+                            FileErrorKind::NotADirectory
+                        } else {
+                            FileErrorKind::NotFound
+                        }));
                     }
                 }
             }
         }
-        Some(walked)
+        Ok(walked)
     }
 
     fn is_folder(&self, path: &[u8]) -> bool {
@@ -155,18 +182,23 @@ impl MemoryFiles {
     }
 
     /// What lies below folder `path`, with the rest of its path.
-    fn below<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = (&'a [u8], FileKind)> + 'a {
+    fn below<'a>(&'a self, path: &[u8]) -> impl Iterator<Item = (&'a [u8], FileKind)> + 'a {
         let path = path.strip_suffix(b"/").unwrap_or(path);
-        self.entries.iter().filter_map(move |(entry, bytes)| {
-            let rest = entry.strip_prefix(path)?.strip_prefix(b"/")?;
-            Some((rest, if bytes.is_some() { FileKind::File } else { FileKind::Directory }))
-        })
+        let start = [path, b"/"].concat();
+        let len = start.len();
+        self.entries
+            .range(start.clone()..)
+            .take_while(move |(entry, _)| entry.starts_with(&start))
+            .map(move |(entry, bytes)| {
+                let kind = if bytes.is_some() { FileKind::File } else { FileKind::Directory };
+                (&entry[len..], kind)
+            })
     }
 }
 
 impl Files for MemoryFiles {
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
-        let path = &self.walk(path).ok_or_else(|| FileError::new(FileErrorKind::NotFound))?;
+        let path = &self.walk(path)?;
         match self.entries.get(path) {
             Some(Some(bytes)) => Ok(bytes.clone()),
             Some(None) => Err(FileError::new(FileErrorKind::IsADirectory)),
@@ -178,7 +210,7 @@ impl Files for MemoryFiles {
     }
 
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
-        let path = &self.walk(path).ok_or_else(|| FileError::new(FileErrorKind::NotFound))?;
+        let path = &self.walk(path)?;
         match self.entries.get(path) {
             Some(Some(_)) => return Err(FileError::new(FileErrorKind::NotADirectory)),
             Some(None) => {}
@@ -194,6 +226,10 @@ impl Files for MemoryFiles {
         }
         Ok(names.into_iter().collect())
     }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.walk(path).ok().filter(|path| self.entries.contains_key(path))
+    }
 }
 
 /// Names only: the files may hold secrets.
@@ -205,6 +241,10 @@ impl fmt::Debug for MemoryFiles {
     }
 }
 
+/// How much is read of what is no plain file.
+#[cfg(feature = "fs")]
+const MAX_DEVICE_LEN: u64 = 1 << 20;
+
 /// The files of this machine.
 #[cfg(feature = "fs")]
 #[derive(Clone, Copy, Debug, Default)]
@@ -213,7 +253,24 @@ pub struct DiskFiles;
 #[cfg(feature = "fs")]
 impl Files for DiskFiles {
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
-        std::fs::read(crate::fs::path_of(path)).map_err(Into::into)
+        use std::{fs::OpenOptions, io::Read as _, os::unix::fs::OpenOptionsExt as _};
+
+        // A pipe that nobody writes to must not keep us waiting: it is empty.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(crate::fs::path_of(path))?;
+        let mut bytes = Vec::new();
+        if file.metadata()?.is_file() {
+            file.read_to_end(&mut bytes)?;
+            return Ok(bytes);
+        }
+        // A device can be a file without an end.
+        file.take(MAX_DEVICE_LEN).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 == MAX_DEVICE_LEN {
+            return Err(FileError::new(FileErrorKind::Other));
+        }
+        Ok(bytes)
     }
 
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
@@ -225,12 +282,19 @@ impl Files for DiskFiles {
             let kind = match std::fs::metadata(entry.path()) {
                 Ok(metadata) if metadata.is_dir() => FileKind::Directory,
                 Ok(_) => FileKind::File,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => FileKind::Dangling,
-                Err(error) => return Err(error.into()),
+                // One name that leads nowhere is no reason to know nothing of the others.
+                Err(_) => FileKind::Dangling,
             };
             names.push((entry.file_name().as_bytes().to_vec(), kind));
         }
         Ok(names)
+    }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        use std::os::unix::ffi::OsStringExt as _;
+
+        let path = std::fs::canonicalize(crate::fs::path_of(path)).ok()?;
+        Some(path.into_os_string().into_vec())
     }
 }
 
@@ -244,6 +308,7 @@ impl From<std::io::Error> for FileError {
             ErrorKind::PermissionDenied => FileErrorKind::PermissionDenied,
             ErrorKind::IsADirectory => FileErrorKind::IsADirectory,
             ErrorKind::NotADirectory => FileErrorKind::NotADirectory,
+            ErrorKind::InvalidFilename => FileErrorKind::NameTooLong,
             _ => FileErrorKind::Other,
         };
         // std appends its own " (os error 2)" to what strerror says.

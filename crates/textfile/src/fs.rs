@@ -221,6 +221,24 @@ pub fn create(path: &Path, bytes: &[u8], access: Option<Access>) -> Result<(), F
     temporary.link_to(path)
 }
 
+/// What the names of temporary files have after a dot and the file's own name.
+const TEMPORARY_MARK: &str = ".pgward-new.";
+
+/// Whether a name is one that a temporary file beside `file` has: of a process that was killed there
+/// may be one left, with a part of what should have been written.
+///
+/// ```
+/// use textfile::fs::is_temporary_of;
+///
+/// assert!(is_temporary_of(b".pg_hba.conf.pgward-new.4711.0", b"pg_hba.conf"));
+/// assert!(!is_temporary_of(b"pg_hba.conf", b"pg_hba.conf"));
+/// ```
+#[must_use]
+pub fn is_temporary_of(name: &[u8], file: &[u8]) -> bool {
+    let rest = name.strip_prefix(b".").and_then(|rest| rest.strip_prefix(file));
+    rest.is_some_and(|rest| rest.starts_with(TEMPORARY_MARK.as_bytes()))
+}
+
 /// A file beside the one that it will become; removed unless it did.
 struct Temporary {
     path: PathBuf,
@@ -229,9 +247,6 @@ struct Temporary {
 }
 
 impl Temporary {
-    /// What the names of temporary files begin with, after a dot and the file's own name.
-    const MARK: &'static str = ".pgward-new.";
-
     fn create(beside: &Path) -> Result<Self, FsError> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -239,7 +254,7 @@ impl Temporary {
         loop {
             let mut temporary = OsString::from(".");
             temporary.push(name);
-            temporary.push(Self::MARK);
+            temporary.push(TEMPORARY_MARK);
             let count = COUNTER.fetch_add(1, Ordering::Relaxed);
             temporary.push(std::format!("{}.{count}", process::id()));
             let path = beside.with_file_name(temporary);

@@ -34,10 +34,12 @@ type Compare = fn(&Options) -> Result<Outcome, String>;
 
 const SETS: &[(&str, Compare)] = &[
     ("hba", hba::compare),
+    ("hba-folders", hba::compare_folders),
     ("passfile", passfile::compare),
     ("pgconf", pgconf::files::compare),
     ("pgconf-values", pgconf::values::compare),
     ("pgconf-edits", pgconf::edits::compare),
+    ("pgconf-starts", pgconf::starts::compare),
 ];
 
 #[derive(clap::Args)]

@@ -116,8 +116,9 @@ impl Case {
         }
         let [host, port, dbname, user] = key;
         let mut params = vec![("user", user)];
-        // An address that is none.
+        // Addresses that are none: libpq gives up on each host after it has looked its password up.
         let mut hostaddr = b"!".to_vec();
+        let mut ports = port;
         match random.below(8) {
             0 => {
                 // Without a host, the address is what is searched for.
@@ -126,15 +127,23 @@ impl Case {
                 }
             }
             1 => {
-                let second = value(random);
-                params.push(("host", [&host[..], b",", &second].concat()));
-                hostaddr = b"!,!".to_vec();
+                // The file's is the last one, which is the one that is asked for.
+                let others: Vec<_> = (0..1 + random.below(2)).map(|_| value(random)).collect();
+                let hosts = [others.join(&b","[..]), host].join(&b","[..]);
+                params.push(("host", hosts));
+                for _ in others {
+                    hostaddr.extend_from_slice(b",!");
+                    if random.once_in(2) {
+                        let other = random.pick(&["1,", ",", "5433,", "x,", "70000,"]);
+                        ports.splice(0..0, other.bytes());
+                    }
+                }
             }
             _ => params.push(("host", host)),
         }
         params.push(("hostaddr", hostaddr));
         if !random.once_in(6) {
-            params.push(("port", port));
+            params.push(("port", ports));
         }
         if !random.once_in(6) {
             params.push(("dbname", dbname));
@@ -165,11 +174,18 @@ impl Case {
         };
         let Ok(keys) = connection.keys() else { return Ok(None) };
         let file = PassFile::parse(&self.content[..]).map_err(|error| error.to_string())?;
-        // libpq stops at a host whose port is no number; the address is the same for all.
-        let port = self.param("port").unwrap_or(b"5432");
-        let is_number = std::str::from_utf8(port)
-            .is_ok_and(|port| port.trim_matches(C_BLANKS).parse::<i32>().is_ok());
-        let key = if is_number { keys.last() } else { keys.first() };
+        // libpq stops at a host whose port is no number; with any other it goes on to the next.
+        let ports: Vec<&[u8]> =
+            self.param("port").unwrap_or_default().split(|byte| *byte == b',').collect();
+        let is_number = |index: usize| {
+            let port = ports.get(index).or(ports.first()).copied().unwrap_or_default();
+            port.is_empty()
+                || str::from_utf8(port)
+                    .is_ok_and(|port| port.trim_matches(C_BLANKS).parse::<i32>().is_ok())
+        };
+        let key = (0..keys.len())
+            .find(|index| !is_number(*index))
+            .map_or(keys.last(), |stop| keys.get(stop));
         let found = key.and_then(|key| file.lookup(key, libpq));
         let password = found.map(|found| found.password().expose().to_vec());
         Ok(password.filter(|password| !password.is_empty()))
@@ -190,14 +206,24 @@ const C_BLANKS: [char; 6] = [' ', '\t', '\n', '\r', '\x0b', '\x0c'];
 
 /// Bytes that mean something in a password file more often than not; no NUL, no comma.
 fn value(random: &mut Random) -> Vec<u8> {
-    match random.below(12) {
-        0 => return b"*".to_vec(),
-        1 => return b"localhost".to_vec(),
-        2 => return b"5432".to_vec(),
-        3 => return b"/tmp".to_vec(),
-        4 => return b"/var/run/postgresql".to_vec(),
-        5 => return b"::1".to_vec(),
-        _ => {}
+    const COMMON: [&str; 14] = [
+        "*",
+        "localhost",
+        "Localhost",
+        "5432",
+        "05432",
+        "/tmp",
+        "/tmp/",
+        "/var/run/postgresql",
+        "@/tmp",
+        "::1",
+        "127.0.0.1",
+        "replication",
+        "#a",
+        "a*",
+    ];
+    if random.once_in(2) {
+        return random.pick(&COMMON).as_bytes().to_vec();
     }
     let length = 1 + random.below(5);
     let mut value = Vec::new();
@@ -241,7 +267,9 @@ fn line(random: &mut Random, key: &[Vec<u8>; 4], content: &mut Vec<u8>) {
     }
     let length = match random.below(12) {
         // To just where libpq's buffer is full.
-        0 => [255, 511, 1_023][random.below(3)] + random.below(4).saturating_sub(1) - 1,
+        0 => {
+            [255, 511, 1_023, 2_047, 4_095][random.below(5)] + random.below(4).saturating_sub(1) - 1
+        }
         1 => random.below(700),
         _ => random.below(12),
     };

@@ -4,6 +4,4 @@
 #[path = "../../../crates/hba-parser/tests/recorded/judge.rs"]
 mod judge;
 
-use super::Comparison;
-
 pub(super) use self::judge::{hba, hba_decisions, ident, ident_decisions};

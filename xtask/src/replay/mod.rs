@@ -10,26 +10,10 @@ mod pgconf;
 mod pki;
 mod scram;
 
-use std::{
-    fs::File,
-    io::{BufRead as _, BufReader, Read},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
-use flate2::read::MultiGzDecoder;
-use serde_json::Value;
-
-/// What one case says for one major (or pair of server and client), and what our code says.
-pub(crate) struct Comparison {
-    /// For which major or pair: `16`, `17d`, `srv15/libpq12`.
-    pub(crate) major: String,
-    pub(crate) expected: String,
-    pub(crate) got: String,
-}
-
-/// Judges one case. An error is a case that is not of the set's format.
-type Judge = fn(&Value) -> Result<Vec<Comparison>, String>;
+pub(crate) use recorded::Comparison;
+use recorded::Judge;
 
 /// Every set and its judge.
 const SETS: &[(&str, Judge)] = &[
@@ -44,6 +28,7 @@ const SETS: &[(&str, Judge)] = &[
     ("verifiers", scram::verifier),
     ("fake-server", scram::fake_server),
     ("transcripts", scram::transcript),
+    ("channel-binding", scram::channel_binding),
     ("client-chains", pki::client_chains),
     ("host-names", pki::host_names),
     ("limbo", pki::limbo),
@@ -68,17 +53,16 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         eprintln!("there is no set {}", arguments.set);
         return ExitCode::from(2);
     };
-    let cases = match read(&arguments.file) {
+    let cases = match recorded::cases(&arguments.file) {
         Ok(cases) => cases,
         Err(error) => {
-            eprintln!("{}: {error}", arguments.file.display());
+            eprintln!("{error}");
             return ExitCode::from(2);
         }
     };
     let (mut agreed, mut compared) = (0, 0);
     for case in cases.iter().take(arguments.limit.unwrap_or(usize::MAX)) {
-        let name = ["name", "id", "certificate"].iter().find_map(|key| case.get(*key)?.as_str());
-        let name = name.unwrap_or("(unnamed)");
+        let name = recorded::name(case);
         let comparisons = match judge(case) {
             Ok(comparisons) => comparisons,
             // A case that cannot be read is none that we agree with; the others still count.
@@ -105,27 +89,4 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     } else {
         ExitCode::from(1)
     }
-}
-
-fn read(path: &PathBuf) -> Result<Vec<Value>, String> {
-    let text = |error: std::io::Error| error.to_string();
-    let mut file = BufReader::new(File::open(path).map_err(text)?);
-    let gzipped = file.fill_buf().map_err(text)?.starts_with(&[0x1f, 0x8b]);
-    let mut content = String::new();
-    if gzipped {
-        MultiGzDecoder::new(file).read_to_string(&mut content).map_err(text)?;
-    } else {
-        file.read_to_string(&mut content).map_err(text)?;
-    }
-    if let Ok(Value::Object(mut document)) = serde_json::from_str(&content)
-        && let Some(Value::Array(cases)) = document.remove("testcases")
-    {
-        return Ok(cases);
-    }
-    let mut cases = Vec::new();
-    for (number, line) in content.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
-        let case = serde_json::from_str(line);
-        cases.push(case.map_err(|error| format!("line {}: {error}", number + 1))?);
-    }
-    Ok(cases)
 }

@@ -3,6 +3,4 @@
 #[path = "../../../crates/pgconf/tests/recorded/judge.rs"]
 mod judge;
 
-use super::Comparison;
-
 pub(super) use judge::{files, values};

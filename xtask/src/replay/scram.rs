@@ -1,6 +1,9 @@
 //! SCRAM: passwords, stored secrets, hostile servers, whole logins.
 
-use scram::{Limits, Outcome, Profile, predict, saslprep::saslprep_as};
+use std::path::Path;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use scram::{Limits, Outcome, Profile, client::MIN_SALT_LEN, predict, saslprep::saslprep_as};
 use serde_json::Value;
 
 use super::Comparison;
@@ -10,6 +13,8 @@ use super::Comparison;
 mod fake_server;
 #[path = "../../../crates/scram/tests/it/recompute.rs"]
 mod recompute;
+#[path = "../../../crates/scram/tests/it/recorded_binding.rs"]
+mod recorded_binding;
 
 /// The bytes that each major hashes for a password.
 pub(super) fn saslprep(case: &Value) -> Result<Vec<Comparison>, String> {
@@ -48,6 +53,7 @@ pub(super) fn verifier(case: &Value) -> Result<Vec<Comparison>, String> {
                 Outcome::Scram(_) | Outcome::Md5 => "verbatim",
                 Outcome::ClearText(_) => "REHASHED",
                 Outcome::TooLong { .. } => "ERR ERROR:  encrypted password is too long",
+                Outcome::PasswordTooLong(_) => "ERR ERROR:  password too long",
                 _ => "cleared",
             };
             // an error's first line: the others are detail, and cut short in the record
@@ -93,16 +99,29 @@ pub(super) fn fake_server(case: &Value) -> Result<Vec<Comparison>, String> {
         .collect();
 
     let accepted = verdicts.values().all(|verdict| verdict[0] == "OK");
-    // Offering other mechanisms besides is no danger.
-    let deviates =
-        server.as_object().is_some_and(|fields| fields.keys().any(|field| field != "mechs"));
     let (strict, _) = outcome(Profile::Strict);
     comparisons.push(Comparison {
         major: "strict".to_owned(),
-        expected: if accepted && !deviates { "OK" } else { "refused" }.to_owned(),
+        expected: if accepted && is_normal(server) { "OK" } else { "refused" }.to_owned(),
         got: strict,
     });
     Ok(comparisons)
+}
+
+/// Does the server differ from a usual one in nothing but what real servers differ in: the names of
+/// other mechanisms, an iteration count within the limits, another salt of a usual length?
+fn is_normal(server: &Value) -> bool {
+    let only_usual = server.as_object().is_some_and(|fields| {
+        fields.keys().all(|field| ["mechs", "i", "real", "salt", "rs"].contains(&&**field))
+    });
+    let real = server["real"].as_i64().unwrap_or(4096);
+    let count = server["i"].as_str().map_or_else(|| real.to_string(), ToOwned::to_owned);
+    let within = i32::try_from(real).is_ok_and(|real| Limits::default().check(real).is_ok());
+    let salt = server["salt"].as_str().map_or(Some(16), |text| {
+        let bytes = STANDARD.decode(text).ok()?;
+        (server["rs"].as_str().map(str::as_bytes) == Some(&*bytes)).then_some(bytes.len())
+    });
+    only_usual && count == real.to_string() && within && salt.is_some_and(|len| len >= MIN_SALT_LEN)
 }
 
 /// Every message of a whole login.
@@ -115,6 +134,21 @@ pub(super) fn transcript(case: &Value) -> Result<Vec<Comparison>, String> {
             major: format!("{majors}, {}", made.what),
             expected: made.recorded,
             got: made.made,
+        })
+        .collect())
+}
+
+/// Whether the channel is bound through a certificate of each kind, by servers and libpqs.
+pub(super) fn channel_binding(case: &Value) -> Result<Vec<Comparison>, String> {
+    let certificates =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/scram/tests/data/certificates");
+    let verdicts = recorded_binding::judge(case, &certificates)?;
+    Ok(verdicts
+        .into_iter()
+        .map(|verdict| Comparison {
+            major: verdict.key,
+            expected: verdict.recorded.to_owned(),
+            got: verdict.ours.to_owned(),
         })
         .collect())
 }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use hba_parser::{HbaDocument, Server};
+use hba_parser::{HbaDocument, Server, Verdict};
 use pg_version::PgVersion;
 use pgconf::Configuration;
 use textfile::{
@@ -16,7 +16,7 @@ use textfile::{
     fs::{Access, path_of},
 };
 
-use super::Homes;
+use super::{HbaError, Homes};
 use crate::{
     error::Error,
     transport::{NodeFile, NodeFiles},
@@ -38,6 +38,8 @@ pub(super) struct OnDisk {
     pub(super) folders: BTreeSet<PathBuf>,
     pub(super) configuration: Configuration,
     pub(super) hba_included: MemoryFiles,
+    /// The line of `pg_hba.conf` over which the server would die, should it read it.
+    pub(super) hba_crash: Option<HbaError>,
 }
 
 pub(super) async fn read_files(
@@ -56,7 +58,7 @@ pub(super) async fn read_files(
             Some(data_directory.as_os_str().as_bytes()),
             version,
         );
-        let hba_included = hba_included(files.as_ref(), &hba_file, version)?;
+        let (hba_included, hba_crash) = hba_included(files.as_ref(), &hba_file, version)?;
         let mut folders = BTreeSet::new();
         for folder in credentials.iter().flat_map(|path| path.ancestors().skip(1)) {
             if !folders.contains(folder) && files.access(folder)?.is_some() {
@@ -71,24 +73,32 @@ pub(super) async fn read_files(
             let file = files.find(&path)?;
             found.insert(path, file);
         }
-        Ok(OnDisk { owner, files: found, folders, configuration, hba_included })
+        Ok(OnDisk { owner, files: found, folders, configuration, hba_included, hba_crash })
     };
     tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
 }
 
-/// What `pg_hba.conf` includes: reading it asks for the files, and they are kept.
+/// What `pg_hba.conf` includes: reading it asks for the files, and they are kept. Also the line over
+/// which the server would die.
 fn hba_included(
     files: &dyn NodeFiles,
     hba_file: &Path,
     version: PgVersion,
-) -> Result<MemoryFiles, Error> {
-    let Some(main) = files.find(hba_file)? else { return Ok(MemoryFiles::default()) };
+) -> Result<(MemoryFiles, Option<HbaError>), Error> {
+    let Some(main) = files.find(hba_file)? else { return Ok((MemoryFiles::default(), None)) };
     let recorder = Recorder { files, seen: RefCell::default() };
     let document = HbaDocument::try_parse(main.bytes.to_vec())
         .map_err(|error| Error::plan(format!("{}: {error}", hba_file.display())))?;
     let path = hba_file.as_os_str().as_bytes();
-    let _ = document.interpret_at(path, &Server::new(version), &recorder);
-    Ok(recorder.seen.into_inner())
+    let rules = document.interpret_at(path, &Server::new(version), &recorder);
+    let crash = match rules.verdict() {
+        Verdict::ServerDown(crash) => {
+            let line = rules.diagnostics().last().map_or(1, |last| last.location.line);
+            Some(HbaError { line: line.try_into().unwrap_or(1), message: crash.to_string() })
+        }
+        _ => None,
+    };
+    Ok((recorder.seen.into_inner(), crash))
 }
 
 /// Files that remember what was asked for.

@@ -41,7 +41,7 @@ pub(super) async fn admin_session(client: &Client) -> Result<AdminSession, Error
     })
 }
 
-pub(super) async fn hba_errors(client: &Client) -> Result<Vec<HbaError>, Error> {
+pub(crate) async fn hba_errors(client: &Client) -> Result<Vec<HbaError>, Error> {
     // A row without type is a line that the server refuses; where the type is set the error is only
     // a warning. Some refusals have no text here: only the log tells them.
     const QUERY: &str = "SELECT line_number, coalesce(error, 'refused; the reason is in the log') \
@@ -140,10 +140,21 @@ pub(super) async fn foreign_servers(
     const MAPPINGS: &str = "SELECT r.rolname::text, m.umoptions \
          FROM pg_catalog.pg_user_mapping m LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.umuser \
          WHERE m.umserver = $1 ORDER BY 1";
+    const TABLES: &str = "SELECT DISTINCT ON (r.rolname) r.rolname::text, \
+                pg_catalog.format('%I.%I', n.nspname, c.relname) \
+         FROM pg_catalog.pg_foreign_table t \
+         JOIN pg_catalog.pg_class c ON c.oid = t.ftrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_user_mapping m ON m.umserver = t.ftserver \
+         JOIN pg_catalog.pg_roles r ON r.oid = m.umuser \
+              OR (m.umuser = 0 AND r.rolname = session_user) \
+         WHERE t.ftserver = $1 AND pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT') \
+         AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE') ORDER BY r.rolname, 2";
     let mut servers = Vec::new();
     for row in client.query(SERVERS, &[&link_roles]).await? {
         let oid: u32 = row.get(0);
         let mappings = client.query(MAPPINGS, &[&oid]).await?;
+        let tables = client.query(TABLES, &[&oid]).await?;
         let mappings = mappings.iter().map(|row| (row.get(0), options(row.get(1)))).collect();
         servers.push(ForeignServer {
             name: row.get(1),
@@ -152,6 +163,7 @@ pub(super) async fn foreign_servers(
             options: options(row.get(4)),
             mappings,
             usable_by: row.get(5),
+            tables: tables.iter().map(|row| (row.get(0), row.get(1))).collect(),
         });
     }
     Ok(servers)
@@ -206,4 +218,21 @@ pub(super) async fn bdr(client: &Client) -> Result<Option<BdrState>, Error> {
         slots: slots.into_iter().flatten().collect(),
         interfaces,
     }))
+}
+
+/// Whether the server is a standby.
+pub(super) async fn in_recovery(client: &Client) -> Result<bool, Error> {
+    Ok(client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[]).await?.get(0))
+}
+
+/// `primary_conninfo`, which may hold a password and so is none of the settings that are shown.
+pub(super) async fn primary_conninfo(client: &Client) -> Result<Option<ConnInfo>, Error> {
+    let row =
+        client.query_one("SELECT pg_catalog.current_setting('primary_conninfo')", &[]).await?;
+    let text = Zeroizing::new(row.get::<_, String>(0));
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let read = text.parse();
+    read.map(Some).map_err(|source| Error::ConnInfo { what: "primary_conninfo".to_owned(), source })
 }

@@ -56,6 +56,8 @@ pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
         configuration_errors: Vec::new(),
         changed_since_reload: None,
         roles: vec![role("postgres"), role("repl")],
+        in_recovery: false,
+        primary_conninfo: None,
         subscriptions: Vec::new(),
         foreign_servers: Vec::new(),
         bdr: None,

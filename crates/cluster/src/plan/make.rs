@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use postgres_protocol::escape::escape_identifier;
 use textfile::fs::Access;
 
 use super::{
-    Action, Content, Expectation, FileChange, LinkChange, Pace, Plan, Stage, Statement, Step,
-    Warning, files,
+    Action, Content, Expectation, FileChange, Pace, Plan, Stage, Statement, Step, Warning, files,
+    links::{self, Switches},
 };
 use crate::{
     conf,
@@ -16,7 +17,7 @@ use crate::{
     error::Error,
     hba,
     inspect::NodeState,
-    topology::{self, Cluster, Demands, Dsn, Link, Switch, Topology},
+    topology::{Cluster, Demands, Topology},
 };
 
 /// Makes the plan.
@@ -39,14 +40,15 @@ pub(crate) fn make(
             .and_then(|demand| maker.secure(demand, state));
         secured.map_err(|error| Error::Node { node: state.name.clone(), source: error.into() })?;
     }
-    let (changes, switches) = switch(topology, cluster, demands)?;
+    let Switches { changes, prepare, switch } = links::switch(topology, cluster, demands)?;
     let stages = vec![
         stage("put certificates and keys in place", Pace::AllAtOnce, maker.place),
         stage("make the links' roles", Pace::AllAtOnce, maker.roles),
         stage("give the links' roles their passwords", Pace::AllAtOnce, maker.passwords),
+        stage("let the links take either way", Pace::AllAtOnce, prepare),
         stage("open the secured way in", Pace::NodeByNode, maker.open),
         stage("prepare the databases", Pace::AllAtOnce, maker.statements),
-        stage("switch the links over", Pace::AllAtOnce, switches),
+        stage("switch the links over", Pace::AllAtOnce, switch),
         stage("close the open way in", Pace::NodeByNode, maker.close),
     ];
     Ok(Plan {
@@ -249,7 +251,7 @@ impl<'a> Maker<'a> {
     fn set_password(&mut self, state: &NodeState, demand: &RoleDemand, secret: &str) {
         let role = &demand.name;
         let alter = demand.local(&format!("ALTER ROLE {} PASSWORD", escape_identifier(role)));
-        let execute = |statement| Action::Execute { database: None, statement };
+        let set = |statement| Action::SetPassword { role: role.clone(), statement };
         let found = state.role(role);
         let had = found.is_some_and(|role| role.stored_password.is_some());
         let undo = if had {
@@ -259,9 +261,9 @@ impl<'a> Maker<'a> {
         };
         self.passwords.push(Step {
             node: state.name.clone(),
-            action: execute(Statement::with_secret(&alter, secret)),
+            action: set(Statement::with_secret(&alter, secret)),
             // A role that is made here goes as a whole.
-            undo: found.map(|_| execute(undo)),
+            undo: found.map(|_| set(undo)),
         });
     }
 
@@ -315,20 +317,32 @@ impl<'a> Maker<'a> {
         }
         if !close.is_empty() {
             close.push(reload());
-            let mut roles: Vec<String> = Vec::new();
-            for way in &demand.ways_in {
-                if way.links_only && !roles.contains(&way.role) {
-                    roles.push(way.role.clone());
-                }
-            }
-            if !roles.is_empty() {
-                let action = Action::EndOldSessions { roles };
+            if let Some(action) = end_old_sessions(demand) {
                 close.push(Step { node: state.name.clone(), action, undo: None });
             }
             self.close.extend(close);
         }
         Ok(())
     }
+}
+
+/// Ends what was let in by other ways than those of the demand, for roles that have no others.
+fn end_old_sessions(demand: &Demand) -> Option<Action> {
+    let mut roles: Vec<String> = Vec::new();
+    let mut networks: Vec<IpNet> = Vec::new();
+    let mut tls = true;
+    for way in demand.ways_in.iter().filter(|way| way.links_only) {
+        if !roles.contains(&way.role) {
+            roles.push(way.role.clone());
+        }
+        for network in &way.networks {
+            if !networks.contains(network) {
+                networks.push(*network);
+            }
+        }
+        tls &= way.tls;
+    }
+    (!roles.is_empty()).then_some(Action::EndOldSessions { roles, networks, tls })
 }
 
 /// The settings that a node needs, those of the demand and what verification reads.
@@ -342,50 +356,6 @@ fn settings<'d>(demand: &'d Demand, state: &NodeState) -> Vec<(&'static str, &'d
     settings
 }
 
-/// The links' new connection strings.
-fn switch(
-    topology: &dyn Topology,
-    cluster: &Cluster<'_>,
-    demands: &Demands,
-) -> Result<(Vec<LinkChange>, Vec<Step>), Error> {
-    let (mut changes, mut steps) = (Vec::new(), Vec::new());
-    for link in cluster.links {
-        let after = topology::wanted(topology, cluster, demands, link)?;
-        if after == link.conninfo {
-            continue;
-        }
-        let Some(there) = topology.switch(link, Dsn::Plain(&after)) else { continue };
-        let as_found = link_as_found(link);
-        let before = if link.conninfo.has_secret() {
-            Dsn::Secret(&as_found)
-        } else {
-            Dsn::Plain(&link.conninfo)
-        };
-        changes.push(LinkChange {
-            from: link.from.clone(),
-            to: link.to.clone(),
-            name: link.name.clone(),
-            before: link.conninfo.to_masked_text(),
-            after: after.to_masked_text(),
-        });
-        // A link that is switched off does not replicate, before or after.
-        let wait = link.enabled && link.session.is_lasting();
-        let action = |Switch { statements, reload }, wait| Action::SwitchLink {
-            to: link.to.clone(),
-            session: link.session.clone(),
-            statements,
-            reload,
-            wait,
-        };
-        steps.push(Step {
-            node: link.from.clone(),
-            action: action(there, wait),
-            undo: topology.switch(link, before).map(|back| action(back, false)),
-        });
-    }
-    Ok((changes, steps))
-}
-
 fn access_of(state: &NodeState, path: &Path) -> Result<Access, Error> {
     let missing = || Error::plan(format!("{} is not there", path.display()));
     state.file(path).map(|file| file.access).ok_or_else(missing)
@@ -394,10 +364,4 @@ fn access_of(state: &NodeState, path: &Path) -> Result<Access, Error> {
 /// The vault's name of a role's stored password as inspection found it.
 pub(crate) fn password_as_found(node: &str, role: &str) -> String {
     format!("{node}: stored password of {role} as found")
-}
-
-/// The vault's name of a link's connection string as inspection found it.
-pub(crate) fn link_as_found(link: &Link) -> String {
-    // A name is unique in its place only.
-    format!("{}: connection string of {} ({:?}) as found", link.from, link.name, link.place)
 }

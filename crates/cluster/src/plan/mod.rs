@@ -5,22 +5,23 @@
 //! [vault](crate::vault::Vault) has for them.
 
 pub(crate) mod files;
+pub(crate) mod links;
 mod make;
 mod statement;
 mod step;
 mod stored;
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use files::as_found;
-pub(crate) use make::{link_as_found, make, password_as_found, stage};
+pub(crate) use make::{make, password_as_found, stage};
 pub use statement::Statement;
 pub(crate) use step::hex;
-pub use step::{Action, Content, Expectation, Expected, Pace, Stage, Step};
+pub use step::{Action, AutoConf, Content, Expectation, Expected, Pace, Stage, Step};
 
-use crate::spec::Mode;
+use crate::{spec::Mode, topology::LinkPlace};
 
 /// What shall be done to a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,13 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.stages.iter().all(|stage| stage.steps.is_empty())
+    }
+
+    /// The vault's names of the secrets that doing it and taking it back need.
+    pub(crate) fn secrets(&self) -> BTreeSet<&str> {
+        let steps = self.stages.iter().flat_map(|stage| &stage.steps);
+        let actions = steps.flat_map(|step| std::iter::once(&step.action).chain(&step.undo));
+        actions.flat_map(Action::secrets).collect()
     }
 }
 
@@ -67,6 +75,8 @@ pub struct LinkChange {
     pub to: String,
     /// The link's name.
     pub name: String,
+    /// Where its connection string is kept.
+    pub place: LinkPlace,
     /// Its connection string now, secrets masked.
     pub before: String,
     /// Its connection string then.

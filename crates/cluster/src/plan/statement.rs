@@ -27,13 +27,16 @@ pub struct Statement {
     /// What follows the secret.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     rest: String,
+    /// What it does, for people, where the text itself is not for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shown: Option<String>,
 }
 
 impl Statement {
     /// A statement without a secret.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), secret: None, rest: String::new() }
+        Self { text: text.into(), secret: None, rest: String::new(), shown: None }
     }
 
     /// A statement that ends with a value as a quoted literal.
@@ -48,7 +51,7 @@ impl Statement {
     /// A statement that ends with a secret as a quoted literal.
     #[must_use]
     pub fn with_secret(text: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self { text: text.into(), secret: Some(secret.into()), rest: String::new() }
+        Self { text: text.into(), secret: Some(secret.into()), rest: String::new(), shown: None }
     }
 
     /// The same with more behind it.
@@ -59,10 +62,24 @@ impl Statement {
         self
     }
 
+    /// The same, shown to people in other words: where the text looks first and then does what they
+    /// would write.
+    #[must_use]
+    pub fn shown_as(mut self, words: impl Into<String>) -> Self {
+        self.shown = Some(words.into());
+        self
+    }
+
     /// Whether it needs a secret.
     #[must_use]
     pub const fn has_secret(&self) -> bool {
         self.secret.is_some()
+    }
+
+    /// The vault's name of the secret that it needs, if it needs one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
+        self.secret.as_deref()
     }
 
     /// The statement to send.
@@ -80,6 +97,9 @@ impl Statement {
 
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(shown) = &self.shown {
+            return f.write_str(shown);
+        }
         f.write_str(&self.text)?;
         if self.secret.is_some() {
             f.write_str(" '********'")?;

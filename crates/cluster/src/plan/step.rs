@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use textfile::fs::Access;
@@ -10,7 +11,11 @@ use super::{
     statement::Statement,
     stored::{access_text, bytes_text, digest_text},
 };
-use crate::{error::Error, topology::SessionKey, vault::Vault};
+use crate::{
+    error::Error,
+    topology::{LinkPlace, SessionKey},
+    vault::Vault,
+};
 
 /// Steps that belong together. A stage starts when the one before has ended on every node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +53,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "a plan has each step once")]
 pub enum Action {
     /// Makes a folder, unless it is there.
     MakeFolder {
@@ -86,20 +92,40 @@ pub enum Action {
         /// Which.
         statement: Statement,
     },
+    /// Gives a role what the server checks its password with.
+    SetPassword {
+        /// The role.
+        role: String,
+        /// The statement that does it: with a SCRAM secret, with what the server stored before, or
+        /// with none for no password.
+        statement: Statement,
+    },
     /// Has the server read its configuration again, and looks whether it took it.
     Reload(Expectation),
     /// Gives a link another connection string.
     SwitchLink {
         /// The node that the link leads to.
         to: String,
+        /// What the link is called where it is kept.
+        name: String,
+        /// Where it is kept: a name is unique in its place only.
+        place: LinkPlace,
         /// How its session there is found.
         session: SessionKey,
+        /// Its connection string before, secrets masked.
+        before: String,
+        /// Its connection string then, secrets masked.
+        after: String,
         /// The statements that do it, each with its database; the administrator's own if none.
         statements: Vec<(Option<String>, Statement)>,
         /// Whether the server must read its configuration afterwards.
         reload: bool,
         /// Whether to wait until it works by the new connection string.
         wait: bool,
+        /// `postgresql.auto.conf` as it was found, where `ALTER SYSTEM` writes it anew: the end of
+        /// taking back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        put_back: Option<Box<AutoConf>>,
     },
     /// Ends a link's session, and waits until it works by a new one.
     Reconnect {
@@ -108,12 +134,47 @@ pub enum Action {
         /// How its session there is found.
         session: SessionKey,
     },
-    /// Ends the roles' sessions from the network that began before the secured way in was open: they
-    /// were let in by other rules.
+    /// Ends the roles' sessions from the network that were let in by other rules than those of the
+    /// secured way: all that began before it was open, and of the later ones those that cannot have
+    /// come by it.
     EndOldSessions {
         /// The roles.
         roles: Vec<String>,
+        /// The networks that the secured way is open to.
+        networks: Vec<IpNet>,
+        /// Whether it is open to sessions with TLS only.
+        tls: bool,
     },
+}
+
+impl Action {
+    /// The vault's names of the secrets that it needs.
+    pub(crate) fn secrets(&self) -> Vec<&str> {
+        match self {
+            Self::WriteFile { content: Content::Secret(name), .. } => vec![name],
+            Self::Execute { statement, .. } | Self::SetPassword { statement, .. } => {
+                statement.secret().into_iter().collect()
+            }
+            Self::SwitchLink { statements, put_back, .. } => statements
+                .iter()
+                .filter_map(|(_, statement)| statement.secret())
+                .chain(put_back.iter().map(|file| file.content.as_str()))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// `postgresql.auto.conf` as it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoConf {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its owner and mode.
+    #[serde(with = "access_text")]
+    pub access: Access,
+    /// The vault's name of its bytes.
+    pub content: String,
 }
 
 /// In words, without secrets.
@@ -134,6 +195,7 @@ impl fmt::Display for Action {
                 write!(f, "in database {database}: {statement}")
             }
             Self::Execute { database: None, statement } => statement.fmt(f),
+            Self::SetPassword { statement, .. } => statement.fmt(f),
             Self::Reload(_) => f.write_str("reload the configuration, and look that it was taken"),
             Self::SwitchLink { statements, reload, wait, .. } => {
                 for (index, (database, statement)) in statements.iter().enumerate() {
@@ -148,7 +210,7 @@ impl fmt::Display for Action {
                 f.write_str(if *wait { "; wait until it works" } else { "" })
             }
             Self::Reconnect { to, .. } => write!(f, "let the link to {to} connect anew"),
-            Self::EndOldSessions { roles } => {
+            Self::EndOldSessions { roles, .. } => {
                 write!(f, "end the sessions of {} that began before", roles.join(", "))
             }
         }

@@ -26,7 +26,7 @@ pub fn authority(
     now: OffsetDateTime,
 ) -> Result<Prepared, Error> {
     let preparation = secured(spec, states, now)?;
-    let mut vault = preparation.as_found();
+    let mut vault = preparation.as_found()?;
     let old = authority::open(&spec.secrets)?;
     let new = authority::create(spec.certificates, now)?;
     let renew = Renew { certificates: true, ..Renew::default() };

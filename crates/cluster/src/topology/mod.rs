@@ -1,7 +1,7 @@
 //! What kinds of links there are between nodes: where each keeps its connection string, how that is
 //! changed, and what the nodes at both ends need. A new kind is one file.
 
-mod native;
+pub(crate) mod native;
 mod pgd;
 mod timescale;
 
@@ -48,12 +48,13 @@ impl SessionKey {
     /// Whether the link has a session at all times, which can be waited for.
     #[must_use]
     pub const fn is_lasting(&self) -> bool {
-        matches!(self, Self::Slot(_) | Self::Peer { .. })
+        matches!(self, Self::Slot(_) | Self::Peer { .. } | Self::Walreceiver { .. })
     }
 }
 
 /// Where a link's connection string is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LinkPlace {
     /// A subscription, in this database of `from`.
@@ -61,6 +62,10 @@ pub enum LinkPlace {
         /// The database.
         database: String,
     },
+    /// `primary_conninfo` of a standby.
+    PrimaryConninfo,
+    /// The options of a foreign server and of a user mapping.
+    ForeignServer(ForeignPlace),
     /// `bdr.node_interface`, in this database of `from`.
     BdrInterface {
         /// The database.
@@ -70,6 +75,35 @@ pub enum LinkPlace {
     AccessNode,
 }
 
+/// A user mapping of `postgres_fdw`, and its server. It is the same place with other options, too.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ForeignPlace {
+    /// The database on `from`.
+    pub database: String,
+    /// The foreign server.
+    pub server: String,
+    /// The local role; `None` for PUBLIC.
+    pub local: Option<String>,
+    /// Whether this is the mapping with which the server's own options are changed.
+    pub first: bool,
+    /// The names of the mapping's options now.
+    pub mapping_options: Vec<String>,
+    /// Whether a superuser must allow the mapping to do without a password of its own.
+    pub without_password: bool,
+    /// Whether certificates belong to the server's options.
+    pub by_server: bool,
+}
+
+impl PartialEq for ForeignPlace {
+    fn eq(&self, other: &Self) -> bool {
+        let place = |of: &Self| (of.database.clone(), of.server.clone(), of.local.clone());
+        place(self) == place(other)
+    }
+}
+
+impl Eq for ForeignPlace {}
+
 /// How a link's session is found on the node that it leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -77,6 +111,13 @@ pub enum LinkPlace {
 pub enum SessionKey {
     /// By the replication slot that it uses.
     Slot(String),
+    /// By the application name of a WAL receiver without a slot; of several, by where it comes from.
+    Walreceiver {
+        /// The application name.
+        application: String,
+        /// Where it comes from.
+        address: std::net::IpAddr,
+    },
     /// By what is known of the peer: the first of these that only one session fits.
     Peer {
         /// What the replication slot that it uses may be called.

@@ -178,8 +178,8 @@ async fn reconnect(
         cut.extend(sessions::pick(&link.session, &before).map(|session| (index, session)));
     }
     let pids: Vec<i32> = cut.values().map(|session| session.pid).collect();
-    sessions::end(client, &pids).await?;
-    let deadline = Deadline::within("the links to connect anew", context.options.patience);
+    sessions::end_all(client, &pids).await?;
+    let deadline = Deadline::new("the links to connect anew", context.options.patience);
     loop {
         let now = sessions::walsenders(client).await?;
         let is_back = |(index, old): (&usize, &Session)| {
@@ -364,7 +364,7 @@ impl Judge<'_> {
             tls: session.tls.is_some(),
             user: &session.user,
             database: link.database().unwrap_or_default(),
-            physical: false,
+            physical: link.place == LinkPlace::PrimaryConninfo,
         })
     }
 

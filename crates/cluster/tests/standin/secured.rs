@@ -3,11 +3,12 @@
 use std::{path::Path, sync::Arc};
 
 use cluster::{
-    Error, apply,
+    Error,
     inspect::{self, Node},
     prepare::{self, Prepared},
+    run::Runner,
     spec::{CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TopologyKind},
-    transport::LocalFiles,
+    transport::{FilesSpec, LocalFiles},
     verify::{self, Options, Verification},
 };
 use time::OffsetDateTime;
@@ -31,6 +32,7 @@ pub fn describe(
         port: node.port(),
         peers_from: peers_from.clone(),
         sql: node.admin_conninfo(),
+        files: FilesSpec::Local,
     };
     Ok(ClusterSpec {
         topology,
@@ -61,8 +63,7 @@ pub async fn plan(spec: &ClusterSpec) -> Result<Prepared, Error> {
 pub async fn secure(spec: &ClusterSpec) -> Result<usize, Error> {
     let prepared = plan(spec).await?;
     let steps = prepared.plan.stages.iter().map(|stage| stage.steps.len()).sum();
-    let nobody: apply::Observer = Arc::new(|_| ());
-    apply::apply(&nodes(spec), &prepared.plan, &Arc::new(prepared.vault), &nobody).await?;
+    Runner::new(spec, &nodes(spec)).apply(prepared).await?;
     Ok(steps)
 }
 

@@ -75,6 +75,29 @@ pub(super) enum Joining {
     TooLong,
 }
 
+/// Where a line begins, and what else it takes to lex it again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    position: u32,
+    number: u32,
+    physical: u32,
+    buffer: u32,
+}
+
+impl Mark {
+    pub(crate) const fn start(&self) -> usize {
+        self.position as usize
+    }
+
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(crate) const fn physical_line(&self) -> u32 {
+        self.physical
+    }
+}
+
 impl<'a> Iterator for Lines<'a> {
     type Item = Line<'a>;
 
@@ -95,6 +118,33 @@ impl<'a> Iterator for Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
+    pub(crate) fn has_nul(&self) -> bool {
+        self.has_nul
+    }
+
+    /// Where the next line begins; of a document, which is below 4 GiB.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            position: u32::try_from(self.position).unwrap_or(u32::MAX),
+            number: self.number,
+            physical: self.physical,
+            buffer: u32::try_from(self.buffer).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The lines from a mark on.
+    pub(crate) fn resume(bytes: &'a [u8], version: PgVersion, has_nul: bool, mark: Mark) -> Self {
+        Self {
+            bytes,
+            version,
+            position: mark.start(),
+            number: mark.number,
+            physical: mark.physical,
+            has_nul,
+            buffer: mark.buffer as usize,
+        }
+    }
+
     fn line(&self, end: usize, body_end: usize, joining: Joining) -> Line<'a> {
         Line {
             bytes: self.bytes,

@@ -24,7 +24,11 @@ mod token;
 
 use textfile::Span;
 
-pub(crate) use self::cursor::{Cursor, Lexed, is_blank};
+pub(crate) use self::{
+    cursor::{Cursor, Lexed, is_blank},
+    line::Mark,
+    reader::without_line_end,
+};
 pub use self::{
     line::{Line, Lines, lines},
     token::{Token, Tokens},

@@ -4,7 +4,8 @@ pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
     &bytes[..memchr::memchr(0, bytes).unwrap_or(bytes.len())]
 }
 
-pub(super) fn without_line_end(mut bytes: &[u8]) -> &[u8] {
+/// Without the carriage returns and line feeds at the end: all of them, as the server strips them.
+pub(crate) fn without_line_end(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., b'\n' | b'\r'] = bytes {
         bytes = rest;
     }

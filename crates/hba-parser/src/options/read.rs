@@ -1,6 +1,6 @@
 //! Reads options: `parse_hba_auth_opt`, and what must hold for all of them together.
 
-use alloc::{boxed::Box, format, vec::Vec};
+use alloc::{boxed::Box, format};
 
 use pg_version::PgVersion;
 use textfile::Span;
@@ -282,13 +282,11 @@ impl<'r> Reader<'r> {
             };
             return Err(Problem::new(Code::InvalidRadiusList, message, span).shown(shown));
         };
-        let resolves = self.server.radius_names_resolve;
         let server = self.server;
         let radius = self.options.radius.get_or_insert_default();
         match name {
             b"radiusservers" => {
-                let numeric = |name: &&Vec<u8>| address::parse(name, server).is_some();
-                if !resolves && let Some(name) = items.iter().find(|name| !numeric(name)) {
+                if let Some(name) = items.iter().find(|name| !resolves(name, server)) {
                     let message = text!(
                         "could not translate RADIUS server name \"",
                         name,
@@ -435,6 +433,15 @@ impl<'r> Reader<'r> {
         }
         Ok(())
     }
+}
+
+/// Whether `getaddrinfo` finds a RADIUS server: an address, the name that every machine has for
+/// itself, or a name that DNS may know.
+fn resolves(name: &[u8], server: &Server) -> bool {
+    let local = name.strip_suffix(b".").unwrap_or(name).eq_ignore_ascii_case(b"localhost");
+    let numeric = || address::parse(name, server).is_some();
+    let by_dns = || server.radius_names_resolve && address::is_host_name(name);
+    local || numeric() || by_dns()
 }
 
 fn only_for(name: &[u8], methods: &str, span: Span) -> Problem {

@@ -97,6 +97,11 @@ impl Regex {
         Dissector::new(&mut matcher, self.ignore_case, self.captures).find(&self.tree)
     }
 
+    /// How many parentheses capture.
+    pub(crate) fn groups(&self) -> u32 {
+        self.captures
+    }
+
     fn matcher<'r, 't>(&'r self, text: &'t [u8]) -> Matcher<'r, 't> {
         Matcher::new(text, &self.looks, self.newline_anchors)
     }

@@ -81,6 +81,15 @@ impl InvalidValue {
         Self { detail, ..Self::new(message) }
     }
 
+    pub(super) fn with_detail(self, detail: &str) -> Self {
+        Self { detail: Some(detail.to_owned()), ..self }
+    }
+
+    /// A value that other servers may take.
+    pub(super) fn of_this_build(self) -> Self {
+        Self { build_dependent: true, ..self }
+    }
+
     pub(super) fn with_hint(self, hint: Option<String>) -> Self {
         Self { hint, ..self }
     }
@@ -103,8 +112,8 @@ impl InvalidValue {
         self.hint.as_deref()
     }
 
-    /// Whether servers built with another library or for another system take the value (`lz4` for
-    /// `wal_compression`).
+    /// Whether servers built with another library or for another system, or that have other files,
+    /// take the value: `lz4` for `wal_compression`, a time zone of a newer database.
     #[must_use]
     pub fn is_build_dependent(&self) -> bool {
         self.build_dependent
@@ -279,9 +288,9 @@ fn check_enum(setting: &Setting, text: &[u8]) -> Result<Checked, InvalidValue> {
         let values: Vec<_> = setting.values().collect();
         let hint =
             (!values.is_empty()).then(|| format!("Available values: {}.", values.join(", ")));
-        let mut invalid = unreadable(setting, text).with_hint(hint);
-        invalid.build_dependent = hooks::is_build_dependent(setting, text);
-        return Err(invalid);
+        let invalid = unreadable(setting, text).with_hint(hint);
+        let of_build = hooks::is_build_dependent(setting, text);
+        return Err(if of_build { invalid.of_this_build() } else { invalid });
     };
     let word = hooks::first_word(setting, word);
     let bytes = word.clone().into_bytes();

@@ -4,6 +4,7 @@ use pg_version::PgVersion;
 
 use super::{
     check::{Checked, InvalidValue},
+    lists::{ListKind, split_list},
     units::Unit,
 };
 use crate::name::current_name;
@@ -18,7 +19,9 @@ const FACTS: &str = include_str!("facts.txt");
 /// The facts come from servers of the minor releases 12.22 to 18.4, with OpenSSL and without LZ4,
 /// Zstandard, ICU, XML and LLVM, but for 15, which is Debian's with all of them. Minor releases and
 /// distributions have added settings and enum values: a name that is not here is no error, and a
-/// value that only some builds take is marked ([`InvalidValue::is_build_dependent`]).
+/// value that only some builds take is marked ([`InvalidValue::is_build_dependent`]). So is a time
+/// zone that is not in the database that these servers came with (2026), and a stack deeper than the
+/// 8 MB that systems mostly give.
 ///
 /// ```
 /// use pg_version::PgVersion;
@@ -371,7 +374,7 @@ impl Setting {
         }
     }
 
-    /// Whether no file should set it: the server refuses it there, or it is a matter of one
+    /// Whether no file should set it: the server refuses it there, or it is a matter of one session or
     /// transaction (flag `GUC_DISALLOW_IN_FILE`, which the server itself heeds in `ALTER SYSTEM`).
     #[must_use]
     pub fn is_refused_in_file(&self) -> bool {
@@ -379,6 +382,9 @@ impl Setting {
             || matches!(
                 self.name,
                 "config_file"
+                    | "role"
+                    | "seed"
+                    | "session_authorization"
                     | "ssl_renegotiation_limit"
                     | "transaction_deferrable"
                     | "transaction_isolation"
@@ -392,6 +398,43 @@ impl Setting {
     /// [`InvalidValue`], in the server's words.
     pub fn check(&self, value: impl AsRef<[u8]>) -> Result<Checked, InvalidValue> {
         super::check::check(self, value.as_ref())
+    }
+
+    /// Reads a value as a server that starts with it in its file: as [`Setting::check`], and besides
+    /// what no file can set, roles (there is no session yet that could have one), and lists of what to
+    /// listen on that cannot be taken apart.
+    ///
+    /// ```
+    /// # use pg_version::PgVersion;
+    /// # use pgconf::Catalogue;
+    /// let setting = Catalogue::new(PgVersion::V17).get("listen_addresses").unwrap();
+    /// assert!(setting.check("localhost,,::1").is_ok());
+    /// assert_eq!(
+    ///     setting.check_in_file("localhost,,::1").unwrap_err().to_string(),
+    ///     "invalid list syntax in parameter \"listen_addresses\""
+    /// );
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidValue`], in the server's words.
+    pub fn check_in_file(&self, value: impl AsRef<[u8]>) -> Result<Checked, InvalidValue> {
+        let (name, value) = (self.name, value.as_ref());
+        match (self.context, name) {
+            (Context::Internal, _) => self.check_session()?,
+            (_, "role") if value == b"none" => {}
+            (_, "role" | "session_authorization") => {
+                let shown = format!("\"{}\"", String::from_utf8_lossy(value));
+                return Err(InvalidValue::refused(name, &shown, None));
+            }
+            (_, "listen_addresses" | "unix_socket_directories") => {
+                let kind = ListKind::of(name).unwrap_or(ListKind::Words);
+                split_list(self.version, kind, value).map_err(|_| {
+                    InvalidValue::new(format!("invalid list syntax in parameter \"{name}\""))
+                })?;
+            }
+            _ => {}
+        }
+        self.check(value)
     }
 
     /// Why a superuser's `SET` is refused whatever the value: the setting is not for sessions.

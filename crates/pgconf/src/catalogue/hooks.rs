@@ -1,8 +1,8 @@
 //! What single settings do to their values beyond their type: hidden words of enums, the check and
 //! show hooks of `guc.c`, `guc_tables.c` and `variable.c`.
 //!
-//! Left out is what only a running server can tell: whether a time zone, a locale, a tablespace, a
-//! text search configuration, a role exists; how deep the stack may be; what other settings are.
+//! Left out is what only a running server can tell: whether a locale, a tablespace, a text search
+//! configuration, a role exists; what other settings are.
 
 use pg_version::PgVersion;
 
@@ -11,7 +11,7 @@ use super::{
     encoding,
     facts::{Kind, Setting},
     lists::{ListKind, split_list, truncate_name},
-    standbys,
+    number, standbys, time_zone,
 };
 
 /// The word that an enum takes but does not show stands for.
@@ -76,9 +76,17 @@ pub(super) fn boolean(setting: &Setting, value: bool) -> Result<(), InvalidValue
         "default_with_oids" if value => {
             Err(InvalidValue::new("tables declared WITH OIDS are not supported".to_owned()))
         }
+        "bonjour" if value => {
+            Err(InvalidValue::new("Bonjour is not supported by this build".to_owned())
+                .of_this_build())
+        }
         _ => Ok(()),
     }
 }
+
+/// What a server allows of the stack of 8 MB that systems give it unless told otherwise, in kB; it
+/// keeps 512 kB for itself (`STACK_DEPTH_SLOP`).
+const MAX_STACK_DEPTH: i32 = 8192 - 512;
 
 /// What becomes of a number within its bounds.
 pub(super) fn integer(setting: &Setting, value: i32) -> Result<i32, InvalidValue> {
@@ -92,6 +100,13 @@ pub(super) fn integer(setting: &Setting, value: i32) -> Result<i32, InvalidValue
         }
         "io_max_concurrency" if value == 0 => {
             refused("Only -1 or values bigger than 0 are valid.".to_owned())
+        }
+        "max_stack_depth" if value > MAX_STACK_DEPTH => {
+            let limit = format!("\"max_stack_depth\" must not exceed {MAX_STACK_DEPTH}kB.");
+            let refused = InvalidValue::refused("max_stack_depth", &value.to_string(), Some(limit));
+            let hint =
+                "Increase the platform's stack depth limit via \"ulimit -s\" or local equivalent.";
+            Err(refused.with_hint(Some(hint.to_owned())).of_this_build())
         }
         "wal_buffers" if value != -1 => Ok(value.max(4)),
         "vacuum_buffer_usage_limit" if value != 0 && !(128..=16_777_216).contains(&value) => {
@@ -148,10 +163,9 @@ pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidV
     ) {
         truncate_name(&mut value);
     }
-    let refused = |detail: Option<String>| {
-        let value = format!("\"{}\"", String::from_utf8_lossy(text));
-        Err(InvalidValue::refused(setting.name(), &value, detail))
-    };
+    let shown = format!("\"{}\"", String::from_utf8_lossy(&value));
+    let refused =
+        |detail: Option<String>| Err(InvalidValue::refused(setting.name(), &shown, detail));
     match setting.name() {
         "application_name" | "cluster_name" => Ok(clean_ascii(version, &value)),
         "client_encoding" => match encoding::canonical(&value) {
@@ -180,15 +194,11 @@ pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidV
             if value.iter().all(good) {
                 return Ok(value);
             }
-            let detail = match version {
-                PgVersion::V17 => "Invalid character",
-                PgVersion::V18 => "Invalid character.",
-                _ => "invalid character",
-            };
-            refused(Some(detail.to_owned()))
+            refused(Some(as_detail_of(version, "Invalid character.".to_owned())))
         }
         "default_table_access_method" if value.is_empty() => {
-            refused(Some("\"default_table_access_method\" cannot be empty.".to_owned()))
+            let name = quoted_since_17(setting);
+            refused(Some(format!("{name} cannot be empty.")))
         }
         "primary_slot_name" if !value.is_empty() => {
             slot_name(setting, &value, &value)?;
@@ -205,22 +215,40 @@ pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidV
             refused(Some("The only allowed value is \"immediate\".".to_owned()))
         }
         "recovery_target_name" if value.len() >= 64 => {
-            let name = if version < PgVersion::V17 {
-                "recovery_target_name"
-            } else {
-                "\"recovery_target_name\""
-            };
+            let name = quoted_since_17(setting);
             refused(Some(format!("{name} is too long (maximum 63 characters).")))
         }
         "recovery_target_lsn" if !value.is_empty() && !is_lsn(&value) => refused(None),
+        "recovery_target_xid" if number::strtoul_overflows(&value) => refused(None),
+        "recovery_target_timeline"
+            if !matches!(&value[..], b"latest" | b"current")
+                && number::strtoul_overflows(&value) =>
+        {
+            let name = quoted_since_17(setting);
+            refused(Some(format!("{name} is not a valid number.")))
+        }
+        "TimeZone" | "log_timezone" => zone(setting, value),
+        "timezone_abbreviations" if !time_zone::has_abbreviations(&value) => {
+            if value.is_empty() {
+                let message = "could not read time zone file \"\": Is a directory";
+                return Err(InvalidValue::new(message.to_owned()));
+            }
+            // There is no such file, or not among those that PostgreSQL comes with.
+            let may_be = value.iter().all(u8::is_ascii_alphabetic);
+            let refused = InvalidValue::refused(setting.name(), &shown, None);
+            Err(if may_be { refused.of_this_build() } else { refused })
+        }
         name => match key_words(name, version) {
             Some((words, unknown)) => match only_words(version, name, &value, words) {
                 Ok(()) => Ok(value),
-                Err(None) if name == "log_connections" => {
-                    let detail = "Invalid list syntax in parameter \"log_connections\".";
-                    refused(Some(detail.to_owned()))
+                Err(None) if matches!(name, "log_connections" | "debug_io_direct") => {
+                    let detail = format!("Invalid list syntax in parameter \"{name}\".");
+                    refused(Some(as_detail_of(version, detail)))
                 }
                 Err(None) => refused(Some("List syntax is invalid.".to_owned())),
+                Err(Some(word)) if unknown == OPTION => {
+                    refused(Some(as_detail_of(version, format!("{unknown} \"{word}\"."))))
+                }
                 Err(Some(word)) => refused(Some(format!("{unknown} \"{word}\"."))),
             },
             None => Ok(value),
@@ -228,10 +256,55 @@ pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidV
     }
 }
 
+/// What the server calls a word that is none of an option's.
+const OPTION: &str = "Invalid option";
+
+/// A detail as the version spells it: it begins with a capital since 17 and ends with a full stop
+/// since 18.
+fn as_detail_of(version: PgVersion, detail: String) -> String {
+    let mut detail = detail;
+    if version < PgVersion::V18 {
+        detail.truncate(detail.trim_end_matches('.').len());
+    }
+    if version < PgVersion::V17
+        && let Some(first) = detail.get_mut(..1)
+    {
+        first.make_ascii_lowercase();
+    }
+    detail
+}
+
+/// A setting's name in a message, in quotes since 17.
+fn quoted_since_17(setting: &Setting) -> String {
+    let name = setting.name();
+    if setting.version() < PgVersion::V17 { name.to_owned() } else { format!("\"{name}\"") }
+}
+
+/// What the server makes of a time zone.
+fn zone(setting: &Setting, value: Vec<u8>) -> Result<Vec<u8>, InvalidValue> {
+    let shown = String::from_utf8_lossy(&value);
+    let refused = |detail: Option<&str>| {
+        let value = format!("\"{shown}\"");
+        InvalidValue::refused(setting.name(), &value, detail.map(str::to_owned))
+    };
+    time_zone::canonical(&value, setting.name() == "TimeZone").map_err(|refusal| match refusal {
+        time_zone::Refusal::Interval => refused(None),
+        time_zone::Refusal::OutOfRange => refused(Some("UTC timezone offset is out of range.")),
+        time_zone::Refusal::Seconds => {
+            InvalidValue::new(format!("time zone \"{shown}\" appears to use leap seconds"))
+                .with_detail("PostgreSQL does not support leap seconds.")
+        }
+        // Another time zone database may have it, if it is a name.
+        time_zone::Refusal::Unknown if time_zone::may_be_name(&value) => {
+            refused(None).of_this_build()
+        }
+        time_zone::Refusal::Unknown => refused(None),
+    })
+}
+
 /// The words that may stand in a setting's list, and what the server calls another one.
 fn key_words(name: &str, version: PgVersion) -> Option<(&'static [&'static str], &'static str)> {
     const UNKNOWN: &str = "Unrecognized key word:";
-    const OPTION: &str = "Invalid option";
     match name {
         "createrole_self_grant" => Some((&["set", "inherit"], UNKNOWN)),
         "debug_io_direct" => Some((&["data", "wal", "wal_init"], OPTION)),
@@ -296,28 +369,26 @@ fn clean_ascii(version: PgVersion, value: &[u8]) -> Vec<u8> {
 /// stays as it was; the built-in default stands for that here.
 fn date_style(version: PgVersion, value: &[u8]) -> Result<Vec<u8>, String> {
     let words = split_list(version, ListKind::Identifiers, value).map_err(|e| e.to_string())?;
-    let (mut style, mut order) = (None, None);
-    let mut conflict = false;
+    let (mut style, mut order) = (Part::new("ISO"), Part::new("MDY"));
     for word in &words {
         let is = |other: &str| word.eq_ignore_ascii_case(other.as_bytes());
         let begins = |other: &str| {
             word.get(..other.len()).is_some_and(|w| w.eq_ignore_ascii_case(other.as_bytes()))
         };
-        let mut set = |place: &mut Option<&'static str>, new| {
-            conflict |= place.is_some_and(|old| old != new);
-            *place = Some(new);
-        };
         match () {
-            () if is("iso") => set(&mut style, "ISO"),
-            () if is("sql") => set(&mut style, "SQL"),
-            () if begins("postgres") => set(&mut style, "Postgres"),
-            () if is("german") => set(&mut style, "German"),
-            () if is("ymd") => set(&mut order, "YMD"),
-            () if is("dmy") || begins("euro") => set(&mut order, "DMY"),
-            () if is("mdy") || is("us") || begins("noneuro") => set(&mut order, "MDY"),
+            () if is("iso") => style.ask_for("ISO"),
+            () if is("sql") => style.ask_for("SQL"),
+            () if begins("postgres") => style.ask_for("Postgres"),
+            () if is("german") => {
+                style.ask_for("German");
+                order.suppose("DMY");
+            }
+            () if is("ymd") => order.ask_for("YMD"),
+            () if is("dmy") || begins("euro") => order.ask_for("DMY"),
+            () if is("mdy") || is("us") || begins("noneuro") => order.ask_for("MDY"),
             () if is("default") => {
-                style = style.or(Some("ISO"));
-                order = order.or(Some("MDY"));
+                style.suppose("ISO");
+                order.suppose("MDY");
             }
             () => {
                 let word = String::from_utf8_lossy(word);
@@ -325,12 +396,37 @@ fn date_style(version: PgVersion, value: &[u8]) -> Result<Vec<u8>, String> {
             }
         }
     }
-    if conflict {
+    if style.conflict || order.conflict {
         let name = if version < PgVersion::V18 { "datestyle" } else { "DateStyle" };
         return Err(format!("Conflicting \"{name}\" specifications."));
     }
-    let order = order.unwrap_or(if style == Some("German") { "DMY" } else { "MDY" });
-    Ok(format!("{}, {order}", style.unwrap_or("ISO")).into_bytes())
+    Ok(format!("{}, {}", style.value, order.value).into_bytes())
+}
+
+/// One of the two things that a date style says.
+struct Part {
+    value: &'static str,
+    asked_for: bool,
+    conflict: bool,
+}
+
+impl Part {
+    const fn new(value: &'static str) -> Self {
+        Self { value, asked_for: false, conflict: false }
+    }
+
+    fn ask_for(&mut self, value: &'static str) {
+        self.conflict |= self.asked_for && self.value != value;
+        self.value = value;
+        self.asked_for = true;
+    }
+
+    /// Where nothing has been asked for so far.
+    fn suppose(&mut self, value: &'static str) {
+        if !self.asked_for {
+            self.value = value;
+        }
+    }
 }
 
 /// `ReplicationSlotValidateName`, for a slot in `value`.

@@ -7,6 +7,7 @@ mod hooks;
 mod lists;
 mod number;
 mod standbys;
+mod time_zone;
 mod units;
 
 pub use check::{Checked, InvalidValue, Value};

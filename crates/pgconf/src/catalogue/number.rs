@@ -27,17 +27,12 @@ fn preamble(text: &[u8]) -> (bool, usize) {
 /// `strtol(text, &end, 0)`: decimal, `0x` hexadecimal, `0` octal.
 pub(super) fn strtol(text: &[u8]) -> Scanned {
     let (negative, start) = preamble(text);
-    let digits = &text[start..];
-    let (radix, skip) = match digits {
-        [b'0', b'x' | b'X', first, ..] if first.is_ascii_hexdigit() => (16, 2),
-        [b'0', ..] => (8, 0),
-        _ => (10, 0),
-    };
-    let len = digits[skip..].iter().take_while(|b| char::from(**b).is_digit(radix)).count();
-    if len == 0 {
+    let (radix, digits) = digits(&text[start..]);
+    if digits.is_empty() {
         return Scanned { value: 0.0, end: 0, out_of_range: false };
     }
-    let magnitude = digits[skip..skip + len].iter().try_fold(0_i64, |value, byte| {
+    let skip = if radix == 16 { 2 } else { 0 };
+    let magnitude = digits.iter().try_fold(0_i64, |value, byte| {
         let digit = i64::from(char::from(*byte).to_digit(radix)?);
         value.checked_mul(i64::from(radix))?.checked_add(digit)
     });
@@ -45,9 +40,33 @@ pub(super) fn strtol(text: &[u8]) -> Scanned {
     let value = magnitude.unwrap_or(i64::MAX) as f64;
     Scanned {
         value: if negative { -value } else { value },
-        end: start + skip + len,
+        end: start + skip + digits.len(),
         out_of_range: magnitude.is_none(),
     }
+}
+
+/// Whether `strtoul(text, &end, 0)` says that the number is too large for 64 bits. What is no number
+/// at all is 0 to it.
+pub(super) fn strtoul_overflows(text: &[u8]) -> bool {
+    let (_, start) = preamble(text);
+    let (radix, digits) = digits(&text[start..]);
+    let number = digits.iter().try_fold(0_u64, |value, byte| {
+        let digit = char::from(*byte).to_digit(radix)?;
+        value.checked_mul(radix.into())?.checked_add(digit.into())
+    });
+    number.is_none()
+}
+
+/// The radix that the beginning of a number tells, and the digits that follow.
+fn digits(text: &[u8]) -> (u32, &[u8]) {
+    let (radix, skip) = match text {
+        [b'0', b'x' | b'X', first, ..] if first.is_ascii_hexdigit() => (16, 2),
+        [b'0', ..] => (8, 0),
+        _ => (10, 0),
+    };
+    let digits = &text[skip..];
+    let len = digits.iter().take_while(|byte| char::from(**byte).is_digit(radix)).count();
+    (radix, &digits[..len])
 }
 
 /// `strtod`: decimal and hexadecimal fractions with exponents, `inf`, `infinity`, `nan`.
@@ -114,6 +133,8 @@ fn hexadecimal(text: &[u8]) -> Option<(f64, usize, bool)> {
     let mut exponent: i64 = 0;
     let mut seen = 0;
     let mut after_point = false;
+    // Whether digits are left out of the mantissa that are not 0.
+    let mut more = false;
     let mut len = 0;
     for byte in text {
         match byte {
@@ -125,8 +146,7 @@ fn hexadecimal(text: &[u8]) -> Option<(f64, usize, bool)> {
                     mantissa = mantissa << 4 | u64::from(digit);
                     exponent -= if after_point { 4 } else { 0 };
                 } else {
-                    // Too far right to count, but for the rounding.
-                    mantissa |= u64::from(digit != 0);
+                    more |= digit != 0;
                     exponent += if after_point { 0 } else { 4 };
                 }
             }
@@ -148,12 +168,43 @@ fn hexadecimal(text: &[u8]) -> Option<(f64, usize, bool)> {
             len += 1 + sign + digits;
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "rounded to the nearest, as strtod does")]
-    let mut value = mantissa as f64;
-    if mantissa == 0 {
-        return Some((value, len, false));
+    let (value, exact) = rounded(mantissa, exponent, more);
+    Some((value, len, value.is_infinite() || !(exact || value.is_normal())))
+}
+
+/// The double nearest to `mantissa * 2^exponent`, or to a little `more` than that, and whether it is
+/// just that.
+fn rounded(mantissa: u64, exponent: i64, more: bool) -> (f64, bool) {
+    /// The exponents of the smallest double and of the largest power of two.
+    const SMALLEST: i64 = -1074;
+    const LARGEST: i64 = 1023;
+
+    let bits = i64::from(u64::BITS - mantissa.leading_zeros());
+    // What the last bit of the double stands for.
+    let last = (exponent + bits - i64::from(f64::MANTISSA_DIGITS)).max(SMALLEST);
+    let (kept, exact) = match last - exponent {
+        // Nothing is lost. What is more is far below the half of the last bit.
+        ..=0 => (mantissa, !more),
+        cut @ 1..=63 => {
+            let (kept, rest, half) =
+                (mantissa >> cut, mantissa & ((1 << cut) - 1), 1_u64 << (cut - 1));
+            let up = rest > half || rest == half && (more || kept & 1 == 1);
+            (kept + u64::from(up), rest == 0 && !more)
+        }
+        // Less than half of the smallest double.
+        _ => (0, mantissa == 0 && !more),
+    };
+    if kept == 0 {
+        return (0.0, exact);
     }
-    let mut left = exponent.clamp(-3000, 3000);
+    let last = last.max(exponent);
+    if last > LARGEST {
+        return (f64::INFINITY, false);
+    }
+    // Both steps are exact: a whole number of no more than 53 bits, and no bit below the smallest.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits, as just rounded")]
+    let mut value = kept as f64;
+    let mut left = last;
     while left != 0 {
         let step = left.clamp(-1000, 1000);
         #[expect(clippy::cast_possible_truncation, reason = "at most 1000")]
@@ -161,8 +212,7 @@ fn hexadecimal(text: &[u8]) -> Option<(f64, usize, bool)> {
         value *= factor;
         left -= step;
     }
-    let out_of_range = value.is_infinite() || !value.is_normal();
-    Some((value, len, out_of_range))
+    (value, exact)
 }
 
 /// A double as the server's own `%g` prints it: six significant digits, no zeros at the end, the
@@ -229,6 +279,15 @@ mod tests {
             ("0x1.8p1", 3.0, 7, false),
             ("0x", 0.0, 1, false),
             ("0x1p-1080", 0.0, 9, true),
+            ("0x1p-1074", 5e-324, 9, false),
+            ("0x3p-1075", 1e-323, 9, true),
+            ("0x0p-9999999999999999999", 0.0, 24, false),
+            ("0x1p1023", 8.98846567431158e307, 8, false),
+            ("0x1.fffffffffffff7p1023", f64::MAX, 23, false),
+            ("0x1.fffffffffffff8p1023", f64::INFINITY, 23, true),
+            ("0x1p99999999999999999999", f64::INFINITY, 24, true),
+            ("0x10000000000000801", 18_446_744_073_709_555_712.0, 19, false),
+            ("0x10000000000000800", 18_446_744_073_709_551_616.0, 19, false),
             ("1e309", f64::INFINITY, 5, true),
             ("1e-400", 0.0, 6, true),
             ("0e-400", 0.0, 6, false),
@@ -240,6 +299,7 @@ mod tests {
                 "{text}: {}",
                 scanned.value
             );
+            assert_eq!(scanned.value == 0.0, value == 0.0, "{text}");
             assert_eq!((scanned.end, scanned.out_of_range), (end, out_of_range), "{text}");
         }
         for (text, value, end) in [

@@ -7,7 +7,7 @@ use pgconf::{Catalogue, Configuration};
 use serde_json::Value;
 use textfile::{FileError, FileErrorKind, FileKind, Files, MemoryFiles};
 
-use super::Comparison;
+use recorded::Comparison;
 
 /// Where the record's `$CONF` and `$DATA` are here.
 const CONF: &str = "/conf";

@@ -1,13 +1,12 @@
 //! What a certificate's extensions say.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use x509_parser::extensions as parsed;
-use x509_parser::prelude::FromDer;
 
+use super::decode;
+use super::general_name::GeneralName;
 use super::name::Name;
-use crate::der;
 use crate::oid::{self, Oid};
 
 /// The extensions of a certificate that matter to servers, to libpq or to a checker.
@@ -36,6 +35,9 @@ pub struct Extensions {
     pub duplicate: Option<Oid>,
     /// The first extension that is known here and cannot be read.
     pub malformed: Option<Oid>,
+    /// The first extension that is known here and has octets behind its value, which DER forbids
+    /// and OpenSSL passes over.
+    pub trailing: Option<Oid>,
 }
 
 /// An extension that a certificate has.
@@ -134,90 +136,6 @@ pub struct AuthorityKeyId {
     pub serial: Option<Vec<u8>>,
 }
 
-/// One name of `subjectAltName` or `nameConstraints`.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GeneralName {
-    /// `otherName`: its type and its value, DER with the explicit tag
-    Other(Oid, Vec<u8>),
-    /// `rfc822Name`: a mail address
-    Email(Vec<u8>),
-    /// `dNSName`
-    Dns(Vec<u8>),
-    /// `directoryName`
-    Directory(Name),
-    /// `uniformResourceIdentifier`
-    Uri(Vec<u8>),
-    /// `iPAddress`: 4 or 16 octets, with a mask behind them in name constraints
-    Ip(Vec<u8>),
-    /// `registeredID`
-    RegisteredId(Oid),
-    /// `x400Address`, `ediPartyName` or something unreadable: the tag's number and its contents
-    Unsupported(u32, Vec<u8>),
-}
-
-impl GeneralName {
-    pub(crate) fn from_parsed(name: &parsed::GeneralName<'_>) -> Self {
-        match name {
-            parsed::GeneralName::OtherName(oid, value) => {
-                Self::Other(Oid::from_der_contents(oid.as_bytes()), value.to_vec())
-            }
-            parsed::GeneralName::RFC822Name(text) => Self::Email(text.as_bytes().to_vec()),
-            parsed::GeneralName::DNSName(text) => Self::Dns(text.as_bytes().to_vec()),
-            parsed::GeneralName::DirectoryName(name) => Self::Directory(Name::from_parsed(name)),
-            parsed::GeneralName::URI(text) => Self::Uri(text.as_bytes().to_vec()),
-            parsed::GeneralName::IPAddress(octets) => Self::Ip(octets.to_vec()),
-            parsed::GeneralName::RegisteredID(oid) => {
-                Self::RegisteredId(Oid::from_der_contents(oid.as_bytes()))
-            }
-            parsed::GeneralName::X400Address(any) => Self::Unsupported(3, any.data.to_vec()),
-            parsed::GeneralName::EDIPartyName(any) => Self::Unsupported(5, any.data.to_vec()),
-            // Kept with their octets: OpenSSL compares them all the same.
-            parsed::GeneralName::Invalid(tag, data) => match tag.0 {
-                1 => Self::Email(data.to_vec()),
-                2 => Self::Dns(data.to_vec()),
-                6 => Self::Uri(data.to_vec()),
-                number => Self::Unsupported(number, data.to_vec()),
-            },
-        }
-    }
-
-    /// The address of an `iPAddress` of 4 or 16 octets.
-    #[must_use]
-    pub fn ip(&self) -> Option<IpAddr> {
-        let Self::Ip(octets) = self else { return None };
-        <[u8; 4]>::try_from(octets.as_slice())
-            .map(IpAddr::from)
-            .or_else(|_| <[u8; 16]>::try_from(octets.as_slice()).map(IpAddr::from))
-            .ok()
-    }
-}
-
-impl fmt::Display for GeneralName {
-    /// As `openssl x509 -text` prints them: `DNS:node1`, `IP Address:192.0.2.1`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Other(oid, _) => write!(f, "othername:{oid}"),
-            Self::Email(text) => write!(f, "email:{}", text.escape_ascii()),
-            Self::Dns(text) => write!(f, "DNS:{}", text.escape_ascii()),
-            Self::Directory(name) => write!(f, "DirName:{name}"),
-            Self::Uri(text) => write!(f, "URI:{}", text.escape_ascii()),
-            Self::Ip(octets) => match self.ip() {
-                Some(address) => write!(f, "IP Address:{address}"),
-                None => write!(f, "IP Address:{octets:02x?}"),
-            },
-            Self::RegisteredId(oid) => write!(f, "Registered ID:{oid}"),
-            Self::Unsupported(tag, _) => write!(f, "unsupported name [{tag}]"),
-        }
-    }
-}
-
-impl fmt::Debug for GeneralName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 /// The names below a certificate authority that it may, and may not, certify.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameConstraints {
@@ -258,95 +176,31 @@ impl Extensions {
         self.present.iter().find(|present| present.oid == oid)
     }
 
-    /// Reads one extension: `None` if its value is damaged.
+    /// Reads one extension's value: `None` if it is damaged.
     fn read(&mut self, oid: &[u8], value: &[u8]) -> Option<()> {
         match oid {
             oid::BASIC_CONSTRAINTS => {
-                let read: parsed::BasicConstraints = whole(value)?;
-                self.basic_constraints =
-                    Some(BasicConstraints { ca: read.ca, path_len: read.path_len_constraint });
+                self.basic_constraints = Some(decode::basic_constraints(value)?);
             }
-            oid::KEY_USAGE => {
-                self.key_usage = Some(KeyUsage(whole::<parsed::KeyUsage>(value)?.flags));
-            }
-            oid::EXTENDED_KEY_USAGE => self.extended_key_usage = Some(read_usages(value)?),
-            oid::SUBJECT_KEY_ID => {
-                let read: parsed::KeyIdentifier<'_> = whole(value)?;
-                self.subject_key_id = Some(read.0.to_vec());
-            }
-            oid::AUTHORITY_KEY_ID => {
-                let read: parsed::AuthorityKeyIdentifier<'_> = whole(value)?;
-                let issuer = read.authority_cert_issuer.as_ref();
-                self.authority_key_id = Some(AuthorityKeyId {
-                    key_id: read.key_identifier.map(|id| id.0.to_vec()),
-                    issuer: issuer.into_iter().flatten().find_map(|name| match name {
-                        parsed::GeneralName::DirectoryName(name) => Some(Name::from_parsed(name)),
-                        _ => None,
-                    }),
-                    has_issuer: issuer.is_some(),
-                    serial: read.authority_cert_serial.map(<[u8]>::to_vec),
-                });
-            }
-            oid::SUBJECT_ALT_NAME => {
-                let read: parsed::SubjectAlternativeName<'_> = whole(value)?;
-                let names = read.general_names.iter().map(GeneralName::from_parsed);
-                self.subject_alt_names = Some(names.collect());
-            }
-            oid::NAME_CONSTRAINTS => self.name_constraints = Some(read_constraints(value)?),
+            oid::KEY_USAGE => self.key_usage = Some(decode::key_usage(value)?),
+            oid::EXTENDED_KEY_USAGE => self.extended_key_usage = Some(decode::usages(value)?),
+            oid::SUBJECT_KEY_ID => self.subject_key_id = Some(decode::key_id(value)?),
+            oid::AUTHORITY_KEY_ID => self.authority_key_id = Some(decode::authority_key_id(value)?),
+            oid::SUBJECT_ALT_NAME => self.subject_alt_names = Some(decode::names(value)?),
+            oid::NAME_CONSTRAINTS => self.name_constraints = Some(decode::constraints(value)?),
             oid::NETSCAPE_CERT_TYPE => {
-                let element = der::split(value).filter(|read| read.rest.is_empty())?;
-                let bits = element.contents.get(1).copied().unwrap_or(0);
-                self.netscape_cert_type = Some(bits);
+                self.netscape_cert_type = Some(decode::first_bits(value)?);
             }
-            _ => {}
+            // Read for no other reason than that OpenSSL does, and takes damage amiss.
+            oid::ISSUER_ALT_NAME => drop(decode::names(value)?),
+            oid::CRL_DISTRIBUTION_POINTS => decode::distribution_points(value)?,
+            _ => return Some(()),
+        }
+        if !decode::is_alone(value) {
+            self.trailing.get_or_insert(Oid::from_der_contents(oid));
         }
         Some(())
     }
-}
-
-fn whole<'a, T>(value: &'a [u8]) -> Option<T>
-where
-    T: FromDer<'a, x509_parser::error::X509Error>,
-{
-    T::from_der(value).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, read)| read)
-}
-
-fn read_usages(value: &[u8]) -> Option<Vec<Oid>> {
-    let list =
-        der::split(value).filter(|list| list.tag == der::tag::SEQUENCE && list.rest.is_empty())?;
-    der::elements(list.contents)?
-        .into_iter()
-        .map(|usage| (usage.tag == der::tag::OID).then(|| Oid::from_der_contents(usage.contents)))
-        .collect()
-}
-
-/// The bounds of subtrees matter (OpenSSL refuses them), so the frame is read here and only the
-/// names by x509-parser.
-fn read_constraints(value: &[u8]) -> Option<NameConstraints> {
-    let frame = der::split(value)
-        .filter(|frame| frame.tag == der::tag::SEQUENCE && frame.rest.is_empty())?;
-    let mut constraints = NameConstraints::default();
-    let mut last = 0;
-    for list in der::elements(frame.contents)? {
-        if list.tag <= last {
-            return None;
-        }
-        last = list.tag;
-        let trees = match list.tag {
-            0xa0 => &mut constraints.permitted,
-            0xa1 => &mut constraints.excluded,
-            _ => return None,
-        };
-        for tree in der::elements(list.contents)? {
-            let parts = der::elements(tree.contents)?;
-            let (base, bounds) = parts.split_first()?;
-            let base: parsed::GeneralName<'_> = whole(base.whole)?;
-            // minimum [0] DEFAULT 0, maximum [1]
-            let bounded = bounds.iter().any(|part| part.tag != 0x80 || part.contents != [0]);
-            trees.push(Subtree { base: GeneralName::from_parsed(&base), bounded });
-        }
-    }
-    Some(constraints)
 }
 
 #[cfg(test)]
@@ -358,21 +212,5 @@ mod tests {
         let usage = KeyUsage::KEY_CERT_SIGN.union(KeyUsage::DIGITAL_SIGNATURE);
         assert_eq!(usage.to_string(), "digitalSignature, keyCertSign");
         assert_eq!(KeyUsage(0).to_string(), "");
-    }
-
-    #[test]
-    fn bounds_of_subtrees_are_seen() {
-        let dns = [0x82, 1, b'x'];
-        let subtree = |bounds: &[u8]| {
-            let tree = der::element(der::tag::SEQUENCE, &[&dns, bounds].concat());
-            der::element(der::tag::SEQUENCE, &der::element(0xa0, &tree))
-        };
-        for (bounds, bounded) in [(&[][..], false), (&[0x80, 1, 0], false), (&[0x80, 1, 1], true)] {
-            let read = read_constraints(&subtree(bounds)).unwrap();
-            assert_eq!(read.permitted[0].bounded, bounded);
-            assert_eq!(read.permitted[0].base, GeneralName::Dns(b"x".to_vec()));
-        }
-        assert_eq!(read_constraints(&[0x30, 0]), Some(NameConstraints::default()));
-        assert_eq!(read_constraints(&[0x30, 2, 0xa2, 0]), None);
     }
 }

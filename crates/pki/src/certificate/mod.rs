@@ -1,6 +1,9 @@
 //! X.509 certificates, read once into values that own what they hold.
 
+mod attribute_type;
+mod decode;
 pub(crate) mod extension;
+mod general_name;
 pub(crate) mod name;
 
 use std::fmt;
@@ -14,9 +17,9 @@ use x509_parser::certificate::X509CertificateParser;
 use x509_parser::nom::Parser;
 
 pub use self::extension::{
-    AuthorityKeyId, BasicConstraints, Extensions, GeneralName, KeyUsage, NameConstraints, Present,
-    Subtree,
+    AuthorityKeyId, BasicConstraints, Extensions, KeyUsage, NameConstraints, Present, Subtree,
 };
+pub use self::general_name::GeneralName;
 pub use self::name::{Attribute, Name};
 use crate::der;
 use crate::error::Error;
@@ -83,6 +86,7 @@ struct Inner {
     version: u32,
     serial: Vec<u8>,
     signature_algorithm: SignatureAlgorithm,
+    signed_algorithm: SignatureAlgorithm,
     algorithms_agree: bool,
     signature: Vec<u8>,
     issuer: Name,
@@ -101,7 +105,7 @@ impl Certificate {
     /// [`Error::Certificate`] if the bytes are not one X.509 certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
         let damaged = |reason: String| Error::Certificate(reason);
-        frame::judge_certificate(der).map_err(damaged)?;
+        let [issuer, subject] = frame::certificate(der).map_err(damaged)?;
         let (_, parsed) = X509CertificateParser::new()
             .with_deep_parse_extensions(false)
             .parse(der)
@@ -109,15 +113,17 @@ impl Certificate {
         let tbs = &parsed.tbs_certificate;
         let outer = &parsed.signature_algorithm;
         let tbs_range = range_in(der, tbs.as_ref()).ok_or_else(|| damaged("no contents".into()))?;
+        let unnamed = || damaged("a name in it cannot be read".to_owned());
         let inner = Inner {
             tbs: tbs_range,
             version: tbs.version.0.saturating_add(1),
             serial: tbs.raw_serial().to_vec(),
             signature_algorithm: SignatureAlgorithm::from_parsed(outer),
+            signed_algorithm: SignatureAlgorithm::named(tbs.signature.algorithm.as_bytes()),
             algorithms_agree: *outer == tbs.signature,
             signature: parsed.signature_value.data.to_vec(),
-            issuer: Name::from_parsed(&tbs.issuer),
-            subject: Name::from_parsed(&tbs.subject),
+            issuer: Name::from_der(issuer).ok_or_else(unnamed)?,
+            subject: Name::from_der(subject).ok_or_else(unnamed)?,
             validity: Validity {
                 not_before: tbs.validity.not_before.to_datetime(),
                 not_after: tbs.validity.not_after.to_datetime(),
@@ -205,6 +211,11 @@ impl Certificate {
     #[must_use]
     pub fn signature_algorithm(&self) -> &SignatureAlgorithm {
         &self.0.signature_algorithm
+    }
+
+    /// The algorithm by its name inside of what is signed, whatever its parameters.
+    pub(crate) fn signed_algorithm(&self) -> &SignatureAlgorithm {
+        &self.0.signed_algorithm
     }
 
     /// Whether the algorithm is the same inside and outside of what is signed, as RFC 5280
@@ -343,6 +354,17 @@ impl fmt::Display for Fingerprint {
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// A moment for messages: `2026-01-31 00:00:00 UTC`, without the fractions that no certificate has.
+pub(crate) struct Moment(pub(crate) OffsetDateTime);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = self.0.to_offset(time::UtcOffset::UTC);
+        let (hour, minute, second) = time.to_hms();
+        write!(f, "{} {hour:02}:{minute:02}:{second:02} UTC", time.date())
     }
 }
 

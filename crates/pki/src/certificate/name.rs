@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use x509_parser::x509::X509Name;
-
-use crate::der::{self, tag};
+use super::attribute_type;
+use crate::der::{self, Fields, tag};
+use crate::frame;
 use crate::oid::{self, Oid};
 
 /// A distinguished name: the subject or issuer of a certificate.
@@ -31,6 +31,20 @@ pub struct Attribute {
 }
 
 impl Attribute {
+    /// The name that OpenSSL has for its type.
+    pub(crate) fn short_name(&self) -> Option<&'static str> {
+        attribute_type::short_name(self.oid.as_der_contents())
+    }
+
+    /// The octets as servers and libpq compare them, whatever the string type. OpenSSL keeps the
+    /// number of unused bits of a BIT STRING elsewhere.
+    pub(crate) fn octets(&self) -> &[u8] {
+        match self.value.as_slice() {
+            [_, bits @ ..] if self.tag == tag::BIT_STRING => bits,
+            octets => octets,
+        }
+    }
+
     /// The value as UTF-8, or `None` where it is no string, or not valid in its string type.
     ///
     /// BMPString and UniversalString are decoded; TeletexString is taken for Latin-1, as OpenSSL
@@ -86,20 +100,15 @@ impl Attribute {
 }
 
 impl Name {
-    pub(crate) fn from_parsed(name: &X509Name<'_>) -> Self {
-        let rdns: Vec<Vec<Attribute>> = name
-            .iter_rdn()
-            .map(|rdn| {
-                rdn.iter()
-                    .map(|attribute| Attribute {
-                        oid: Oid::from_der_contents(attribute.attr_type().as_bytes()),
-                        tag: tag_octet(attribute.attr_value()),
-                        value: attribute.attr_value().data.to_vec(),
-                    })
-                    .collect()
-            })
-            .collect();
-        Self { raw: name.as_raw().to_vec(), canonical: canonical(&rdns), rdns }
+    /// Reads one `Name`, with nothing behind it. Empty RDNs vanish, as with OpenSSL.
+    pub(crate) fn from_der(der: &[u8]) -> Option<Self> {
+        if !frame::is_name(der) {
+            return None;
+        }
+        let mut rdns = Fields::of(der)
+            .sequence(|rdns| rdns.each(|rdns| rdns.inside(tag::SET, |rdn| rdn.each(attribute))))?;
+        rdns.retain(|rdn| !rdn.is_empty());
+        Some(Self { raw: der.to_vec(), canonical: canonical(&rdns), rdns })
     }
 
     /// The name as it stands in the certificate: the DER of a `Name`.
@@ -150,11 +159,11 @@ impl Name {
                 if position > 0 {
                     out.push('+');
                 }
-                let type_name = match attribute.oid.name() {
-                    Some(name) => name.to_owned(),
-                    None => attribute.oid.to_string(),
-                };
-                let _ = write!(out, "{type_name}=");
+                match attribute.short_name() {
+                    Some(name) => out.push_str(name),
+                    None => out.push_str(&attribute.oid.to_string()),
+                }
+                out.push('=');
                 push_rfc2253_value(&mut out, attribute);
             }
         }
@@ -165,7 +174,7 @@ impl Name {
 /// RFC 2253 section 2.4 with the flags of `XN_FLAG_RFC2253`: special characters and control
 /// characters are escaped, octets beyond ASCII too, what is no string is dumped in hexadecimal.
 fn push_rfc2253_value(out: &mut String, attribute: &Attribute) {
-    let known = attribute.oid.name().is_some();
+    let known = attribute.short_name().is_some();
     let Some(text) = attribute.text().filter(|_| known) else {
         out.push('#');
         for octet in der::element(attribute.tag, &attribute.value) {
@@ -180,11 +189,9 @@ fn push_rfc2253_value(out: &mut String, attribute: &Attribute) {
                 out.push('\\');
                 out.push(c);
             }
-            ' ' | '#' if position == 0 => {
-                out.push('\\');
-                out.push(c);
-            }
-            ' ' if position == last => out.push_str("\\ "),
+            ' ' if position == 0 || position == last => out.push_str("\\ "),
+            // A single one is the last too, and that is what counts.
+            '#' if position == 0 && last > 0 => out.push_str("\\#"),
             ' '..='~' => out.push(c),
             _ => {
                 for octet in c.to_string().bytes() {
@@ -213,10 +220,12 @@ fn canonical(rdns: &[Vec<Attribute>]) -> Vec<u8> {
     out
 }
 
-fn tag_octet(any: &x509_parser::asn1_rs::Any<'_>) -> u8 {
-    let constructed = if any.header.is_constructed() { 0x20 } else { 0 };
-    let class = (any.class() as u8) << 6;
-    class | constructed | u8::try_from(any.tag().0 & 0x1f).unwrap_or(0x1f)
+fn attribute(rdn: &mut Fields<'_>) -> Option<Attribute> {
+    rdn.sequence(|fields| {
+        let oid = Oid::from_der_contents(fields.take(tag::OID)?);
+        let value = fields.take_any()?;
+        Some(Attribute { oid, tag: value.tag, value: value.contents.to_vec() })
+    })
 }
 
 impl PartialEq for Name {
@@ -292,5 +301,36 @@ mod tests {
             (oid::COMMON_NAME, 0x0c, "\u{e4}# ".as_bytes()),
         ]);
         assert_eq!(name.to_string(), "CN=\\C3\\A4#\\ ,O=Timescale\\, Inc.");
+    }
+
+    /// What servers 15 and 18 wrote into their logs.
+    #[test]
+    fn printed_as_servers_log_it() {
+        for (oid, tag, value, printed) in [
+            (oid::ORGANIZATION, 0x0c, &b"#hash"[..], "O=\\#hash"),
+            (oid::ORGANIZATION, 0x0c, b"#", "O=#"),
+            (oid::ORGANIZATION, 0x0c, b" ", "O=\\ "),
+            (oid::ORGANIZATION, 0x0c, b"  ", "O=\\ \\ "),
+            (oid::ORGANIZATION, 0x0c, b"a\x01\n\x7f", "O=a\\01\\0A\\7F"),
+            (oid::ORGANIZATION, 0x14, b"b\xfc", "O=b\\C3\\BC"),
+            (oid::ORGANIZATION, 0x03, b"\0b", "O=#03020062"),
+            (&[0x55, 4, 13], 0x0c, b"val", "description=val"),
+            (&[0x2a, 3, 4], 0x0c, b"val", "1.2.3.4=#0C0376616C"),
+        ] {
+            assert_eq!(name(&[(oid, tag, value)]).to_string(), printed);
+        }
+    }
+
+    #[test]
+    fn empty_rdns_vanish() {
+        let alice = [
+            &[0x31, 0][..],
+            &der::element(0x31, &der::element(0x30, b"\x06\x03\x55\x04\x03\x0c\x05alice")),
+        ]
+        .concat();
+        let name = Name::from_der(&der::element(0x30, &alice)).unwrap();
+        assert_eq!(name.to_string(), "CN=alice");
+        assert!(Name::from_der(&[0x30, 0]).unwrap().is_empty());
+        assert!(Name::from_der(&[0x30, 2, 0x31]).is_none());
     }
 }

@@ -9,7 +9,8 @@ mod webpki;
 use time::OffsetDateTime;
 
 pub use self::openssl::{OpenSsl, OpenSslRelease};
-pub use self::reason::{Reason, Rejection};
+pub use self::reason::{Reason, Rejection, Unfit};
+pub(crate) use self::rfc5280::judge_names as judge_names_strictly;
 pub(crate) use self::subtree::{holds_dns, holds_ip};
 use crate::certificate::Certificate;
 use crate::revocation::Crl;
@@ -85,7 +86,7 @@ impl Path {
 /// assert!(matches!(rejection.reason(), Reason::Expired { .. }));
 /// assert_eq!(
 ///     rejection.to_string(),
-///     "the certificate of CN=alice has expired: it was valid until 2026-01-31 0:00:00.0 +00:00:00"
+///     "the certificate of CN=alice has expired: it was valid until 2026-01-31 00:00:00 UTC"
 /// );
 /// # Ok::<(), pki::Error>(())
 /// ```

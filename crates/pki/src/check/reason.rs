@@ -4,7 +4,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use crate::certificate::{Certificate, GeneralName};
+use crate::certificate::{Certificate, GeneralName, Moment};
 use crate::oid::Oid;
 use crate::signature::{KeyKind, SignatureAlgorithm};
 
@@ -26,6 +26,8 @@ pub enum Reason {
     },
     /// No certificate of the issuer is there: neither presented nor trusted.
     IssuerUnknown,
+    /// A certificate of the issuer's name is there, and cannot be the issuer.
+    IssuerUnfit(Unfit),
     /// The path ends in a trusted certificate that is no root, and its issuer is not there.
     IssuerOfTrustedUnknown,
     /// The certificate signed itself and is not trusted.
@@ -114,6 +116,21 @@ pub enum Reason {
     Other(String),
 }
 
+/// Why a certificate of the right name is not the issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// `authorityKeyIdentifier` of the one and `subjectKeyIdentifier`, name or serial number of the
+    /// other differ: it is another key's, as after an authority was made anew under its old name.
+    KeyId,
+    /// Its `keyUsage` lacks `keyCertSign`.
+    KeyUsage,
+    /// Its key makes no such signatures.
+    KeyKind,
+    /// One of its extensions cannot be read, is empty or stands there twice.
+    Malformed(Oid),
+}
+
 /// A refusal: the reason, and the certificate to blame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Rejection {
@@ -160,15 +177,30 @@ impl fmt::Display for Reason {
         match self {
             Self::NoCertificate => f.write_str("is empty: no certificate was presented"),
             Self::Expired { not_after } => {
-                write!(f, "has expired: it was valid until {not_after}")
+                write!(f, "has expired: it was valid until {}", Moment(*not_after))
             }
             Self::NotYetValid { not_before } => {
-                write!(f, "is not valid yet: it begins at {not_before}")
+                write!(f, "is not valid yet: it begins at {}", Moment(*not_before))
             }
-            Self::IssuerUnknown => f.write_str(
-                "has an issuer whose certificate is neither presented nor trusted, or does not \
-                 fit (name, key identifiers, keyUsage)",
+            Self::IssuerUnknown => {
+                f.write_str("has an issuer whose certificate is neither presented nor trusted")
+            }
+            Self::IssuerUnfit(Unfit::KeyId) => f.write_str(
+                "has an authorityKeyIdentifier that fits no certificate of its issuer's name: the \
+                 issuer has another key now",
             ),
+            Self::IssuerUnfit(Unfit::KeyUsage) => {
+                f.write_str("is the issuer, and its keyUsage lacks keyCertSign")
+            }
+            Self::IssuerUnfit(Unfit::KeyKind) => {
+                f.write_str("has the issuer's name, and a key that makes no such signatures")
+            }
+            Self::IssuerUnfit(Unfit::Malformed(oid)) => {
+                write!(
+                    f,
+                    "is the issuer, and has an extension that is damaged, empty or stands there twice: {oid:?}"
+                )
+            }
             Self::IssuerOfTrustedUnknown => f.write_str(
                 "is trusted but no root, and its own issuer is not among the trusted ones",
             ),
@@ -202,7 +234,7 @@ impl fmt::Display for Reason {
                 write!(f, "has a critical extension that verifiers do not know: {oid:?}")
             }
             Self::MalformedExtension(oid) => {
-                write!(f, "has an extension that is damaged or stands there twice: {oid:?}")
+                write!(f, "has an extension that is damaged, empty or stands there twice: {oid:?}")
             }
             Self::ProxyCertificate => f.write_str("is a proxy certificate"),
             Self::NameNotPermitted(name) => write!(
@@ -230,10 +262,18 @@ impl fmt::Display for Reason {
             }
             Self::CrlMissing => f.write_str("has an issuer whose revocation list is not there"),
             Self::CrlExpired { next_update } => {
-                write!(f, "has an issuer whose revocation list was due again at {next_update}")
+                write!(
+                    f,
+                    "has an issuer whose revocation list was due again at {}",
+                    Moment(*next_update)
+                )
             }
             Self::CrlNotYetValid { this_update } => {
-                write!(f, "has an issuer whose revocation list begins at {this_update} only")
+                write!(
+                    f,
+                    "has an issuer whose revocation list begins at {} only",
+                    Moment(*this_update)
+                )
             }
             Self::CrlSignatureWrong => {
                 f.write_str("has a revocation list that its issuer did not sign")
@@ -259,6 +299,7 @@ impl Reason {
         match self {
             Self::Expired { .. } | Self::CrlExpired { .. } => "certificate expired",
             Self::IssuerUnknown
+            | Self::IssuerUnfit(_)
             | Self::IssuerOfTrustedUnknown
             | Self::SelfSigned
             | Self::SelfSignedInChain

@@ -55,7 +55,8 @@ pub struct TlsSettings {
     pub version: PgVersion,
     /// `sslrootcert`
     pub roots: Roots,
-    /// `sslcrl`: with any list, every certificate of the chain must be covered by one.
+    /// `sslcrl`: with any list, every certificate of the chain must be covered by one. libpq looks at
+    /// it only where there is a root file, so not with [`Roots::System`].
     pub crls: Vec<Crl>,
     /// `sslcert` and `sslkey`: the chain, own certificate first, and its key.
     pub identity: Option<(Vec<Certificate>, PrivateKey)>,
@@ -216,7 +217,10 @@ impl TlsClient {
         let observed = Observed::default();
         let verifier = LibpqVerifier {
             roots: self.roots.clone(),
-            crls: self.settings.crls.clone(),
+            crls: match self.settings.roots {
+                Roots::File(_) => self.settings.crls.clone(),
+                Roots::Absent | Roots::System(_) => Vec::new(),
+            },
             host: self.verifies_host().then(|| (host.map(str::to_owned), self.settings.version)),
             verifier: self.settings.verifier,
             schemes: self.provider.signature_verification_algorithms,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::Roots;
 use crate::error::Error;
 
 /// libpq's `sslmode`.
@@ -55,6 +56,16 @@ impl SslMode {
             Self::Allow => &[Attempt::Plain, Attempt::Tls],
             Self::Prefer => &[Attempt::Tls, Attempt::Plain],
             Self::Require | Self::VerifyCa | Self::VerifyFull => &[Attempt::Tls],
+        }
+    }
+
+    /// The mode of a connection string that names none: `prefer`, but `verify-full` where
+    /// `sslrootcert=system` is meant (libpq 16 and later).
+    #[must_use]
+    pub const fn default_for(roots: &Roots) -> Self {
+        match roots {
+            Roots::System(_) => Self::VerifyFull,
+            Roots::Absent | Roots::File(_) => Self::Prefer,
         }
     }
 

@@ -2,7 +2,10 @@
 //! crate's own tests and by `cargo xtask replay`.
 
 use pg_version::PgVersion;
-use pki::{Certificate, Check, Crl, GeneralName, HostRules, Purpose, Verifier};
+use pki::{
+    Certificate, Check, ClientNameRefusal, Crl, GeneralName, HostRules, OpenSsl, OpenSslRelease,
+    Purpose, Reason, Rejection, Verifier,
+};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -29,10 +32,14 @@ fn certificates(text: &str) -> Result<Vec<Certificate>, String> {
     Certificate::all_from_pem(text.as_bytes()).map_err(|error| error.to_string())
 }
 
-/// The server of major 15 is Debian's, with OpenSSL 3.0 and its security level; the others bring
-/// 1.1.1.
-fn verifier_of(server: &str) -> Verifier {
-    if server == "srv15" { Verifier::OPENSSL_3_0 } else { Verifier::OPENSSL_1_1_1 }
+/// Server and libpq of major 15 are Debian's, with OpenSSL 3.0 and its security level; the others
+/// bring 1.1.1.
+fn openssl_of(program: &str) -> OpenSsl {
+    if program.ends_with("15") {
+        OpenSsl { release: OpenSslRelease::V3_0, security_level: 2 }
+    } else {
+        OpenSsl { release: OpenSslRelease::V1_1_1, security_level: 1 }
+    }
 }
 
 /// A client's chain, and whether the servers let the client in as [`ROLE`].
@@ -45,13 +52,20 @@ pub(crate) fn client_chain(case: &Value) -> Result<Vec<Comparison>, String> {
     let mut comparisons = Vec::new();
     for (pair, said) in results {
         let said = said.as_str().ok_or("a result is no text")?;
-        let server = pair.split('/').next().unwrap_or_default();
-        let verdict =
-            Check::new(&chain, &trust, Purpose::Client, SHOWN).verifier(verifier_of(server)).run();
-        let got = match verdict {
-            Err(rejection) => format!("alert {}", rejection.reason().openssl_alert()),
-            Ok(_) if chain.first().is_some_and(|leaf| is_role(leaf, ROLE)) => "OK".to_owned(),
-            Ok(_) => "certificate authentication failed for user".to_owned(),
+        let (server, client) = pair.split_once('/').ok_or("a pair names no client")?;
+        let verdict = Check::new(&chain, &trust, Purpose::Client, SHOWN)
+            .verifier(Verifier::OpenSsl(openssl_of(server)))
+            .run();
+        // The client's own library has a say before the server has.
+        let got = match (openssl_of(client).loads(&chain), verdict) {
+            (Err(refused), _) => weakness(&refused).to_owned(),
+            (Ok(()), Err(rejection)) => format!("alert {}", rejection.reason().openssl_alert()),
+            (Ok(()), Ok(_)) => match chain.first().map(Certificate::client_name) {
+                Some(Ok(name)) if name == ROLE.as_bytes() => "OK".to_owned(),
+                // The server closes the connection, in the words of whichever libpq.
+                Some(Err(ClientNameRefusal::EmbeddedNull)) => "closed".to_owned(),
+                _ => "certificate authentication failed for user".to_owned(),
+            },
         };
         let expected = [got.clone()].into_iter().find(|got| said.contains(got));
         comparisons.push(Comparison {
@@ -63,8 +77,12 @@ pub(crate) fn client_chain(case: &Value) -> Result<Vec<Comparison>, String> {
     Ok(comparisons)
 }
 
-fn is_role(certificate: &Certificate, role: &str) -> bool {
-    certificate.subject().common_name().and_then(pki::Attribute::text).as_deref() == Some(role)
+/// OpenSSL's words for a certificate of one's own that is too weak.
+fn weakness(refused: &Rejection) -> &'static str {
+    match refused.reason() {
+        Reason::DigestTooWeak { .. } => "ca md too weak",
+        _ => "key too small",
+    }
 }
 
 /// A server's certificate and hosts, and what each libpq said under `verify-full`.

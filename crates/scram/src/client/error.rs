@@ -36,7 +36,7 @@ pub enum ClientError {
         /// The server's words, escaped
         reason: String,
     },
-    /// The server's signature is not base64 of 32 bytes.
+    /// The server's signature is not base64 of 32 bytes; in the strict profile, has stray bits.
     ServerSignatureForm,
     /// The server's signature is wrong: it does not know the user's secret.
     ServerSignature,

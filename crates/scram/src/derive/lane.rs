@@ -62,6 +62,12 @@ impl Lane {
         lane
     }
 
+    /// A lane with no password, where there are more lanes than passwords.
+    #[cfg(all(feature = "simd", target_arch = "x86_64"))]
+    pub(super) const fn idle() -> Self {
+        Self { inner: [0; 8], outer: [0; 8], u: [0; 8], sum: [0; 8] }
+    }
+
     /// The derived key.
     pub(super) fn write(&self, out: &mut [u8; 32]) {
         for (bytes, word) in out.chunks_exact_mut(4).zip(&self.sum) {

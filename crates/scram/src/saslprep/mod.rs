@@ -63,10 +63,16 @@ pub fn saslprep(password: &[u8]) -> Cow<'_, [u8]> {
 /// # Errors
 /// [`PasswordTooLong`] for more than [`MAX_LEN_BEFORE_14`] bytes on PostgreSQL 12 and 13.
 pub fn saslprep_as(password: &[u8], version: PgVersion) -> Result<Cow<'_, [u8]>, PasswordTooLong> {
+    check_length(password, version)?;
+    Ok(saslprep(password))
+}
+
+/// The limit alone.
+pub(crate) fn check_length(password: &[u8], version: PgVersion) -> Result<(), PasswordTooLong> {
     if version < PgVersion::V14 && password.len() > MAX_LEN_BEFORE_14 {
         return Err(PasswordTooLong { len: password.len(), version });
     }
-    Ok(saslprep(password))
+    Ok(())
 }
 
 /// Steps 3 to 5; `None` where the original bytes are to be used.

@@ -45,7 +45,9 @@ impl ServerError {
     #[must_use]
     pub const fn sqlstate(&self) -> SqlState {
         match self {
-            Self::AuthenticationFailed => "28P01",
+            // What it does not read, PostgreSQL takes for an answer that never came.
+            Self::AuthenticationFailed
+            | Self::Malformed(Malformed { expected: Expected::Shorter, .. }) => "28P01",
             Self::ChannelBinding | Self::Downgrade => "28000",
             Self::Malformed(Malformed {
                 expected: Expected::NoAuthorizationIdentity | Expected::NoMandatoryExtension,

@@ -44,6 +44,19 @@ fn strict_profile_refuses_whatever_is_not_normal() {
     }
 }
 
+/// What libpq 12 to 18 take, and the strict profile does not.
+#[test]
+fn what_a_server_adds_to_the_nonce() {
+    for added in ["", "\u{e9}", " ", "x\u{7f}"] {
+        let server = serde_json::json!({ "snonce": added });
+        let lenient = play(&server, Profile::Libpq, false).unwrap();
+        assert_eq!((lenient.sent_proof, lenient.result), (true, Ok(())), "{added:?}");
+        let strict = play(&server, Profile::Strict, false).unwrap();
+        assert_eq!(strict.result, Err(ClientError::ServerNonce), "{added:?}");
+        assert!(!strict.sent_proof);
+    }
+}
+
 /// The client's last state against the server's first message.
 fn receive(profile: Profile, limits: Limits, message: &str) -> Result<FinalSent, ClientError> {
     let client = client(profile).limits(limits);

@@ -21,12 +21,13 @@ pub(crate) struct Played {
 }
 
 /// Plays the server described by how it differs from a normal one, with a client that knows the
-/// right password. Salt and count that the server really uses are `rs` and `real`.
+/// right password. Salt and count that the server really uses are `rs` and `real`; `nonce` is the
+/// whole nonce, `snonce` the server's part of it.
 ///
 /// # Errors
 /// What in the description is not understood.
 pub(crate) fn play(server: &Value, profile: Profile, require_auth: bool) -> Result<Played, String> {
-    const FIELDS: [&str; 11] = [
+    const FIELDS: [&str; 12] = [
         "ext",
         "final",
         "final_first",
@@ -38,6 +39,7 @@ pub(crate) fn play(server: &Value, profile: Profile, require_auth: bool) -> Resu
         "real",
         "rs",
         "salt",
+        "snonce",
     ];
     let fields = server.as_object().ok_or("the server is not an object")?;
     if let Some(unknown) = fields.keys().find(|key| !FIELDS.contains(&key.as_str())) {
@@ -62,7 +64,7 @@ pub(crate) fn play(server: &Value, profile: Profile, require_auth: bool) -> Resu
 
     let real = server["real"].as_u64().unwrap_or(4096);
     let real = u32::try_from(real).map_err(|_| "real is no iteration count")?;
-    let r = field("nonce", &format!("{NONCE}{SERVER_NONCE}"));
+    let r = field("nonce", &format!("{NONCE}{}", field("snonce", SERVER_NONCE)));
     let (i, ext) = (field("i", &real.to_string()), field("ext", ""));
     let s = field("salt", "MDEyMzQ1Njc4OWFiY2RlZg==");
     let mut first: Vec<_> = field("order", "rsi")

@@ -7,6 +7,7 @@ mod common;
 mod fake_server;
 mod interop;
 mod recompute;
+mod recorded_binding;
 mod saslprep;
 mod secrets;
 mod server;

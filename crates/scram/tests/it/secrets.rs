@@ -84,11 +84,26 @@ fn counts_that_make_no_sense_are_read_as_a_server_reads_them() {
 
 #[test]
 fn secrets_of_the_empty_password_are_cleared() {
-    let secret = Secret::new(&Password::new(""), b"0123456789abcdef", 4096).unwrap();
+    for (count, text) in [(4096, "4096"), (1, "1"), (1, "0"), (1, "-1"), (1, "4294967297")] {
+        let secret = Secret::new(&Password::new(""), b"0123456789abcdef", count).unwrap();
+        let text = secret.to_text().replacen(&format!("${count}:"), &format!("${text}:"), 1);
+        for version in PgVersion::ALL {
+            let outcome = predict(text.as_bytes(), version, &Limits::default());
+            assert_eq!(outcome, Outcome::Cleared, "{text}");
+        }
+    }
+    assert_eq!(predict(b"", PgVersion::V12, &Limits::default()), Outcome::Cleared);
+}
+
+#[test]
+fn clear_text_that_is_too_long() {
+    let long = vec![b'x'; 1025];
     for version in PgVersion::ALL {
-        let outcome = predict(secret.to_text().as_bytes(), version, &Limits::default());
-        assert_eq!(outcome, Outcome::Cleared);
-        assert_eq!(predict(b"", version, &Limits::default()), Outcome::Cleared);
+        let outcome = predict(&long, version, &Limits::default());
+        let refused = matches!(outcome, Outcome::PasswordTooLong(_));
+        assert_eq!(refused, version < PgVersion::V14, "{version}");
+        let fits = predict(&long[1..], version, &Limits::default());
+        assert_eq!(fits, Outcome::ClearText(NotASecret::Scheme));
     }
 }
 

@@ -21,7 +21,7 @@ mod login_server;
 const SOON: Duration = Duration::from_secs(30);
 const USER: &str = "alice";
 
-fn libpqs() -> Vec<(PgVersion, Libpq)> {
+pub(crate) fn libpqs() -> Vec<(PgVersion, Libpq)> {
     let all = pgtest::find_each_major().unwrap();
     all.iter().map(|one| (one.version(), Libpq::load(one).unwrap())).collect()
 }

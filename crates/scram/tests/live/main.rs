@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod certificates;
+mod hostile;
 mod libpq;
 mod login;
+mod player;
+mod scripts;
 mod secrets;
 mod server;
 mod wire;
@@ -36,6 +39,7 @@ fn ask(version: PgVersion) {
     server.reload().unwrap();
     server::first_messages(&server);
     server::last_messages(&server);
+    server::lengths_of_first_messages(&server);
 }
 
 macro_rules! majors {

@@ -1,7 +1,7 @@
 //! PostgreSQL's protocol up to the login, with postgres-protocol's framing.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
     time::Duration,
 };
@@ -65,6 +65,18 @@ impl Wire {
         self.answer()
     }
 
+    /// SASLInitialResponse without a message, which is not an empty one.
+    pub(crate) fn sasl_initial_without_message(&mut self, mechanism: &str) -> Answer {
+        self.send(|buffer| {
+            buffer.extend_from_slice(b"p");
+            let len = u32::try_from(mechanism.len() + 9).unwrap();
+            buffer.extend_from_slice(&len.to_be_bytes());
+            buffer.extend_from_slice(mechanism.as_bytes());
+            buffer.extend_from_slice(b"\0\xff\xff\xff\xff");
+        });
+        self.answer()
+    }
+
     pub(crate) fn sasl(&mut self, message: &[u8]) -> Answer {
         self.send(|buffer| frontend::sasl_response(message, buffer).unwrap());
         self.answer()
@@ -76,6 +88,8 @@ impl Wire {
                 None => {
                     let mut buffer = [0; 4096];
                     match self.stream.read(&mut buffer) {
+                        // A socket with a time limit is not read again by itself after a signal.
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
                         Ok(0) | Err(_) => return Answer::Closed,
                         Ok(len) => self.received.extend_from_slice(&buffer[..len]),
                     }

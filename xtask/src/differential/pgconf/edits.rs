@@ -2,121 +2,108 @@
 //! said what still overrides it; every other setting is what it was; untouched lines are the same
 //! bytes; and doing it again changes no byte.
 
-use std::{collections::BTreeMap, error::Error};
+use std::collections::BTreeMap;
 
 use pg_version::PgVersion;
-use pgconf::{Catalogue, ConfFile, Configuration, EditError, Setting, Unset, Warning};
+use pgconf::{
+    Catalogue, Change, ConfFile, Configuration, EditError, ListKind, Outcome as Edited, Setting,
+    Unset, Warning, split_list,
+};
+use textfile::fs::path_of;
 
 use super::{
-    generate::{self, pick},
-    random,
-    server::{Reader, Row},
+    cases::judge_each,
+    generate::{self, FilesKind, pick},
+    server::Row,
 };
 use crate::differential::{Options, Outcome, Random};
 
 pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, String> {
-    run(options).map_err(|error| error.to_string())
-}
-
-fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
-    let mut tally = Outcome::default();
-    let mut readers = Vec::new();
-    for installation in &pgtest::find_each_major()? {
-        let reader = Reader::start(installation)?;
-        let settings = generate::settings(&reader.server)?;
-        readers.push((reader, settings));
-    }
-    for case in 0..options.cases {
-        let turn = case % readers.len().max(1);
-        let Some((reader, settings)) = readers.get_mut(turn) else { break };
-        let mut random = random(options, case);
-        let files = generate::files(&mut random, settings);
-        reader.write(&files)?;
-        let Ok(before) = reader.rows() else {
-            tally.explain("files that make the view itself fail");
-            continue;
-        };
-        if before.iter().any(|row| row.name.is_none()) {
-            // The server would not look at what an edit does in files that it cannot read.
-            tally.explain("files that the server cannot read, so nothing to judge");
-            continue;
-        }
-        let mut configuration = reader.configuration();
-        let edit = Edit::new(&mut random, settings, &configuration);
-        let outcome = match edit.make(&mut configuration) {
-            Ok(outcome) => outcome,
-            Err(
-                EditError::InvalidValue(_) | EditError::NotForFiles { .. } | EditError::Name { .. },
-            ) => {
-                tally.explain("edits that the crate refuses");
-                continue;
+    judge_each(
+        options,
+        |_| FilesKind::Readable,
+        |mut case, tally| {
+            let Some(before) = case.rows(tally)? else { return Ok(()) };
+            if before.iter().any(|row| row.name.is_none()) {
+                // The server would not look at what an edit does in files that it cannot read.
+                tally.explain("files that the server cannot read, so nothing to judge");
+                return Ok(());
             }
-            Err(error) => return Err(error.into()),
-        };
-        let names = spellings(configuration.version(), edit.name.as_bytes());
-        let untouched = configuration.edited().all(|(path, file)| {
-            let old = std::fs::read(textfile::fs::path_of(path)).unwrap_or_default();
-            is_edit_of(file, &old, &names)
-        });
-        for (path, file) in configuration.edited() {
-            std::fs::write(textfile::fs::path_of(path), file.to_bytes())?;
-        }
-        let mut again = reader.configuration();
-        let second = edit.make(&mut again)?;
-        let Ok(after) = reader.rows() else {
-            tally.explain("files that make the view itself fail");
-            continue;
-        };
-        tally.compared += 1;
-        let version = configuration.version();
-        let (before, after) = (effective(version, &before), effective(version, &after));
-        let overridden = outcome.warnings.iter().any(|warning| {
-            matches!(warning, Warning::AlterSystemWins { .. } | Warning::LaterFileWins { .. })
-        });
-        let key = key(version, edit.name.as_bytes());
-        let others = |all: &BTreeMap<Vec<u8>, Vec<u8>>| {
-            let mut others = all.clone();
-            others.remove(&key);
-            others
-        };
-        let wrong = match () {
-            () if !untouched => Some("lines that were not to be touched are other bytes"),
-            () if again.edited().next().is_some() || second.change != pgconf::Change::None => {
-                Some("doing it again changes bytes")
+            let mut configuration = case.reader.configuration();
+            let edit = Edit::new(&mut case.random, case.settings, &configuration);
+            let outcome = match edit.make(&mut configuration) {
+                Ok(outcome) => outcome,
+                Err(
+                    EditError::InvalidValue(_)
+                    | EditError::NotForFiles { .. }
+                    | EditError::Name { .. }
+                    | EditError::ListSyntax(_),
+                ) => {
+                    tally.explain("edits that the crate refuses");
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let names = spellings(configuration.version(), edit.name.as_bytes());
+            let untouched = configuration.edited().all(|(path, file)| {
+                if Some(path) == configuration.auto_path() {
+                    return false;
+                }
+                let old = std::fs::read(path_of(path)).unwrap_or_default();
+                is_edit_of(file, &old, &names)
+            });
+            for (path, file) in configuration.edited() {
+                std::fs::write(path_of(path), file.to_bytes())?;
             }
-            () if others(&before) != others(&after) => Some("another setting changed"),
-            () if overridden => (before.get(&key) != after.get(&key))
-                .then_some("said to be overridden, but changed"),
-            () => (after.get(&key).map(|value| &value[..])
-                != edit.value.as_deref().map(str::as_bytes))
-            .then_some("the setting has not the wanted value"),
-        };
-        if overridden {
-            tally.explain("of the edits, those with a warning that they do not count");
-        }
-        if let Some(wrong) = wrong {
-            let shown: Vec<_> = files
-                .iter()
-                .map(|(name, bytes)| format!("{name}: {}", bytes.escape_ascii()))
-                .collect();
-            tally.disagreements.push(format!(
-                "case {case} of seed {}, major {version}: {wrong}: {edit:?}\n  {outcome:?}\n  {}",
-                options.seed,
-                shown.join("\n  ")
-            ));
-        }
-    }
-    Ok(tally)
+            let mut again = case.reader.configuration();
+            let second = edit.make(&mut again)?;
+            let Some(after) = case.rows(tally)? else { return Ok(()) };
+            tally.compared += 1;
+            let version = configuration.version();
+            let (before, after) = (effective(version, &before), effective(version, &after));
+            let overridden = outcome.warnings.iter().any(|warning| {
+                matches!(warning, Warning::AlterSystemWins { .. } | Warning::LaterFileWins { .. })
+            });
+            let key = key(version, edit.name.as_bytes());
+            let others = |all: &BTreeMap<Vec<u8>, Vec<u8>>| {
+                let mut others = all.clone();
+                others.remove(&key);
+                others
+            };
+            let wrong = match () {
+                () if !untouched => Some("lines that were not to be touched are other bytes"),
+                () if again.edited().next().is_some() || second.change != Change::None => {
+                    Some("doing it again changes bytes")
+                }
+                () if others(&before) != others(&after) => Some("another setting changed"),
+                () if overridden => (before.get(&key) != after.get(&key))
+                    .then_some("said to be overridden, but changed"),
+                () => edit.what_is_wrong_with(version, before.get(&key), after.get(&key)),
+            };
+            if overridden {
+                tally.explain("of the edits, those with a warning that they do not count");
+            }
+            let shown = wrong.map(|wrong| case.shown(&format!("{wrong}: {edit:?}\n  {outcome:?}")));
+            tally.disagreements.extend(shown);
+            Ok(())
+        },
+    )
 }
 
 #[derive(Debug)]
 struct Edit {
     name: String,
-    /// `None` takes the setting out.
-    value: Option<String>,
-    how: Unset,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Set(String),
     /// Only in this file.
-    only_in: Option<Vec<u8>>,
+    SetIn(Vec<u8>, String),
+    Unset(Unset),
+    AddToList(String),
+    RemoveFromList(String),
 }
 
 impl Edit {
@@ -131,20 +118,82 @@ impl Edit {
             pick(random, &there).clone()
         };
         let setting = Catalogue::new(configuration.version()).get(&name);
-        let value = generate::value(random, setting.as_ref()).replace(['\n', '\0'], "");
-        let how = if random.once_in(2) { Unset::CommentOut } else { Unset::Remove };
-        let value = (!random.once_in(5)).then_some(value);
-        let only_in =
-            (value.is_some() && random.once_in(3)).then(|| configuration.main_path().to_vec());
-        Self { name, value, how, only_in }
+        // Of several values the first that the crate takes: more is to be seen of an edit that is made.
+        let mut value = String::new();
+        for _ in 0..4 {
+            value = generate::value(random, setting.as_ref()).replace(['\n', '\0'], "");
+            if setting.is_none_or(|setting| setting.check(&value).is_ok()) {
+                break;
+            }
+        }
+        let what = match random.below(10) {
+            0 => What::Unset(Unset::CommentOut),
+            1 => What::Unset(Unset::Remove),
+            2..5 => {
+                let auto = configuration.auto_path();
+                let files = configuration.files().map(|(path, _)| path);
+                let files: Vec<_> = files.filter(|path| Some(*path) != auto).collect();
+                What::SetIn(pick(random, &files).to_vec(), value)
+            }
+            5 | 6 if ListKind::of(&name).is_some() => {
+                let there = configuration.list(&name).unwrap_or_default();
+                let element = match there.first() {
+                    Some(first) if random.once_in(2) => String::from_utf8_lossy(first).into_owned(),
+                    _ => generate::element(random),
+                };
+                if random.once_in(2) {
+                    What::AddToList(element)
+                } else {
+                    What::RemoveFromList(element)
+                }
+            }
+            _ => What::Set(value),
+        };
+        Self { name, what }
     }
 
-    fn make(&self, configuration: &mut Configuration) -> Result<pgconf::Outcome, EditError> {
-        match (&self.value, &self.only_in) {
-            (None, _) => configuration.unset(&self.name, self.how),
-            (Some(value), None) => configuration.set(&self.name, value),
-            (Some(value), Some(path)) => configuration.set_in(path, &self.name, value),
+    fn make(&self, configuration: &mut Configuration) -> Result<Edited, EditError> {
+        let name = &self.name;
+        match &self.what {
+            What::Set(value) => configuration.set(name, value),
+            What::SetIn(path, value) => configuration.set_in(path, name, value),
+            What::Unset(how) => configuration.unset(name, *how),
+            What::AddToList(element) => configuration.add_to_list(name, element),
+            What::RemoveFromList(element) => configuration.remove_from_list(name, element),
         }
+    }
+
+    /// Why the value that counts now is not what was asked for.
+    fn what_is_wrong_with(
+        &self,
+        version: PgVersion,
+        before: Option<&Vec<u8>>,
+        after: Option<&Vec<u8>>,
+    ) -> Option<&'static str> {
+        let list = |value: &[u8]| split_list(version, ListKind::of(&self.name)?, value).ok();
+        let default = Catalogue::new(version).get(&self.name).and_then(|setting| setting.default());
+        let elements = |value: Option<&Vec<u8>>| {
+            list(value.map_or(default.unwrap_or_default().as_bytes(), |value| value))
+        };
+        let is_done = match &self.what {
+            What::Set(value) | What::SetIn(_, value) => {
+                after.is_some_and(|after| after == value.as_bytes())
+            }
+            What::Unset(_) => after.is_none(),
+            What::AddToList(element) => {
+                let mut wanted = elements(before)?;
+                if !wanted.iter().any(|present| present == element.as_bytes()) {
+                    wanted.push(element.clone().into_bytes());
+                }
+                elements(after) == Some(wanted)
+            }
+            What::RemoveFromList(element) => {
+                let mut wanted = elements(before)?;
+                wanted.retain(|present| present != element.as_bytes());
+                elements(after) == Some(wanted)
+            }
+        };
+        (!is_done).then_some("the setting has not the wanted value")
     }
 }
 

@@ -5,67 +5,32 @@
 //! use ([`pgconf::Activation`]); only a running server can judge the value. And what the crate calls
 //! invalid the server must refuse.
 
-use std::error::Error;
-
 use pgconf::{Activation, Catalogue, FileSetting, Setting};
-use pgtest::Error as PgError;
 
-use super::{
-    generate, only_a_server_knows, random,
-    server::{Reader, Row},
-};
+use super::{cases::judge_each, generate::FilesKind, only_a_server_knows, server::Row};
 use crate::differential::{Options, Outcome};
 
 pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, String> {
-    run(options).map_err(|error| error.to_string())
-}
-
-fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
-    let mut tally = Outcome::default();
-    let mut readers = Vec::new();
-    for installation in &pgtest::find_each_major()? {
-        let reader = Reader::start(installation)?;
-        let settings = generate::settings(&reader.server)?;
-        readers.push((reader, settings));
-    }
-    for case in 0..options.cases {
-        let turn = case % readers.len().max(1);
-        let Some((reader, settings)) = readers.get_mut(turn) else { break };
-        let files = generate::files(&mut random(options, case), settings);
-        reader.write(&files)?;
-        let expected = match reader.rows() {
-            Ok(rows) => rows,
-            // Some checks of values end the query that shows the view: "invalid name syntax".
-            Err(PgError::Sql(_)) => {
-                tally.explain("files that make the view itself fail");
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let configuration = reader.configuration();
-        let got = configuration.file_settings();
-        tally.compared += 1;
-        let judge = Judge { catalogue: Catalogue::new(configuration.version()), settings };
-        let difference = if expected.len() == got.len() {
-            let mut pairs = expected.iter().zip(&got);
-            pairs.find_map(|(row, ours)| judge.difference(&mut tally, row, ours))
-        } else {
-            Some(format!("{} rows, not {}", got.len(), expected.len()))
-        };
-        if let Some(difference) = difference {
-            let shown: Vec<_> = files
-                .iter()
-                .map(|(name, bytes)| format!("{name}: {}", bytes.escape_ascii()))
-                .collect();
-            tally.disagreements.push(format!(
-                "case {case} of seed {}, major {}: {difference}\n  {}",
-                options.seed,
-                configuration.version(),
-                shown.join("\n  ")
-            ));
-        }
-    }
-    Ok(tally)
+    judge_each(
+        options,
+        |_| FilesKind::Any,
+        |case, tally| {
+            let Some(expected) = case.rows(tally)? else { return Ok(()) };
+            let configuration = case.reader.configuration();
+            let got = configuration.file_settings();
+            tally.compared += 1;
+            let catalogue = Catalogue::new(configuration.version());
+            let judge = Judge { catalogue, settings: case.settings };
+            let difference = if expected.len() == got.len() {
+                let mut pairs = expected.iter().zip(&got);
+                pairs.find_map(|(row, ours)| judge.difference(tally, row, ours))
+            } else {
+                Some(format!("{} rows, not {}", got.len(), expected.len()))
+            };
+            tally.disagreements.extend(difference.map(|difference| case.shown(&difference)));
+            Ok(())
+        },
+    )
 }
 
 struct Judge<'a> {

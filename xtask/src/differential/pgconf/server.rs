@@ -1,11 +1,17 @@
 //! A server whose files are rewritten under it: it is asked what it sees in them, and never told to
 //! use them.
 
-use std::path::PathBuf;
+use std::{
+    fs::Permissions,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::PathBuf,
+};
 
 use pgconf::Configuration;
 use pgtest::{Installation, Server};
-use textfile::DiskFiles;
+use textfile::{DiskFiles, FileError, FileErrorKind, FileKind, Files, fs::path_of};
+
+use super::generate::Content;
 
 /// A row of `pg_file_settings`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,30 +40,32 @@ impl Reader {
         Ok(Self { server, data, written: Vec::new() })
     }
 
-    /// Puts a case's files in place of the last one's. Names are relative to the data folder; what
-    /// ends with a slash is an empty folder.
-    pub(super) fn write(&mut self, files: &[(String, Vec<u8>)]) -> std::io::Result<()> {
+    /// Puts a case's files in place of the last one's. Names are relative to the data folder.
+    pub(super) fn write(&mut self, files: &[(String, Content)]) -> std::io::Result<()> {
         for path in self.written.drain(..) {
             if path.is_dir() {
                 std::fs::remove_dir_all(path)?;
-            } else if path.exists() {
+            } else if path.symlink_metadata().is_ok() {
                 std::fs::remove_file(path)?;
             }
         }
         for (name, content) in files {
             let path = self.data.join(name);
-            if let Some((folder, _)) = name.split_once('/') {
-                self.written.push(self.data.join(folder));
-            } else {
-                self.written.push(path.clone());
+            match name.split_once('/') {
+                Some((folder, _)) => self.written.push(self.data.join(folder)),
+                None => self.written.push(path.clone()),
             }
-            if name.ends_with('/') {
-                std::fs::create_dir_all(path)?;
-            } else {
-                if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder)?;
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            match content {
+                Content::Bytes(bytes) => std::fs::write(path, bytes)?,
+                Content::Unreadable(bytes) => {
+                    std::fs::write(&path, bytes)?;
+                    std::fs::set_permissions(path, Permissions::from_mode(0o000))?;
                 }
-                std::fs::write(path, content)?;
+                Content::Link(target) => symlink(target, path)?,
+                Content::Folder => std::fs::create_dir_all(path)?,
             }
         }
         Ok(())
@@ -65,10 +73,18 @@ impl Reader {
 
     /// What the crate reads there.
     pub(super) fn configuration(&self) -> Configuration {
+        self.read(Some(self.data.as_os_str().as_encoded_bytes()))
+    }
+
+    /// What the crate reads there, `postgresql.auto.conf` left out.
+    pub(super) fn configuration_without_auto(&self) -> Configuration {
+        self.read(None)
+    }
+
+    fn read(&self, data: Option<&[u8]>) -> Configuration {
         let main = self.data.join("postgresql.conf");
-        let data = self.data.as_os_str().as_encoded_bytes();
-        let version = self.server.version();
-        Configuration::read(&DiskFiles, main.as_os_str().as_encoded_bytes(), Some(data), version)
+        let main = main.as_os_str().as_encoded_bytes();
+        Configuration::read(&AsTheServer, main, data, self.server.version())
     }
 
     /// What the server reads there, without what it adds about settings that were in its files when
@@ -103,5 +119,27 @@ impl Reader {
                 }
             })
             .collect())
+    }
+}
+
+/// The files of this machine, as the server's account may read them.
+struct AsTheServer;
+
+impl Files for AsTheServer {
+    fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
+        let hidden = std::fs::metadata(path_of(path))
+            .is_ok_and(|file| file.permissions().mode() & 0o444 == 0);
+        if hidden {
+            return Err(FileError::new(FileErrorKind::PermissionDenied));
+        }
+        DiskFiles.read(path)
+    }
+
+    fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
+        DiskFiles.list(path)
+    }
+
+    fn canonical(&self, path: &[u8]) -> Option<Vec<u8>> {
+        DiskFiles.canonical(path)
     }
 }

@@ -1,34 +1,148 @@
 //! `pgward`: secures the connections between PostgreSQL nodes and proves it.
 //!
 //! The program only parses arguments, calls the library and renders.
+
+mod conf;
 #[cfg(feature = "demo")]
 mod demo;
-#[cfg(feature = "demo")]
-mod render;
+mod explain;
+mod frame;
+mod generate;
+mod hba;
+mod nodes;
+mod passfile;
+mod pki;
+mod scram;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, error::ErrorKind};
+use frame::{
+    answer::deliver,
+    console::{self, Console},
+    failure::Exit,
+};
 
 /// Secures the connections between PostgreSQL nodes and proves it.
-#[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[derive(Debug, Parser)]
+#[command(
+    name = "pgward",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Exit codes: 0 all is as it should be; 1 something was found, or the input cannot be worked with; \
+2 the work could not be done."
+)]
 struct Arguments {
+    #[command(flatten)]
+    console: console::ConsoleArguments,
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a description of the cluster, to be filled in
+    Init(nodes::InitArguments),
+    /// Show what pgward finds on the nodes
+    Inspect(nodes::InspectArguments),
+    /// Show what would be done
+    Plan(nodes::PlanArguments),
+    /// Do what the plan says, once it was agreed to
+    Apply(nodes::ApplyArguments),
+    /// Prove every link, and that nobody else gets in
+    Verify(nodes::VerifyArguments),
+    /// Give the cluster a new authority, new certificates or new passwords
+    Rotate(nodes::RotateArguments),
+    /// Go on with a run that was broken off
+    Resume(nodes::ResumeArguments),
+    /// Take the last run back, or the one that was broken off
+    Rollback(nodes::RollbackArguments),
+    /// Give up a run that can neither be finished nor taken back
+    Abandon(nodes::AbandonArguments),
+    /// A quick look at nodes, links and runs
+    Status(nodes::StatusArguments),
+    /// Tell what the code of a finding means, why it matters, and what to do
+    Explain(explain::Arguments),
     /// Show it on throw-away servers of this machine: an open cluster becomes an authenticated,
     /// encrypted one
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
+    /// Read, check and change pg_hba.conf and pg_ident.conf
+    Hba(hba::Arguments),
+    /// Read, check and change postgresql.conf
+    Conf(conf::Arguments),
+    /// Read, check and change password files
+    Passfile(passfile::Arguments),
+    /// Make, check and read certificates
+    Pki(pki::Arguments),
+    /// Make, check and read what servers store of passwords
+    Scram(scram::Arguments),
+    /// Print a shell's completions
+    Completions(generate::CompletionsArguments),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(generate::ManArguments),
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    // A panic is our fault. It is told as such, without a backtrace that helps no user.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        console::tell(&format!("error: pgward has a fault ({place}): please report it\n"));
+    }));
+    std::panic::catch_unwind(run).unwrap_or_else(|_| Exit::Failed.into())
+}
+
+fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return wrong_arguments(&error),
+    };
+    let console = Console::new(&arguments.console);
+    let (command, outcome) = match &arguments.command {
         #[cfg(feature = "demo")]
-        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Demo(arguments) => return demo::run(arguments, &console),
+        Command::Init(arguments) => ("init", nodes::init(arguments, &console)),
+        Command::Inspect(arguments) => ("inspect", nodes::inspect(arguments, &console)),
+        Command::Plan(arguments) => ("plan", nodes::plan(arguments, &console)),
+        Command::Apply(arguments) => ("apply", nodes::apply(arguments, &console)),
+        Command::Verify(arguments) => ("verify", nodes::verify(arguments, &console)),
+        Command::Rotate(arguments) => ("rotate", nodes::rotate(arguments, &console)),
+        Command::Resume(arguments) => ("resume", nodes::resume(arguments, &console)),
+        Command::Rollback(arguments) => ("rollback", nodes::rollback(arguments, &console)),
+        Command::Abandon(arguments) => ("abandon", nodes::abandon(arguments, &console)),
+        Command::Status(arguments) => ("status", nodes::status(arguments, &console)),
+        Command::Explain(arguments) => ("explain", explain::run(arguments, &console)),
+        Command::Completions(arguments) => {
+            ("completions", generate::completions(arguments, &console))
+        }
+        Command::Man(arguments) => ("man", generate::man(arguments, &console)),
+        Command::Hba(arguments) => hba::run(arguments, &console),
+        Command::Conf(arguments) => conf::run(arguments, &console),
+        Command::Passfile(arguments) => passfile::run(arguments, &console),
+        Command::Pki(arguments) => pki::run(arguments, &console),
+        Command::Scram(arguments) => scram::run(arguments, &console),
+    };
+    deliver(&console, command, outcome)
+}
+
+/// Help is an answer; what cannot be understood is the user's error: exit code 1, not clap's 2.
+fn wrong_arguments(error: &clap::Error) -> ExitCode {
+    // Where nobody listens, nobody is told.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Fine.into(),
+        _ => Exit::Findings.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_go_together() {
+        super::Arguments::command().debug_assert();
     }
 }

@@ -225,6 +225,7 @@ mod tests {
             port: 5432,
             peers_from: "10.0.0.0/8".parse().into_iter().collect(),
             sql: String::new(),
+            files: crate::transport::FilesSpec::Local,
         };
         let way = WayIn {
             role: "repl".to_owned(),

@@ -57,9 +57,9 @@ pub(super) enum Role {
 
 /// The flags `EXFLAG_*` that a verdict needs.
 pub(super) struct Flags {
-    /// `EXFLAG_INVALID`: an extension is damaged, so that the certificate is nobody's issuer and
+    /// `EXFLAG_INVALID`: this extension is damaged, so that the certificate is nobody's issuer and
     /// nobody its issuer.
-    pub(super) invalid: bool,
+    pub(super) invalid: Option<Oid>,
     /// `EXFLAG_SI`
     pub(super) self_issued: bool,
     /// `EXFLAG_SS`: self-issued, and no key identifier says otherwise. No signature is verified.
@@ -74,15 +74,7 @@ impl Flags {
     pub(super) fn of(certificate: &Certificate, release: OpenSslRelease) -> Self {
         let extensions = certificate.extensions();
         let proxy = extensions.find(oid::PROXY_CERT_INFO).is_some();
-        let length_without_ca = extensions
-            .basic_constraints
-            .is_some_and(|read| !read.ca && read.path_len.is_some_and(|length| length != 0));
-        let invalid = extensions.malformed.is_some()
-            || stands_twice(certificate)
-            || length_without_ca
-            || (proxy && (certificate.is_authority() || extensions.subject_alt_names.is_some()))
-            || (release >= OpenSslRelease::V3_0
-                && extensions.key_usage.is_some_and(KeyUsage::is_empty));
+        let invalid = invalid(certificate, release);
         let self_issued = certificate.is_self_issued();
         let fits_itself = key_ids_fit(certificate, certificate);
         let self_signed = self_issued
@@ -90,7 +82,7 @@ impl Flags {
             && match release {
                 OpenSslRelease::V1_1_1 => !lacks(certificate, KeyUsage::KEY_CERT_SIGN),
                 OpenSslRelease::V3_0 => {
-                    certificate.signature_algorithm().fits(certificate.public_key().kind())
+                    certificate.signed_algorithm().fits(certificate.public_key().kind())
                 }
             };
         let unknown_critical = extensions
@@ -106,7 +98,7 @@ impl Flags {
     /// `check_ca`
     pub(super) fn role(&self, certificate: &Certificate) -> Role {
         let extensions = certificate.extensions();
-        if self.invalid {
+        if self.invalid.is_some() {
             return Role::Other(Reason::NotAnAuthority);
         }
         if lacks(certificate, KeyUsage::KEY_CERT_SIGN) {
@@ -131,7 +123,7 @@ impl Flags {
         purpose: Purpose,
         authority: bool,
     ) -> Result<(), Reason> {
-        if self.invalid {
+        if self.invalid.is_some() {
             // X509_check_purpose fails, and without strictness that counts as a yes.
             return Ok(());
         }
@@ -174,11 +166,31 @@ impl Flags {
     }
 }
 
-/// Whether an extension that OpenSSL reads itself stands there twice.
-fn stands_twice(certificate: &Certificate) -> bool {
-    let present = &certificate.extensions().present;
-    certificate.extensions().duplicate.is_some()
-        && READ.iter().any(|oid| present.iter().filter(|found| found.oid == *oid).count() > 1)
+/// The extension for which OpenSSL takes the whole certificate for invalid.
+fn invalid(certificate: &Certificate, release: OpenSslRelease) -> Option<Oid> {
+    let extensions = certificate.extensions();
+    if let Some(oid) = &extensions.malformed {
+        return Some(oid.clone());
+    }
+    let count = |oid: &[u8]| extensions.present.iter().filter(|found| found.oid == *oid).count();
+    let named = |oid: &&[u8]| Oid::from_der_contents(oid);
+    if extensions.duplicate.is_some()
+        && let Some(oid) = READ.iter().find(|oid| count(oid) > 1)
+    {
+        return Some(named(oid));
+    }
+    let is_proxy = extensions.find(oid::PROXY_CERT_INFO).is_some();
+    if is_proxy && (certificate.is_authority() || extensions.subject_alt_names.is_some()) {
+        return Some(named(&oid::PROXY_CERT_INFO));
+    }
+    // 1.1.1 minds a path length of one that is no authority, 3.0 only if it is told to be strict.
+    let length =
+        extensions.basic_constraints.filter(|read| !read.ca).and_then(|read| read.path_len);
+    if release < OpenSslRelease::V3_0 && length.is_some_and(|length| length != 0) {
+        return Some(named(&oid::BASIC_CONSTRAINTS));
+    }
+    let unused = extensions.key_usage.is_some_and(KeyUsage::is_empty);
+    (release >= OpenSslRelease::V3_0 && unused).then(|| named(&oid::KEY_USAGE))
 }
 
 /// `ku_reject`: there is a `keyUsage`, and it has none of these bits.

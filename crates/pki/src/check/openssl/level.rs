@@ -7,8 +7,11 @@ use crate::signature::{Curve, Hash, KeyKind, SignatureAlgorithm};
 
 /// The leaf's key, judged before anything else.
 pub(super) fn judge_key(certificate: &Certificate, model: OpenSsl) -> Result<(), Rejection> {
-    let kind = certificate.public_key().kind();
-    if key_bits(kind) >= wanted(model.security_level) {
+    let key = certificate.public_key();
+    let kind = key.kind();
+    // A key that cannot be read has no strength at all.
+    let bits = if key.is_readable() { key_bits(kind) } else { 0 };
+    if bits >= wanted(model.security_level) {
         return Ok(());
     }
     let reason = Reason::KeyTooSmall { kind: kind.clone(), level: model.security_level };
@@ -21,16 +24,22 @@ pub(super) fn judge_chain(chain: &[Certificate], model: OpenSsl) -> Result<(), R
         if depth > 0 {
             judge_key(certificate, model)?;
         }
-        let algorithm = certificate.signature_algorithm();
-        if depth + 1 < chain.len()
-            && signature_bits(algorithm, model.release) < wanted(model.security_level)
-        {
-            let reason =
-                Reason::DigestTooWeak { algorithm: algorithm.clone(), level: model.security_level };
-            return Err(Rejection::new(reason, certificate));
+        if depth + 1 < chain.len() {
+            judge_signature(certificate, model)?;
         }
     }
     Ok(())
+}
+
+/// The digest of one signature.
+pub(super) fn judge_signature(certificate: &Certificate, model: OpenSsl) -> Result<(), Rejection> {
+    let algorithm = certificate.signature_algorithm();
+    if signature_bits(algorithm, model.release) >= wanted(model.security_level) {
+        return Ok(());
+    }
+    let reason =
+        Reason::DigestTooWeak { algorithm: algorithm.clone(), level: model.security_level };
+    Err(Rejection::new(reason, certificate))
 }
 
 /// Bits of security that a level demands (`SSL_CTX_set_security_level(3)`).

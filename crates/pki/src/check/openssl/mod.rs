@@ -68,6 +68,50 @@ impl Context<'_> {
 }
 
 impl OpenSsl {
+    /// Whether a server starts with these certificates, or libpq connects with them, as far as its
+    /// own library goes (`SSL_CTX_use_certificate_chain_file`). What the other end thinks of them is
+    /// another question, see [`Check`].
+    ///
+    /// ```
+    /// use pki::{
+    ///     Authority, KeyAlgorithm, OpenSsl, OpenSslRelease, Profile, Subject, Validity,
+    /// };
+    /// use time::OffsetDateTime;
+    ///
+    /// let validity = Validity::days(OffsetDateTime::UNIX_EPOCH, 30);
+    /// let p256 = KeyAlgorithm::EcdsaP256;
+    /// let root = Authority::create(p256, &Subject::common_name("CA"), validity)?;
+    /// let alice = root.issue(p256, &Profile::client("alice"), validity)?;
+    ///
+    /// let level = |security_level| OpenSsl { release: OpenSslRelease::V3_0, security_level };
+    /// assert!(level(2).loads(&alice.chain()).is_ok());
+    /// // No P-256 key has 192 bits of security.
+    /// assert_eq!(
+    ///     level(4).loads(&alice.chain()).unwrap_err().to_string(),
+    ///     "the certificate of CN=alice has a key that is too small for security level 4: ECDSA P-256"
+    /// );
+    /// # Ok::<(), pki::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first certificate whose key is too small (`ee key too small`, `ca key too small`), whose
+    /// signature is too weak (`ca md too weak`); with 3.0 also a damaged extension of the first one
+    /// (`invalid certificate`).
+    pub fn loads(self, chain: &[Certificate]) -> Result<(), Rejection> {
+        for (position, certificate) in chain.iter().enumerate() {
+            level::judge_key(certificate, self)?;
+            let flags = Flags::of(certificate, self.release);
+            let minded = position == 0 && self.release >= OpenSslRelease::V3_0;
+            if let Some(oid) = flags.invalid.filter(|_| minded) {
+                return Err(Rejection::new(Reason::MalformedExtension(oid), certificate));
+            }
+            if !flags.self_signed {
+                level::judge_signature(certificate, self)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn verify(self, check: &Check<'_>) -> Result<Path, Rejection> {
         let context = Context { model: self, check };
         let leaf =

@@ -3,8 +3,8 @@
 //! It never goes back: at each step it takes one issuer, a trusted one if there is any, and lives
 //! with it. So valid paths are missed that a search would find, and that is part of the verdict.
 
-use super::super::{Reason, Rejection};
-use super::flags::{Flags, key_ids_fit, lacks};
+use super::super::{Reason, Rejection, Unfit};
+use super::flags::{key_ids_fit, lacks};
 use super::{Context, OpenSslRelease};
 use crate::certificate::{Certificate, KeyUsage};
 
@@ -24,29 +24,26 @@ pub(super) fn build(
     if search.run() {
         return Ok(search.chain);
     }
-    let Search { chain, untrusted, .. } = search;
-    let Some(last) = chain.last() else {
+    let Some(last) = search.chain.last() else {
         return Err(Rejection::general(Reason::NoCertificate));
     };
-    let reason = if chain.len() > DEPTH + 1 {
+    let flags = context.flags(last);
+    let reason = if search.chain.len() > DEPTH + 1 {
         Reason::ChainTooLong
-    } else if context.flags(last).self_signed {
-        if chain.len() == 1 { Reason::SelfSigned } else { Reason::SelfSignedInChain }
-    } else if untrusted < chain.len() {
+    } else if flags.self_signed {
+        if search.chain.len() == 1 { Reason::SelfSigned } else { Reason::SelfSignedInChain }
+    } else if search.untrusted < search.chain.len() {
         Reason::IssuerOfTrustedUnknown
-    } else if let Some(oid) = damaged(last, &context.flags(last)) {
-        // OpenSSL only says that there is no issuer.
+    } else if let Some(oid) = flags.invalid {
+        // OpenSSL only says that there is no issuer, here and below.
         Reason::MalformedExtension(oid)
+    } else if let Some((unfit, issuer)) = search.unfit_issuer(last) {
+        let blamed = if unfit == Unfit::KeyId { last } else { issuer };
+        return Err(Rejection::new(Reason::IssuerUnfit(unfit), blamed));
     } else {
         Reason::IssuerUnknown
     };
     Err(Rejection::new(reason, last))
-}
-
-fn damaged(certificate: &Certificate, flags: &Flags) -> Option<crate::oid::Oid> {
-    let extensions = certificate.extensions();
-    let named = extensions.malformed.clone().or_else(|| extensions.duplicate.clone());
-    flags.invalid.then_some(named).flatten()
 }
 
 struct Search<'a> {
@@ -143,23 +140,44 @@ impl Search<'_> {
 
     /// `check_issued`: could `issuer` have issued `subject`, by everything but the signature?
     fn is_issued(&self, subject: &Certificate, issuer: &Certificate, presented: bool) -> bool {
-        if issuer.subject() != subject.issuer() || !key_ids_fit(issuer, subject) {
+        if issuer.subject() != subject.issuer() {
             return false;
         }
         let flags = self.context.flags(subject);
-        if flags.invalid || self.context.flags(issuer).invalid {
+        if flags.invalid.is_some() || self.misfit(subject, issuer).is_some() {
             return false;
-        }
-        let kind = issuer.public_key().kind();
-        match self.context.model.release {
-            OpenSslRelease::V1_1_1 if lacks(issuer, KeyUsage::KEY_CERT_SIGN) => return false,
-            OpenSslRelease::V3_0 if !subject.signature_algorithm().fits(kind) => return false,
-            _ => {}
         }
         // No presented certificate twice, but for the single self-signed one. Trusted ones may go
         // round until the chain is too long.
         let alone = self.chain.len() == 1
             && if self.context.is_old() { flags.self_signed } else { flags.self_issued };
         alone || !presented || !self.chain.contains(issuer)
+    }
+
+    /// Why a certificate of the right name is not the issuer.
+    fn misfit(&self, subject: &Certificate, issuer: &Certificate) -> Option<Unfit> {
+        if !key_ids_fit(issuer, subject) {
+            return Some(Unfit::KeyId);
+        }
+        if let Some(oid) = self.context.flags(issuer).invalid {
+            return Some(Unfit::Malformed(oid));
+        }
+        let kind = issuer.public_key().kind();
+        match self.context.model.release {
+            OpenSslRelease::V1_1_1 if lacks(issuer, KeyUsage::KEY_CERT_SIGN) => {
+                Some(Unfit::KeyUsage)
+            }
+            OpenSslRelease::V3_0 if !subject.signed_algorithm().fits(kind) => Some(Unfit::KeyKind),
+            _ => None,
+        }
+    }
+
+    /// A certificate of the issuer's name, trusted or presented, and why it is not the issuer.
+    fn unfit_issuer(&self, subject: &Certificate) -> Option<(Unfit, &Certificate)> {
+        let check = self.context.check;
+        let named = check.trust.iter().chain(check.presented);
+        named
+            .filter(|issuer| issuer.subject() == subject.issuer())
+            .find_map(|issuer| Some((self.misfit(subject, issuer)?, issuer)))
     }
 }

@@ -10,6 +10,7 @@ mod profile;
 
 use std::cell::Cell;
 
+pub(crate) use self::names::judge as judge_names;
 use self::profile::Place;
 use super::{Check, Path, Purpose, Reason, Rejection};
 use crate::certificate::{Certificate, KeyUsage};

@@ -11,7 +11,7 @@ const MOST_COMPARISONS: usize = 1 << 18;
 
 /// Every certificate against the constraints of all above it. Self-issued ones are let off, unless
 /// they are the leaf.
-pub(super) fn judge(chain: &[Certificate]) -> Result<(), Rejection> {
+pub(crate) fn judge(chain: &[Certificate]) -> Result<(), Rejection> {
     for (depth, certificate) in chain.iter().enumerate() {
         if depth > 0 && certificate.is_self_issued() {
             continue;

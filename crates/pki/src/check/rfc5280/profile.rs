@@ -70,6 +70,9 @@ fn judge_fields(certificate: &Certificate, place: Place) -> Result<(), Reason> {
     if !certificate.signature_algorithms_agree() {
         return Err(other("names two different signature algorithms"));
     }
+    if !certificate.public_key().is_readable() {
+        return Err(other("has a key that cannot be read"));
+    }
     // What cannot be verified cannot be relied on, and RFC 5480 wants curves named.
     match certificate.public_key().kind() {
         KeyKind::Ec(Curve::Explicit) => Err(Reason::ExplicitCurve),
@@ -81,7 +84,8 @@ fn judge_fields(certificate: &Certificate, place: Place) -> Result<(), Reason> {
 
 fn judge_extensions(certificate: &Certificate) -> Result<(), Reason> {
     let extensions = certificate.extensions();
-    if let Some(oid) = extensions.duplicate.as_ref().or(extensions.malformed.as_ref()) {
+    let damaged = [&extensions.duplicate, &extensions.malformed, &extensions.trailing];
+    if let Some(oid) = damaged.into_iter().flatten().next() {
         return Err(Reason::MalformedExtension(oid.clone()));
     }
     for present in &extensions.present {

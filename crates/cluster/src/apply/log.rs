@@ -1,0 +1,124 @@
+//! What a server's log says of a reload.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use crate::error::Error;
+
+/// A place in a server's log; none where the server may not show it: `logging_collector` is off, the
+/// format is another than `stderr`, or this user may not read it.
+#[derive(Debug)]
+pub(super) struct LogPlace(Option<(String, i64)>);
+
+/// How long the collector may take to write what the server has said.
+const COLLECTOR: Duration = Duration::from_secs(2);
+
+impl LogPlace {
+    /// Where the log ends now.
+    pub(super) async fn now(client: &Client) -> Result<Self, Error> {
+        const QUERY: &str = "SELECT f, s.size FROM pg_catalog.pg_current_logfile('stderr') f, \
+                                    pg_catalog.pg_stat_file(f) s WHERE f IS NOT NULL";
+        Ok(Self(told(client.query_opt(QUERY, &[]).await)?.map(|row| (row.get(0), row.get(1)))))
+    }
+
+    /// What the server says it did not take, from this place on; nothing if it says no such thing, or
+    /// its log cannot be read.
+    ///
+    /// `mark` is written to the log, so that its end can be told: the collector writes later than the
+    /// server speaks. With `lc_messages` in another language than English nothing is found.
+    pub(super) async fn refusals(
+        &self,
+        client: &Client,
+        mark: &str,
+    ) -> Result<Vec<Refusal>, Error> {
+        let Some((file, size)) = &self.0 else { return Ok(Vec::new()) };
+        let speak = format!(
+            "DO LANGUAGE plpgsql {}",
+            postgres_protocol::escape::escape_literal(&format!("BEGIN RAISE LOG '{mark}'; END")),
+        );
+        if told(client.batch_execute(&speak).await.map(Some))?.is_none() {
+            return Ok(Vec::new());
+        }
+        let end = tokio::time::Instant::now() + COLLECTOR;
+        loop {
+            // A file that began meanwhile is read from its beginning.
+            const QUERY: &str = "SELECT pg_catalog.pg_read_binary_file(f, \
+                        CASE WHEN f = $1 THEN $2::bigint ELSE 0 END, 4194304), \
+                        pg_catalog.current_setting('hba_file') \
+                 FROM pg_catalog.pg_current_logfile('stderr') f WHERE f IS NOT NULL";
+            let Some(row) = told(client.query_opt(QUERY, &[file, size]).await)? else {
+                return Ok(Vec::new());
+            };
+            let text = String::from_utf8_lossy(row.get(0)).into_owned();
+            if text.contains(mark) || tokio::time::Instant::now() > end {
+                let hba_file: &str = row.get(1);
+                return Ok(text.lines().filter_map(|line| refusal_in(line, hba_file)).collect());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// What a server did not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Its rules or its settings, in its own words.
+    Configuration(String),
+    /// Its certificate, key or authority.
+    Certificates,
+}
+
+/// The server's words for it (`hba.c` and `postmaster.c`, `be-secure-openssl.c`, `guc-file.l`; from
+/// 16 on with the path of `pg_hba.conf`), if they are what the line says. What is quoted of somebody's
+/// statement is in a line of another beginning, or behind a tab.
+fn refusal_in(line: &str, hba_file: &str) -> Option<Refusal> {
+    let (_, message) = line.split_once("LOG:  ").filter(|_| !line.starts_with('\t'))?;
+    match message.strip_suffix(" was not reloaded") {
+        Some("SSL configuration") => return Some(Refusal::Certificates),
+        Some(file) if file == hba_file || file == "pg_hba.conf" => {}
+        _ if message.starts_with("configuration file \"")
+            && message.ends_with("\" contains errors; no changes were applied") => {}
+        _ => return None,
+    }
+    Some(Refusal::Configuration(message.to_owned()))
+}
+
+/// What the server does not let this user ask tells nothing.
+fn told<T>(answer: Result<Option<T>, tokio_postgres::Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(answer) => Ok(answer),
+        Err(error) if error.as_db_error().is_some() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_servers_own_words_count() {
+        for (line, refused) in [
+            ("2026-11-22 01:00:00 UTC [1] LOG:  pg_hba.conf was not reloaded", true),
+            ("2026-11-22 01:00:00 UTC [1] LOG:  /d/pg_hba.conf was not reloaded", true),
+            ("[1] LOG:  SSL configuration was not reloaded", true),
+            (
+                "[1] LOG:  configuration file \"/d/postgresql.conf\" contains errors; no changes \
+                 were applied",
+                true,
+            ),
+            // A setting that wants a restart.
+            (
+                "[1] LOG:  configuration file \"/d/postgresql.conf\" contains errors; unaffected \
+                 changes were applied",
+                false,
+            ),
+            ("[1] LOG:  pg_ident.conf was not reloaded", false),
+            ("[9] LOG:  statement: SELECT 'LOG:  pg_hba.conf was not reloaded", false),
+            ("\tLOG:  pg_hba.conf was not reloaded", false),
+        ] {
+            assert_eq!(refusal_in(line, "/d/pg_hba.conf").is_some(), refused, "{line}");
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! `pgward demo`: an open cluster, as people really have them, becomes a secure one.
+//!
+//! The servers are throw-away; what is done to them goes by the same library calls as for a user's
+//! cluster.
+
+mod render;
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use clap::ValueEnum;
+use cluster::{
+    Error,
+    apply::{self, Event},
+    demo::{DemoError, KeptServer, RowSeen, Servers},
+    inspect::{self, Node},
+    plan, prepare,
+    run::Runner,
+    spec::Mode,
+    verify,
+};
+use pg_version::PgVersion;
+use serde::Serialize;
+
+use crate::{
+    frame::{
+        self,
+        answer::{as_json, deliver},
+        console::Console,
+        failure::Exit,
+    },
+    nodes,
+};
+
+/// `pgward demo`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// How the links shall authenticate
+    #[arg(long, value_enum, default_value_t = ModeArgument::Cert)]
+    mode: ModeArgument,
+    /// The servers' major version, 12 to 18 [default: the newest that is found]
+    #[arg(long, value_name = "MAJOR")]
+    pg: Option<PgVersion>,
+    /// How many servers
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=16))]
+    nodes: u8,
+    /// Leave the servers running afterwards, and say how to reach and to stop them
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ModeArgument {
+    /// By client certificates
+    Cert,
+    /// By SCRAM-SHA-256 passwords, bound to the TLS channel
+    Scram,
+}
+
+/// How long a phase took.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Phase {
+    pub(crate) name: &'static str,
+    pub(crate) seconds: f64,
+}
+
+/// What the demonstration has to show.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) server_version: String,
+    pub(crate) mode: Mode,
+    pub(crate) topology: &'static str,
+    pub(crate) plan: plan::Plan,
+    pub(crate) verification: verify::Verification,
+    /// For each node, by name: the nodes on which its row was seen.
+    pub(crate) rows: Vec<RowSeen>,
+    pub(crate) phases: Vec<Phase>,
+    /// From the open cluster to the proof, without building and starting servers.
+    pub(crate) secured_in_seconds: f64,
+    pub(crate) proved: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) kept: Vec<KeptServer>,
+}
+
+/// Exit code 0: every link is proved; 1: not every; 2: it could not be shown.
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tell(format_args!("error: {error}\n"));
+            return ExitCode::from(2);
+        }
+    };
+    let servers = Servers::default();
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            signal = interrupted() => Err(Failure::Interrupted(signal)),
+            outcome = show(arguments, console, &servers) => outcome,
+        }
+    });
+    if matches!(outcome, Err(Failure::Interrupted(_))) {
+        tell(format_args!("\ninterrupted: stopping the servers …\n"));
+    }
+    // A server that is being made on a thread of its own is waited for: then it is known, and can be
+    // stopped.
+    drop(runtime);
+    match outcome {
+        Ok(mut report) => {
+            if arguments.keep {
+                match servers.keep(report.mode) {
+                    Ok(kept) => report.kept = kept,
+                    Err(error) => {
+                        tell(format_args!("error: {error}\n"));
+                        return ExitCode::from(2);
+                    }
+                }
+            }
+            clean_up(&servers);
+            let text = if console.is_json() {
+                let exit = if report.proved { Exit::Fine } else { Exit::Findings };
+                as_json("demo", exit, &report)
+            } else {
+                render::conclusion(&report)
+            };
+            if let Err(failure) = print(&text) {
+                tell(format_args!("error: {failure}\n"));
+                for server in &report.kept {
+                    tell(format_args!("{} is still running; stop: {}\n", server.node, server.stop));
+                }
+                return ExitCode::from(2);
+            }
+            if report.proved { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        }
+        Err(failure) => {
+            clean_up(&servers);
+            if console.is_json() {
+                let failed = frame::failure::Failure::failed(failure.to_string());
+                deliver(console, "demo", Err(failed));
+            }
+            tell(format_args!("error: {failure}\n"));
+            match failure {
+                // As a shell has it: 128 and the signal's number.
+                Failure::Interrupted(signal) => ExitCode::from(128 + signal),
+                _ => ExitCode::from(2),
+            }
+        }
+    }
+}
+
+/// Stops the servers, and removes what they were made from.
+fn clean_up(servers: &Servers) {
+    servers.stop();
+    if let Err(error) = pgtest::discard_templates() {
+        tell(format_args!("error: {error}\n"));
+    }
+}
+
+/// To standard output. That it is closed is no reason to panic: the servers must be stopped.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
+}
+
+/// To standard error. Where nobody listens, nobody is told.
+fn tell(text: std::fmt::Arguments<'_>) {
+    let _ = std::io::stderr().lock().write_fmt(text);
+}
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("interrupted; the servers are stopped and removed")]
+    Interrupted(u8),
+    #[error("standard output cannot be written to: {0}")]
+    Output(std::io::Error),
+    #[error(transparent)]
+    Server(#[from] pgtest::Error),
+    #[error(transparent)]
+    Cluster(#[from] Error),
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+}
+
+/// Returns the number of the signal that asks for the end.
+async fn interrupted() -> u8 {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    ) else {
+        // Without handlers the signals end the process, and the servers' watchdogs clean up.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => 2,
+        _ = terminate.recv() => 15,
+        _ = hangup.recv() => 1,
+    }
+}
+
+/// Measures the phases and tells on standard error which one is under way.
+struct Progress {
+    phases: Vec<Phase>,
+    text: bool,
+}
+
+impl Progress {
+    async fn phase<T>(
+        &mut self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let terminal = std::io::stderr().is_terminal();
+        if terminal {
+            tell(format_args!("{name} …"));
+        } else {
+            tell(format_args!("{name} …\n"));
+        }
+        let start = Instant::now();
+        let result = work.await;
+        let seconds = start.elapsed().as_secs_f64();
+        self.phases.push(Phase { name, seconds });
+        let outcome = if result.is_ok() { "" } else { ": failed" };
+        let line = format!("{name}{outcome} ({seconds:.2} s)");
+        if terminal {
+            tell(format_args!("\r\x1b[K{line}\n"));
+        } else {
+            tell(format_args!("{line}\n"));
+        }
+        result
+    }
+
+    fn print(&self, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.text { print(&text()) } else { Ok(()) }
+    }
+}
+
+async fn show(
+    arguments: &Arguments,
+    console: &Console,
+    servers: &Servers,
+) -> Result<Report, Failure> {
+    let mut progress = Progress { phases: Vec::new(), text: !console.is_json() };
+    let mode = match arguments.mode {
+        ModeArgument::Cert => Mode::Cert,
+        ModeArgument::Scram => Mode::Scram,
+    };
+    let installation = match arguments.pg {
+        Some(version) => pgtest::find(version)?,
+        None => match pgtest::find_each_major()?.pop() {
+            Some(newest) => newest,
+            None => pgtest::find(PgVersion::NEWEST)?,
+        },
+    };
+    let start = servers.start(&installation, arguments.nodes);
+    progress.phase("start the servers", async { Ok(start.await?) }).await?;
+    let cluster = servers.cluster(mode)?;
+    progress.phase("build the open cluster", async { Ok(servers.join().await?) }).await?;
+    progress.print(|| render::opening(&installation, &cluster))?;
+
+    let since = Instant::now();
+    let nodes: Vec<Node> = cluster.nodes();
+    let states = progress
+        .phase("inspect", async { Ok(inspect::inspect_all(&cluster.spec, &nodes).await?) })
+        .await?;
+    let now = time::OffsetDateTime::now_utc();
+    let prepared = progress
+        .phase("plan", async { Ok(prepare::prepare(&cluster.spec, &states, now)?) })
+        .await?;
+    progress.print(|| nodes::render::plan(&prepared.plan) + "\n")?;
+    let done = Arc::new(Mutex::new(Vec::new()));
+    let observer: apply::Observer = {
+        let done = done.clone();
+        Arc::new(move |event: Event| {
+            if let Ok(mut done) = done.lock() {
+                done.push(event);
+            }
+        })
+    };
+    let runner = Runner::new(&cluster.spec, &nodes).observer(observer);
+    let plan = prepared.plan.clone();
+    progress.phase("apply", async { Ok(runner.apply(prepared).await?) }).await?;
+    let verification = progress
+        .phase("verify", async { Ok(verify::verify(&cluster.spec, &nodes, now).await?) })
+        .await?;
+    let rows = progress
+        .phase("write a row on each node", async { Ok(servers.write_rows().await?) })
+        .await?;
+    let secured_in_seconds = since.elapsed().as_secs_f64();
+
+    let proved = verification.proved() && rows.iter().all(RowSeen::everywhere);
+    Ok(Report {
+        server_version: installation.full_version().to_owned(),
+        mode,
+        topology: cluster.topology_words(),
+        plan,
+        verification,
+        rows,
+        phases: progress.phases,
+        secured_in_seconds,
+        proved,
+        kept: Vec::new(),
+    })
+}

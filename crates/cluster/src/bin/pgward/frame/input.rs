@@ -1,0 +1,89 @@
+//! Files that commands read, and standard input in place of one.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use textfile::fs::Snapshot;
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+
+/// What standard input is called in messages.
+const STANDARD_INPUT: &str = "standard input";
+
+/// Standard input, for the one who asks first: what it holds is gone for everybody else.
+pub(crate) fn standard_input() -> Result<std::io::StdinLock<'static>, Failure> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Err(Failure::user("standard input can be read once, and is asked for twice")
+            .fix("name a file for one of them"));
+    }
+    Ok(std::io::stdin().lock())
+}
+
+/// A file as it was read, or standard input.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// As the user named it.
+    pub(crate) name: String,
+    bytes: Vec<u8>,
+    /// `None` for standard input.
+    snapshot: Option<Snapshot>,
+}
+
+impl Input {
+    /// Reads a file; `-` is standard input.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            let mut bytes = Vec::new();
+            standard_input()?
+                .read_to_end(&mut bytes)
+                .map_err(|error| Failure::io("read", STANDARD_INPUT, &error))?;
+            return Ok(Self { name: STANDARD_INPUT.to_owned(), bytes, snapshot: None });
+        }
+        let snapshot = Snapshot::read(path)?;
+        Ok(Self {
+            name: path.display().to_string(),
+            bytes: snapshot.bytes().to_vec(),
+            snapshot: Some(snapshot),
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The file to be replaced; `None` for standard input.
+    pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
+    }
+
+    /// The whole path, from which includes are found: standard input is in the working folder.
+    pub(crate) fn path(&self) -> PathBuf {
+        let path = self.snapshot.as_ref().map_or(Path::new("-"), Snapshot::path);
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    }
+
+    /// What a file beside this one is called: as the user named this one, from the working folder or
+    /// from the root.
+    pub(crate) fn name_of(&self, path: &Path) -> String {
+        if path == self.path() {
+            return self.name.clone();
+        }
+        let named_from_root =
+            self.snapshot.as_ref().is_some_and(|snapshot| snapshot.path().is_absolute());
+        let here = std::env::current_dir().ok().filter(|_| !named_from_root);
+        let short = here.and_then(|here| path.strip_prefix(here).ok());
+        short.unwrap_or(path).display().to_string()
+    }
+}
+
+/// What was read may hold secrets.
+impl Drop for Input {
+    fn drop(&mut self) {
+        drop(Zeroizing::new(std::mem::take(&mut self.bytes)));
+    }
+}

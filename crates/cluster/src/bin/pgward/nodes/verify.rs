@@ -1,0 +1,43 @@
+//! `pgward verify`.
+
+use cluster::verify::{Code, Finding, Options};
+use serde_json::json;
+
+use super::{apply::verify_now, description::DescriptionArgument, render};
+use crate::frame::{
+    answer::Answer,
+    console::Console,
+    failure::{Exit, Failure},
+};
+
+/// `pgward verify`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Unless --reconnect is given, verifying only reads: for each link it is told by which method its session really came in, each server \
+is verified as the links do, and whatever must not get in is tried.
+
+Exit code 0: every link is proved; 1: not every one is; 2: a node could not be asked.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    description: DescriptionArgument,
+    /// End the session of every link first, so that each logs in anew by what is in force now
+    #[arg(long)]
+    reconnect: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
+    let description = arguments.description.read()?;
+    let options = Options::default().reconnect(arguments.reconnect);
+    let verification = verify_now(&description, options, console)?;
+    let proved = verification.proved();
+    let text = render::verification(&verification) + &render::conclusion(&verification);
+    let findings = render::findings(&verification.findings);
+    let result = json!({ "proved": proved, "verification": verification });
+    let silent = |finding: &Finding| finding.code == Code::NodeSilent;
+    let exit = match verification.findings.iter().any(silent) {
+        true => Exit::Failed,
+        false if proved => Exit::Fine,
+        false => Exit::Findings,
+    };
+    Ok(Answer::new(text, result).with_findings(findings).exit(exit))
+}

@@ -1,0 +1,214 @@
+//! `postgres_fdw`: each user mapping is a link, used when somebody reads a foreign table.
+//!
+//! Options of the server hold where to, options of the mapping who. Certificates belong to the mapping
+//! (from major 13 on; 12 knows them for the server only). Whoever is no superuser may use a server's
+//! own certificate or password file only where a superuser has set `password_required 'false'` on the
+//! mapping (13 and later; documentation, "postgres_fdw", "User Mapping Options").
+
+use pg_version::PgVersion;
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+
+use super::described;
+use crate::{
+    conninfo::ConnInfo,
+    error::Error,
+    inspect::{ForeignServer, NodeState},
+    plan::Statement,
+    spec::ClusterSpec,
+    topology::{Dsn, ForeignPlace, Link, LinkPlace, SessionKey, Switch},
+};
+
+/// The options that a mapping has, and a server never: which of both holds a parameter.
+const OF_MAPPING: [&str; 8] = [
+    "user",
+    "password",
+    "sslpassword",
+    "sslcert",
+    "sslkey",
+    "password_required",
+    "scram_client_key",
+    "scram_server_key",
+];
+
+pub(super) fn links(spec: &ClusterSpec, node: &NodeState) -> Result<Vec<Link>, Error> {
+    let mut links = Vec::new();
+    for server in node.foreign_servers.iter().filter(|server| server.wrapper == "postgres_fdw") {
+        // A server that leads elsewhere is not of this cluster.
+        let Some(to) = described(spec, &server.options) else { continue };
+        for (index, (local, options)) in server.mappings.iter().enumerate() {
+            let mut conninfo = server.options.clone();
+            for (name, value) in options.iter() {
+                conninfo.set(name, value);
+            }
+            let whose = local.as_deref().unwrap_or("PUBLIC");
+            let Some(remote) = options.get("user") else {
+                return Err(Error::plan(format!(
+                    "the user mapping for {whose} on server {} of node {} names no user, so it logs in \
+                     as the operating system's user of the server: ALTER USER MAPPING … OPTIONS (ADD \
+                     user '…')",
+                    server.name, node.name
+                )));
+            };
+            let remote = remote.to_owned();
+            if !spec.link_roles().any(|role| role == remote) {
+                return Err(Error::plan(format!(
+                    "the user mapping for {whose} on server {} of node {} logs in as \"{remote}\", \
+                     which is no role of the description: add it to roles, or drop the mapping",
+                    server.name, node.name
+                )));
+            }
+            let superuser = local
+                .as_deref()
+                .is_some_and(|local| node.role(local).is_some_and(|role| role.superuser));
+            links.push(Link {
+                from: node.name.clone(),
+                to: to.name.clone(),
+                name: format!("{} for {whose}", server.name),
+                place: LinkPlace::ForeignServer(ForeignPlace {
+                    database: server.database.clone(),
+                    server: server.name.clone(),
+                    local: local.clone(),
+                    first: index == 0,
+                    mapping_options: names(options),
+                    // Superusers may anyway; PUBLIC may be anybody.
+                    without_password: !superuser && node.version >= PgVersion::V13,
+                    by_server: node.version < PgVersion::V13,
+                }),
+                conninfo,
+                session: session(node, server, local.as_deref()),
+                enabled: true,
+            });
+        }
+    }
+    Ok(links)
+}
+
+fn names(options: &ConnInfo) -> Vec<String> {
+    options.iter().map(|(name, _)| name.to_owned()).collect()
+}
+
+/// How the link is used to look at it: by a foreign table that the mapping's role may read, else by
+/// asking for a schema that is not there, which only its superuser may.
+fn session(node: &NodeState, server: &ForeignServer, local: Option<&str>) -> SessionKey {
+    let role = local.unwrap_or(&node.admin.user).to_owned();
+    let table = server.tables.iter().find(|(reader, _)| *reader == role).map(|(_, table)| table);
+    let superuser = node.role(&role).is_some_and(|role| role.superuser);
+    let statement = match table {
+        // The scan begins, and connects, before it is found that no row is wanted.
+        Some(table) => format!("SELECT FROM {table} LIMIT 0"),
+        None if superuser => format!(
+            "IMPORT FOREIGN SCHEMA \"pgward: none\" FROM SERVER {} INTO pg_catalog",
+            escape_identifier(&server.name)
+        ),
+        None => return SessionKey::None,
+    };
+    SessionKey::OnDemand { database: server.database.clone(), role, statement }
+}
+
+/// The options as they shall be.
+pub(super) fn secured(place: &ForeignPlace, mut conninfo: ConnInfo) -> ConnInfo {
+    if place.without_password {
+        conninfo.set("password_required", "false");
+    }
+    // As it will be read back: the server's options, then the mapping's.
+    let mut ordered = ConnInfo::default();
+    for mine in [false, true] {
+        for (name, value) in conninfo.iter().filter(|(name, _)| of_mapping(place, name) == mine) {
+            ordered.set(name, value);
+        }
+    }
+    ordered
+}
+
+/// Whether an option is the mapping's, not the server's.
+fn of_mapping(place: &ForeignPlace, name: &str) -> bool {
+    OF_MAPPING.contains(&name) && !(place.by_server && name.starts_with("ssl"))
+}
+
+/// Both statements. Done twice, they change nothing the second time: each looks first.
+pub(super) fn switch(link: &Link, place: &ForeignPlace, dsn: Dsn<'_>) -> Switch {
+    let database = Some(place.database.clone());
+    let server = escape_identifier(&place.server);
+    let user = place.local.as_deref().map_or_else(|| "PUBLIC".to_owned(), escape_identifier);
+    let mapping = format!("ALTER USER MAPPING FOR {user} SERVER {server}");
+    let wanted = match dsn {
+        Dsn::Plain(conninfo) => conninfo.clone(),
+        // What goes back to what was found: the secret itself comes last.
+        Dsn::Secret(_) => link.conninfo.clone(),
+    };
+    let is_secret = |name: &str| ["password", "sslpassword"].contains(&name);
+    let mut statements = Vec::new();
+    let part = |mine: bool| -> Vec<(String, String)> {
+        wanted
+            .iter()
+            .filter(|(name, _)| of_mapping(place, name) == mine && !is_secret(name))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    };
+    if place.first {
+        let catalog = format!(
+            "SELECT srvoptions FROM pg_catalog.pg_foreign_server WHERE srvname = {}",
+            literal(&place.server)
+        );
+        let alter = format!("ALTER SERVER {server}");
+        statements.push((database.clone(), alter_options(&alter, &catalog, &part(false))));
+    }
+    let umuser = place.local.as_deref().map_or_else(
+        || "0".to_owned(),
+        |local| format!("(SELECT oid FROM pg_catalog.pg_roles WHERE rolname = {})", literal(local)),
+    );
+    let catalog = format!(
+        "SELECT m.umoptions FROM pg_catalog.pg_user_mapping m JOIN pg_catalog.pg_foreign_server s \
+         ON s.oid = m.umserver WHERE s.srvname = {} AND m.umuser = {umuser}",
+        literal(&place.server)
+    );
+    statements.push((database.clone(), alter_options(&mapping, &catalog, &part(true))));
+    if let Dsn::Secret(_) = dsn {
+        for name in place.mapping_options.iter().filter(|name| is_secret(name)) {
+            let secret = secret_name(link, name);
+            let add = format!("{mapping} OPTIONS (ADD {}", escape_identifier(name));
+            statements.push((database.clone(), Statement::with_secret(add, secret).then(")")));
+        }
+    }
+    Switch { statements, reload: false }
+}
+
+/// The vault's name of a secret option of a mapping as it was found.
+pub(crate) fn secret_name(link: &Link, option: &str) -> String {
+    format!("{}: {option} of {} as found", link.from, link.name)
+}
+
+fn literal(text: &str) -> String {
+    escape_literal(text).trim_start().to_owned()
+}
+
+/// A statement that makes a server's or mapping's options these, whatever they are: each is added,
+/// set or dropped as it must be.
+fn alter_options(alter: &str, catalog: &str, wanted: &[(String, String)]) -> Statement {
+    // In their order, so that what is read back is what was written.
+    let pair = |(place, (n, v)): (usize, &(String, String))| {
+        format!("({place}, {}, {})", literal(n), literal(v))
+    };
+    let pairs: Vec<String> = wanted.iter().enumerate().map(pair).collect();
+    let pairs = if pairs.is_empty() {
+        "SELECT 0 AS p, NULL::text AS n, NULL::text AS v WHERE false".to_owned()
+    } else {
+        format!("SELECT * FROM (VALUES {}) w(p, n, v)", pairs.join(", "))
+    };
+    let body = format!(
+        "DECLARE changes text; BEGIN \
+         WITH w AS ({pairs}), \
+         o AS (SELECT split_part(x, '=', 1) AS n, substr(x, strpos(x, '=') + 1) AS v \
+               FROM unnest(({catalog})) x) \
+         SELECT string_agg(c, ', ' ORDER BY p) INTO changes FROM ( \
+           SELECT w.p, CASE WHEN w.n IS NULL THEN format('DROP %I', o.n) \
+                       WHEN o.n IS NULL THEN format('ADD %I %L', w.n, w.v) \
+                       WHEN w.v <> o.v THEN format('SET %I %L', w.n, w.v) END AS c \
+           FROM w FULL JOIN o USING (n)) d WHERE c IS NOT NULL; \
+         IF changes IS NOT NULL THEN EXECUTE {} || ' OPTIONS (' || changes || ')'; END IF; END",
+        literal(alter)
+    );
+    let options: Vec<String> = wanted.iter().map(|(n, v)| format!("{n} {}", literal(v))).collect();
+    let shown = format!("{alter} so that its options are ({})", options.join(", "));
+    Statement::new(format!("DO {}", literal(&body))).shown_as(shown)
+}

@@ -1,0 +1,149 @@
+//! From a plan to what a bundle has for one of its nodes.
+
+use pg_version::PgVersion;
+use postgres_protocol::escape::escape_literal;
+use scram::Secret;
+use zeroize::Zeroizing;
+
+use super::{BundleError, BundleNode, Phase};
+use crate::{
+    plan::{Action, Plan, Statement},
+    topology::SessionKey,
+    transport::NodeFiles as _,
+    vault::Vault,
+};
+
+/// Cuts the plan's stages into phases, alike for every node of the cluster, and records what is this
+/// node's.
+pub(super) fn record(node: &BundleNode, plan: &Plan, vault: &Vault) -> Result<(), BundleError> {
+    let mut phase = Phase(1);
+    let mut begun = false;
+    for stage in plan.stages.iter().filter(|stage| !stage.steps.is_empty()) {
+        let has = |is: fn(&Action) -> bool| stage.steps.iter().any(|step| is(&step.action));
+        let connects = has(|it| matches!(it, Action::SwitchLink { .. } | Action::Reconnect { .. }));
+        // A link that connects anew needs what was done before, on the other node, too.
+        if connects && begun {
+            phase.0 += 1;
+        }
+        for step in &stage.steps {
+            // A session is ended where the link leads to.
+            let at = match &step.action {
+                Action::Reconnect { to, .. } => to,
+                _ => &step.node,
+            };
+            if *at != node.0.node {
+                continue;
+            }
+            node.begin(phase, stage.title.as_str())?;
+            record_action(node, &step.action, vault)?;
+        }
+        // With a reload a server begins to ask for, or to show, what the others must know by then;
+        // what comes before one is only put there.
+        let ends = connects || has(|it| matches!(it, Action::Reload(_)));
+        phase.0 += u16::from(ends);
+        begun = !ends;
+    }
+    Ok(())
+}
+
+fn record_action(node: &BundleNode, action: &Action, vault: &Vault) -> Result<(), BundleError> {
+    match action {
+        Action::MakeFolder { path, access } => node.make_folder(path, *access)?,
+        Action::WriteFile { path, access, expected, content } => {
+            node.write(path, content.resolve(vault)?, *access, *expected)?;
+        }
+        Action::RemoveFile { path } => node.remove_file(path)?,
+        Action::RemoveFolder { path } => node.remove_folder(path)?,
+        Action::Execute { database, statement } => {
+            record_statement(node, database.as_deref(), statement, vault)?;
+        }
+        Action::SetPassword { statement, .. } => record_statement(node, None, statement, vault)?,
+        Action::Reload(_) => node.reload(),
+        Action::SwitchLink { statements, reload, .. } => {
+            for (database, statement) in statements {
+                record_statement(node, database.as_deref(), statement, vault)?;
+            }
+            if *reload {
+                node.reload();
+            }
+        }
+        Action::Reconnect { session, .. } => {
+            if let Some(statement) = end_session(session) {
+                node.statement(None, statement.clone(), Zeroizing::new(statement));
+            }
+        }
+        Action::EndOldSessions { roles, .. } => {
+            let statement = end_old_sessions(roles);
+            node.statement(None, statement.clone(), Zeroizing::new(statement));
+        }
+    }
+    Ok(())
+}
+
+fn record_statement(
+    node: &BundleNode,
+    database: Option<&str>,
+    statement: &Statement,
+    vault: &Vault,
+) -> Result<(), BundleError> {
+    let shown = statement.to_string();
+    if let Some(name) = statement.secret() {
+        // What any major would take for a password is one.
+        let is_stored = |secret: &[u8]| {
+            let reads = |version| Secret::parse(secret, version).is_ok();
+            secret.starts_with(b"SCRAM-SHA-256$") && reads(PgVersion::V12) && reads(PgVersion::V18)
+        };
+        if vault.get(name).is_some_and(|secret| !is_stored(secret)) {
+            return Err(BundleError::ClearSecret { statement: shown });
+        }
+    }
+    node.statement(database, shown, statement.resolve(vault)?);
+    Ok(())
+}
+
+/// Ends a link's session, so that it connects anew; none for a link that has none while it is not
+/// used.
+fn end_session(session: &SessionKey) -> Option<String> {
+    let slots = "pg_catalog.pg_replication_slots WHERE active_pid IS NOT NULL AND";
+    let (pid, place) = match session {
+        SessionKey::Slot(slot) => ("active_pid", format!("{slots} slot_name = {}", literal(slot))),
+        SessionKey::Peer { slots: names, ending, .. } => {
+            let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
+            let named = if names.is_empty() {
+                "false".to_owned()
+            } else {
+                format!("slot_name IN ({})", names.join(", "))
+            };
+            let ends = format!(
+                "pg_catalog.right(slot_name::text, {}) = {}",
+                ending.chars().count(),
+                literal(ending)
+            );
+            ("active_pid", format!("{slots} ({named} OR {ends})"))
+        }
+        SessionKey::Walreceiver { application, .. } => (
+            "pid",
+            format!(
+                "pg_catalog.pg_stat_replication WHERE application_name = {}",
+                literal(application)
+            ),
+        ),
+        SessionKey::OnDemand { .. } | SessionKey::None => return None,
+    };
+    Some(format!("SELECT pg_catalog.pg_terminate_backend({pid}) FROM {place}"))
+}
+
+fn literal(text: &str) -> String {
+    escape_literal(text).trim_start().to_owned()
+}
+
+/// Ends the sessions from the network that were let in by the rules before the last reload.
+fn end_old_sessions(roles: &[String]) -> String {
+    let roles: Vec<String> = roles.iter().map(|role| literal(role)).collect();
+    format!(
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+         WHERE usename IN ({}) AND client_addr IS NOT NULL \
+         AND backend_start < pg_catalog.pg_conf_load_time()",
+        roles.join(", ")
+    )
+}

@@ -1,0 +1,165 @@
+//! A cluster none of whose nodes has files in reach: planned over SQL, carried there in bundles,
+//! proved over SQL.
+#![cfg(feature = "demo")]
+#![allow(clippy::panic, reason = "helpers of tests")]
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use cluster::{
+    conninfo::ConnInfo,
+    demo::{RowSeen, Servers},
+    inspect::{self, Node, THIS_MACHINE},
+    plan::{Action, Plan},
+    prepare,
+    spec::{Mode, NodeSpec},
+    transport::{
+        BundleNode, BundleSpec, LocalFiles, NodeFiles as _, Transport,
+        bundle::{Connector, Manifest, Phase, verify as standing_of},
+    },
+    vault::Vault,
+    verify,
+};
+use pg_version::PgVersion;
+use time::OffsetDateTime;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use crate::administrator::follow;
+
+mod administrator;
+
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+async fn connect(sql: &str, database: Option<&str>) -> Result<Client, cluster::Error> {
+    let mut conninfo: ConnInfo = sql
+        .parse()
+        .map_err(|source| cluster::Error::ConnInfo { what: "sql".to_owned(), source })?;
+    if let Some(database) = database {
+        conninfo.set("dbname", database);
+    }
+    let (client, connection) = tokio_postgres::connect(&conninfo.to_text(), NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+async fn open(spec: &NodeSpec, folder: &std::path::Path) -> Outcome<BundleNode> {
+    let sql = spec.sql.clone();
+    let connector: Connector = Arc::new(move || {
+        let sql = sql.clone();
+        Box::pin(async move { connect(&sql, None).await })
+    });
+    Ok(BundleNode::open(BundleSpec::new(folder), spec.name.clone(), connector).await?)
+}
+
+/// Does what a plan has for the machine that it was made on.
+fn here(plan: &Plan, vault: &Vault) -> Outcome {
+    let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
+    for step in steps.filter(|step| step.node == THIS_MACHINE) {
+        match &step.action {
+            Action::MakeFolder { path, access } => LocalFiles.make_folder(path, *access)?,
+            Action::WriteFile { path, access, expected, content } => {
+                LocalFiles.write(path, content.resolve(vault)?, *access, *expected)?;
+            }
+            other => return Err(format!("{other} is for no machine without a server").into()),
+        }
+    }
+    Ok(())
+}
+
+/// `psql`, for whoever follows the README.
+fn psql(runtime: &tokio::runtime::Handle, sql: &str, database: Option<&str>, script: &str) -> bool {
+    let run = async {
+        let client = connect(sql, database).await?;
+        let messages = client.simple_query(script).await?;
+        Ok::<_, cluster::Error>(messages.iter().any(|it| matches!(it, SimpleQueryMessage::Row(_))))
+    };
+    match runtime.block_on(run) {
+        Ok(has_row) => has_row,
+        Err(error) => panic!("{error}: {script}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_out_of_reach_are_secured_by_hand_and_proved() -> Outcome {
+    for mode in [Mode::Cert, Mode::Scram] {
+        let folder = tempfile::tempdir()?;
+        let servers = Servers::default();
+        servers.start(&pgtest::find(PgVersion::V17)?, 3).await?;
+        servers.join().await?;
+        let cluster = servers.cluster(mode)?;
+        let spec = &cluster.spec;
+        let now = OffsetDateTime::now_utc();
+        let (mut nodes, mut bundles) = (Vec::new(), Vec::new());
+        for node in &spec.nodes {
+            let bundle = open(node, folder.path()).await?;
+            nodes.push(Node {
+                spec: node.clone(),
+                files: Transport::Bundle(bundle.clone()).files(),
+            });
+            bundles.push(bundle);
+        }
+        let states = inspect::inspect_all(spec, &nodes).await?;
+        let prepared = prepare::prepare(spec, &states, now)?;
+        here(&prepared.plan, &prepared.vault)?;
+
+        let (plan, vault) = (prepared.plan, prepared.vault);
+        let packed = tokio::task::spawn_blocking(move || {
+            let mut folders: Vec<PathBuf> = Vec::new();
+            for bundle in &bundles {
+                bundle.record(&plan, &vault).map_err(|error| error.to_string())?;
+                folders.extend(bundle.finish(now).map_err(|error| error.to_string())?);
+            }
+            Ok::<_, String>(folders)
+        });
+        let folders = packed.await??;
+        assert_eq!(folders.len(), 3);
+        let manifests: Vec<Manifest> =
+            folders.iter().map(|folder| Manifest::read(folder)).collect::<Result<_, _>>()?;
+        let last = manifests.iter().flat_map(|it| &it.phases).map(|work| work.phase).max();
+        let last = last.ok_or("no phase")?.0;
+        assert!(last >= 3, "{last}");
+
+        for phase in (1..=last).map(Phase) {
+            for (folder, node) in folders.iter().zip(&spec.nodes) {
+                let (folder, sql) = (folder.clone(), node.sql.clone());
+                let runtime = tokio::runtime::Handle::current();
+                tokio::task::spawn_blocking(move || {
+                    follow(&folder, phase, &mut |database, script| {
+                        psql(&runtime, &sql, database, script)
+                    });
+                })
+                .await?;
+            }
+            // In between all links work.
+            assert!(servers.write_rows().await?.iter().all(RowSeen::everywhere), "{phase}");
+            servers.query("node-1", "DELETE FROM note")?;
+            for node in &spec.nodes {
+                servers.query(&node.name, "DELETE FROM note")?;
+            }
+        }
+        for (manifest, node) in manifests.iter().zip(&spec.nodes) {
+            let client = connect(&node.sql, None).await?;
+            let standing = standing_of(manifest, &client).await?;
+            let with_files = manifest.entries().map(|(phase, _)| phase).max();
+            assert_eq!(standing.reached, with_files, "{standing:?}");
+            assert!(standing.refused.is_empty(), "{standing:?}");
+        }
+
+        // Seen anew, over SQL alone: every link is proved, and nothing is left to do.
+        let mut nodes = Vec::new();
+        for node in &spec.nodes {
+            let bundle = open(node, folder.path()).await?;
+            nodes.push(Node { spec: node.clone(), files: Transport::Bundle(bundle).files() });
+        }
+        let mut verification = verify::verify(spec, &nodes, now).await?;
+        // A session that was cut is back when the launcher has come round.
+        let patience = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !verification.proved() && tokio::time::Instant::now() < patience {
+            verification = verify::verify(spec, &nodes, now).await?;
+        }
+        assert!(verification.proved(), "{mode:?}: {verification:#?}");
+        let states = inspect::inspect_all(spec, &nodes).await?;
+        let again = prepare::prepare(spec, &states, now)?;
+        assert!(again.plan.is_empty(), "{:#?}", again.plan);
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The cluster's commands without a cluster: nothing answers, or something does that is no server.
+
+use std::net::TcpListener;
+
+use super::support::{Outcome, Place};
+
+fn description(place: &Place, sql: &str) -> Outcome {
+    let text = format!(
+        "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"secrets\"\n\
+         [[nodes]]\nname = \"a\"\naddress = \"127.0.0.1\"\npeers-from = [\"127.0.0.0/8\"]\n\
+         sql = \"{sql}\"\n"
+    );
+    Ok(place.write("pgward.toml", text, 0o600)?)
+}
+
+/// All but `verify`, to which a node that does not answer is a finding.
+const COMMANDS: [&[&str]; 4] =
+    [&["inspect"], &["plan"], &["apply", "--yes"], &["rotate", "certs", "--yes"]];
+
+/// What `verify` says of a node that does not answer.
+fn verify_finds(place: &Place, what: &str) -> Outcome {
+    let said = place.run(["verify"])?;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.out.contains("error[PGW001]: node a: cannot connect"), "{said:?}");
+    assert!(said.out.contains(what) && !said.out.contains("geheim"), "{said:?}");
+    Ok(())
+}
+
+#[test]
+fn a_server_that_is_down() -> Outcome {
+    let place = Place::new()?;
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    description(&place, &format!("host=127.0.0.1 port={port} user=x password=geheim"))?;
+    for arguments in COMMANDS {
+        let said = place.run(arguments)?;
+        assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
+        assert!(said.talk.contains("error: node a: cannot connect to host=127.0.0.1"), "{said:?}");
+        assert!(said.talk.contains("Connection refused"), "{said:?}");
+        assert!(said.talk.contains("see that the server runs"), "{said:?}");
+        assert!(!said.talk.contains("geheim"), "{said:?}");
+        assert!(!place.path("secrets").exists(), "nothing is made for nothing");
+    }
+    verify_finds(&place, "Connection refused")?;
+    let said = place.run(["status"])?;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.out.contains("DOWN") && said.out.contains("Connection refused"), "{said:?}");
+    place.run(["status", "--format", "json"])?.json()?;
+    Ok(())
+}
+
+#[test]
+fn a_server_that_never_answers() -> Outcome {
+    let place = Place::new()?;
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let port = silent.local_addr()?.port();
+    description(&place, &format!("host=127.0.0.1 port={port} user=x connect_timeout=1"))?;
+    for arguments in COMMANDS {
+        let said = place.run(arguments)?;
+        assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
+        assert!(said.talk.contains("no answer within 1 s"), "{arguments:?}: {said:?}");
+    }
+    verify_finds(&place, "no answer within 1 s")
+}
+
+#[test]
+fn something_that_is_no_server() -> Outcome {
+    use std::io::Write as _;
+
+    let place = Place::new()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    description(&place, &format!("host=127.0.0.1 port={port} user=x connect_timeout=5"))?;
+    let answering = std::thread::spawn(move || {
+        for client in listener.incoming().take(2).flatten() {
+            let mut client = client;
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    for arguments in [&["inspect"][..], &["plan", "--format", "json"]] {
+        let said = place.run(arguments)?;
+        assert_eq!(said.code, Some(2), "{said:?}");
+    }
+    answering.join().map_err(|_| "the answering thread")?;
+    Ok(())
+}
+
+#[test]
+fn descriptions_are_written_once() -> Outcome {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let place = Place::new()?;
+    let said = place.run(["init"])?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(std::fs::metadata(place.path("pgward.toml"))?.mode() & 0o7777, 0o600);
+    let first = place.read("pgward.toml")?;
+    let said = place.run(["init", "--mode", "scram"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert_eq!(place.read("pgward.toml")?, first);
+    let said = place.run(["init", "no/such/folder.toml"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    place.write("latin1.toml", b"# caf\xe9\n", 0o600)?;
+    let said = place.run(["plan", "latin1.toml"])?;
+    assert!(
+        said.talk.contains("latin1.toml:1:6") && said.talk.contains("save it as UTF-8"),
+        "{said:?}"
+    );
+    Ok(())
+}

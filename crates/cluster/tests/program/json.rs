@@ -1,0 +1,77 @@
+//! What commands print with `--format json` is valid by their schemas, whatever the answer is.
+
+use std::collections::BTreeSet;
+
+use super::support::{Outcome, Place};
+
+/// Every command that needs no server, in each way that it can end.
+#[test]
+fn what_is_printed_is_valid() -> Outcome {
+    let place = Place::new()?;
+    place.write("good.conf", "local all all peer\nhostssl all all 10.0.0.0/8 cert\n", 0o600)?;
+    place.write("bad.conf", "local all all pear\nhost all all ::/0 trust\n", 0o600)?;
+    place.write("pg_ident.conf", "m /a all\n", 0o600)?;
+    place.write("postgresql.conf", "port = 5433\nssl = maybe\n", 0o600)?;
+    place.write("pgpass", "db1:*:*:bob:pw # x\n", 0o600)?;
+    place.write("pw", "pw\n", 0o600)?;
+    let commands = "\
+        hba check good.conf|hba check bad.conf|hba check pg_ident.conf|hba check nothing|\
+        hba lint good.conf|hba lint bad.conf|hba lint pg_ident.conf|\
+        hba fmt good.conf|hba fmt good.conf --check|\
+        hba decide good.conf --user x|hba decide good.conf --user x --address ::1|\
+        hba decide good.conf --user x --address 10.1.1.1 --tls|hba decide bad.conf --user x|\
+        hba diff good.conf good.conf|hba diff good.conf bad.conf|\
+        hba upgrade good.conf --from 12|hba upgrade bad.conf --from 12 --to 13|\
+        hba add good.conf local+all+all+md5 --last -n|hba add good.conf local+all+all+peer|\
+        hba remove good.conf --line 1 -n|hba remove good.conf --line 9|\
+        conf get postgresql.conf port|conf get postgresql.conf work_mem|conf get postgresql.conf x|\
+        conf set postgresql.conf work_mem 8MB|conf set postgresql.conf work_mem x|\
+        conf unset postgresql.conf work_mem|conf check postgresql.conf|\
+        conf explain work_mem|conf explain port --file postgresql.conf|\
+        conf explain seq_page_cost|conf explain wal_level|conf explain x|\
+        passfile check pgpass|passfile lookup pgpass --user bob --host db1|\
+        passfile lookup pgpass --user eve|passfile lookup pgpass --user bob --host db1 --reveal|\
+        passfile add pgpass --host db2 --password-file pw|\
+        passfile remove pgpass --host db2|passfile remove pgpass --line 99|\
+        pki ca --name x|pki ca --name x|pki issue --host a --role b|pki request --role c|\
+        pki sign c.csr|pki sign c.csr --allow-role c|pki chain b.crt ca.crt|pki chain b.crt|\
+        pki check b.crt --trust ca.crt|pki check b.crt --trust ca.crt --at 2000-01-01|\
+        pki inspect b.crt b.key c.csr|pki inspect pw|\
+        scram secret --password-file pw|scram inspect pw|scram verify pw --password-file pw|\
+        init x.toml|init x.toml|init -|explain|explain HBA001|explain x|completions fish|man pages|\
+        plan nothing.toml|verify nothing.toml|apply nothing.toml|status nothing.toml|\
+        inspect nothing.toml|rotate ca nothing.toml|\
+        resume nothing.toml|rollback nothing.toml|abandon nothing.toml";
+    let mut seen = BTreeSet::new();
+    for command in commands.split('|') {
+        let arguments = command.split_whitespace().map(|word| word.replace('+', " "));
+        let said = place.run(arguments.chain(["--format".to_owned(), "json".to_owned()]))?;
+        let value = said.json().map_err(|error| format!("{command}: {error}"))?;
+        let schema = value["schema"].as_str().unwrap_or_default().to_owned();
+        if !value["result"].is_null() {
+            seen.insert(schema);
+        }
+    }
+    // The rest takes servers, or the secret that was made.
+    let said = place.run(["scram", "secret", "--password-file", "pw"])?;
+    place.write("secret", said.out, 0o600)?;
+    for arguments in [
+        &["scram", "inspect", "secret"][..],
+        &["scram", "verify", "secret", "--password-file", "pw"],
+    ] {
+        let value = place.run(arguments.iter().chain(&["--format", "json"]))?.json()?;
+        seen.insert(value["schema"].as_str().unwrap_or_default().to_owned());
+    }
+    let live = [
+        "envelope", "demo", "plan", "apply", "verify", "rotate", "status", "inspect", "resume",
+        "rollback", "abandon",
+    ];
+    seen.extend(live.map(str::to_owned));
+    let schemas: BTreeSet<String> =
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas"))?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
+            .collect();
+    assert_eq!(schemas, seen, "every schema was used, and every answer has one");
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! The cluster's commands on real servers: from an open cluster to a proved one, and on.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
+
+use cluster::{demo::Servers, spec::Mode};
+use serde_json::Value;
+
+use super::support::{Outcome, Place};
+
+fn list<'v>(value: &'v Value, path: &str) -> Vec<&'v Value> {
+    value.pointer(path).and_then(Value::as_array).into_iter().flatten().collect()
+}
+
+/// Two servers that replicate to one another by trust, and their description in a file.
+async fn open_cluster(place: &Place, mode: Mode) -> Result<Servers, Box<dyn std::error::Error>> {
+    let installed = pgtest::find_each_major()?;
+    let newest = installed.last().ok_or("no server is installed")?;
+    let servers = Servers::default();
+    servers.start(newest, 2).await?;
+    servers.join().await?;
+    let mut spec = servers.cluster(mode)?.spec;
+    spec.secrets = "secrets".into();
+    place.write("pgward.toml", toml::to_string(&spec)?, 0o600)?;
+    Ok(servers)
+}
+
+async fn secured(mode: Mode) -> Outcome {
+    let place = Place::new()?;
+    let servers = open_cluster(&place, mode).await?;
+    let json = |arguments: &[&str]| -> Result<Value, Box<dyn std::error::Error>> {
+        place.run(arguments.iter().chain(&["--format", "json"]))?.json()
+    };
+
+    let seen = json(&["inspect"])?;
+    assert_eq!(list(&seen, "/result/nodes").len(), 2);
+    assert_eq!(list(&seen, "/result/links").len(), 2);
+    let said = place.run(["status"])?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains("answers") && said.out.contains("streaming"), "{said:?}");
+    assert_eq!(list(&json(&["status"])?, "/result/links").len(), 2);
+
+    // Open: not proved, each link named with its code.
+    let open = json(&["verify"])?;
+    assert_eq!((&open["outcome"], &open["result"]["proved"]), (&"findings".into(), &false.into()));
+    let codes: Vec<&Value> =
+        list(&open, "/findings").iter().map(|finding| &finding["code"]).collect();
+    assert!(codes.contains(&&"PGW102".into()), "{open:#}");
+
+    // Planning writes nothing; without a terminal and --yes nothing is done.
+    let plan = json(&["plan"])?;
+    assert_eq!(plan["result"]["empty"], false);
+    assert_eq!(place.run(["plan", "--check"])?.code, Some(1));
+    let said = place.run(["apply"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.talk.contains("nothing was done") && said.talk.contains("--yes"), "{said:?}");
+    assert!(!place.path("secrets").exists());
+
+    let said = place.run(["apply", "--yes", "-v"])?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains("PLAN") && said.out.contains("\nPROVED: 2 of 2 links"), "{said:?}");
+    assert!(said.talk.contains("node-1: "), "each step is told with -v: {said:?}");
+    let proved = json(&["verify", "--reconnect"])?;
+    assert_eq!(proved["result"]["proved"], true, "{proved:#}");
+
+    let status = json(&["status"])?;
+    assert_eq!(status["result"]["runs"][0]["state"], "applied", "{status:#}");
+    for command in ["resume", "abandon"] {
+        let said = place.run([command, "--yes"])?;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.talk.contains("there is no unfinished run"), "{said:?}");
+    }
+
+    // Taken back, and done again.
+    let said = place.run(["rollback"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.talk.contains("applied") && said.talk.contains("give --yes"), "{said:?}");
+    let back = json(&["rollback", "--yes"])?;
+    assert_eq!(back["result"]["outcome"], "taken-back", "{back:#}");
+    assert_eq!(json(&["verify"])?["result"]["proved"], false);
+    assert_eq!(json(&["apply", "--yes"])?["outcome"], "fine");
+
+    // Nothing is left to do.
+    let again = json(&["apply"])?;
+    assert_eq!((&again["result"]["applied"], &again["outcome"]), (&false.into(), &"fine".into()));
+    let said = place.run(["plan", "--check"])?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.starts_with("nothing to do: the cluster is as described\n"), "{said:?}");
+
+    let what = if mode == Mode::Cert { "certs" } else { "passwords" };
+    let rotated = json(&["rotate", what, "--yes"])?;
+    assert_eq!(
+        (&rotated["result"]["applied"], &rotated["outcome"]),
+        (&true.into(), &"fine".into())
+    );
+    let rotated = json(&["rotate", "ca", "--yes"])?;
+    assert_eq!(rotated["outcome"], "fine", "{rotated:#}");
+    if mode == Mode::Cert {
+        let said = place.run(["rotate", "passwords", "--yes"])?;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.talk.contains("have no passwords"), "{said:?}");
+    }
+
+    // Opened again by hand: it is named.
+    let hba = servers.query("node-1", "SHOW hba_file")?.ok_or("no hba_file")?;
+    let added = ["hba", "add", &hba, "host all all 127.0.0.0/8 trust", "--first"];
+    let said = place.run(added)?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    servers.query("node-1", "SELECT pg_reload_conf()")?;
+    let opened = json(&["verify"])?;
+    assert_eq!(opened["result"]["proved"], false);
+    let codes: Vec<&Value> =
+        list(&opened, "/findings").iter().map(|finding| &finding["code"]).collect();
+    assert!(codes.contains(&&"PGW301".into()) || codes.contains(&&"PGW501".into()), "{opened:#}");
+    servers.stop();
+
+    let said = place.run(["status"])?;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_certificates() -> Outcome {
+    secured(Mode::Cert).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_passwords() -> Outcome {
+    secured(Mode::Scram).await
+}
+
+/// The user that the description names may not read what inspection must.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_who_is_none() -> Outcome {
+    let place = Place::new()?;
+    let servers = open_cluster(&place, Mode::Cert).await?;
+    for node in ["node-1", "node-2"] {
+        servers.query(node, "CREATE ROLE nobody LOGIN")?;
+    }
+    let text = place.read("pgward.toml")?.replace("user=postgres", "user=nobody");
+    place.write("pgward.toml", text, 0o600)?;
+    let said = place.run(["plan"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.talk.contains("error: node node-"), "{said:?}");
+    assert!(said.talk.contains("let \"sql\" name a superuser"), "{said:?}");
+    Ok(())
+}
+
+/// Killed half-way: the run is on disk, is named, is in the way of others, and can be finished.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_resumed() -> Outcome {
+    let place = Place::new()?;
+    let servers = open_cluster(&place, Mode::Cert).await?;
+    let sql = servers.cluster(Mode::Cert)?.spec.nodes[0].sql.clone();
+    // With this lock the links of node-1 can be looked at, and not changed: apply stands still there.
+    let (holder, connection) = tokio_postgres::connect(&sql, tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    holder.batch_execute("BEGIN; LOCK TABLE pg_catalog.pg_subscription IN SHARE MODE").await?;
+
+    let mut child = place.command(["apply", "--yes", "-v"]).stdout(Stdio::null()).spawn()?;
+    let talk = child.stderr.take().ok_or("no standard error")?;
+    let mut lines = BufReader::new(talk).lines().map_while(Result::ok);
+    let switching = lines.find(|line| line.contains("switch"));
+    child.kill()?;
+    child.wait()?;
+    assert!(switching.is_some(), "it came to the links");
+    drop(holder);
+    connection.await?.ok();
+
+    let said = place.run(["status"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.out.contains("is unfinished") && said.out.contains("pgward resume"), "{said:?}");
+    let said = place.run(["apply", "--yes"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.talk.contains("is unfinished") && said.talk.contains("pgward resume"), "{said:?}");
+    assert_eq!(said.out, "", "nothing is planned that cannot be done: {said:?}");
+    let said = place.run(["resume"])?;
+    assert_eq!(said.code, Some(1), "nobody was asked: {said:?}");
+
+    let resumed = place.run(["resume", "--yes", "--format", "json"])?.json()?;
+    assert_eq!(resumed["result"]["outcome"], "applied", "{resumed:#}");
+    assert_eq!(resumed["outcome"], "fine", "{resumed:#}");
+    Ok(())
+}

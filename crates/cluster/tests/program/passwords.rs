@@ -1,0 +1,152 @@
+//! Where passwords come from, and where none ever is.
+
+use std::process::Stdio;
+
+use super::support::{Outcome, Place, Said};
+
+const PASSWORD: &str = "correct horse : battery\\staple";
+
+#[test]
+fn from_a_file_a_descriptor_or_standard_input() -> Outcome {
+    let place = Place::new()?;
+    place.write("pw", format!("{PASSWORD}\n"), 0o600)?;
+    let secret = |said: &Said| -> Result<String, Box<dyn std::error::Error>> {
+        assert_eq!((said.code, said.talk.lines().count()), (Some(0), 0), "{said:?}");
+        assert!(said.out.starts_with("SCRAM-SHA-256$4096:"), "{said:?}");
+        Ok(said.out.clone())
+    };
+    let make = ["scram", "secret", "--pg", "17"];
+    let by_file = secret(&place.run(make.iter().chain(&["--password-file", "pw"]))?)?;
+    secret(&place.run_with(make.iter().chain(&["--password-file", "-"]), PASSWORD)?)?;
+    let mut command = place.command(make.iter().chain(&["--password-fd", "0"]));
+    command.stdin(Stdio::from(std::fs::File::open(place.path("pw"))?));
+    secret(&Said::of(command.output()?)?)?;
+
+    place.write("secret", &by_file, 0o600)?;
+    let verify = ["scram", "verify", "secret", "--pg", "17", "--password-file"];
+    let said = place.run(verify.iter().chain(&["pw"]))?;
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "it is the password's secret\n"));
+    place.write("other", "wrong\n", 0o600)?;
+    assert_eq!(place.run(verify.iter().chain(&["other"]))?.code, Some(1));
+    Ok(())
+}
+
+#[test]
+fn without_a_terminal_nobody_is_asked() -> Outcome {
+    let place = Place::new()?;
+    for arguments in [&["scram", "secret"][..], &["passfile", "add", "pgpass", "--host", "db1"]] {
+        // A session of its own has no terminal.
+        let mut command = std::process::Command::new("setsid");
+        command
+            .arg("--wait")
+            .arg(env!("CARGO_BIN_EXE_pgward"))
+            .args(arguments)
+            .current_dir(place.path("."))
+            .stdin(Stdio::null());
+        let said = Said::of(command.output()?)?;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.talk.contains("there is no terminal to ask for the password"), "{said:?}");
+        assert!(said.talk.contains("--password-file FILE or --password-fd NUMBER"), "{said:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_password_file_from_its_beginning() -> Outcome {
+    let place = Place::new()?;
+    place.write("pw", format!("{PASSWORD}\n"), 0o600)?;
+    let add = ["passfile", "add", "--host", "db1", "--user", "repl", "--pg", "17"];
+    // The file that libpq takes is not there yet: it is made, for its owner alone.
+    let said = place.run(add.iter().chain(&["--password-file", "pw"]))?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.talk.contains("the password file is"), "{said:?}");
+    use std::os::unix::fs::MetadataExt as _;
+    assert_eq!(std::fs::metadata(place.path(".pgpass"))?.mode() & 0o7777, 0o600);
+    let said = place.run(add.iter().chain(&["--password-file", "pw"]))?;
+    assert!(said.out.contains("line 1 is so already"), "{said:?}");
+
+    let lookup = ["passfile", "lookup", "--host", "db1", "--user", "repl", "--pg", "17"];
+    let said = place.run(lookup)?;
+    assert!(said.out.contains("line 1 has the password"), "{said:?}");
+    assert!(!said.out.contains("horse") && !said.talk.contains("horse"), "{said:?}");
+    let said = place.run(lookup.iter().chain(&["--reveal"]))?;
+    assert_eq!(said.out, format!("{PASSWORD}\n"));
+    let said =
+        place.run(["passfile", "lookup", "--host", "db2", "--user", "repl", "--pg", "17"])?;
+    assert_eq!(said.code, Some(1));
+    assert!(said.out.contains("no line is for this connection"), "{said:?}");
+
+    let said = place.run(["passfile", "check", "--pg", "17"])?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let said =
+        place.run(["passfile", "remove", "--host", "db1", "--user", "repl", "--pg", "17"])?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(place.read(".pgpass")?, "");
+    let said = place.run(["passfile", "remove", "--host", "db1", "--pg", "17"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_with_a_password_file_is_told_without_a_line_of_it() -> Outcome {
+    let place = Place::new()?;
+    let text = "db1:*:*:bob:geheim # mine\ngeheim\n *:x\ndb1:*:*:bob:geheim\n*:*:*:*:geheim\n";
+    place.write("pgpass", text, 0o644)?;
+    let said = place.run(["passfile", "check", "pgpass", "--pg", "17"])?;
+    assert_eq!(said.code, Some(1));
+    for code in ["PASS001", "PASS002", "PASS003", "PASS005", "PASS014"] {
+        assert!(said.out.contains(code), "{code}: {said:?}");
+    }
+    assert!(said.out.contains("chmod 600 pgpass"), "{said:?}");
+    assert!(!said.out.contains("geheim"), "{said:?}");
+    // libpq has no password from such a file, and says why.
+    let said = place.run(["passfile", "lookup", "pgpass", "--user", "bob", "--pg", "17"])?;
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.talk.contains("libpq says: WARNING: password file \"pgpass\" has group"),
+        "{said:?}"
+    );
+    let said = place.run(["passfile", "check", "nothing", "--pg", "17"])?;
+    assert_eq!(said.code, Some(1));
+    Ok(())
+}
+
+#[test]
+fn what_a_server_makes_of_a_stored_secret() -> Outcome {
+    let place = Place::new()?;
+    for (text, code, word) in [
+        ("SCRAM-SHA-256$4096:MDEyMzQ1Njc4OWFiY2RlZg==$", 1, "SCRAM002"),
+        ("md5e8a48653851e28c69d0506508fb27fc5", 1, "SCRAM001"),
+        ("hunter2", 1, "SCRAM002"),
+        ("", 1, "SCRAM003"),
+    ] {
+        place.write("secret", text, 0o600)?;
+        let said = place.run(["scram", "inspect", "secret", "--pg", "17"])?;
+        assert_eq!(said.code, Some(code), "{said:?}");
+        assert!(said.out.contains(word), "{said:?}");
+        assert!(!said.out.contains("hunter2"), "{said:?}");
+    }
+    place.write("pw", "pencil", 0o600)?;
+    let few = ["scram", "secret", "--iterations", "100", "--password-file", "pw", "--pg", "17"];
+    let said = place.run(few)?;
+    assert!(said.talk.contains("100 SCRAM iterations"), "{said:?}");
+    place.write("secret", said.out, 0o600)?;
+    let said = place.run(["scram", "inspect", "secret", "--pg", "17"])?;
+    assert!(said.out.contains("SCRAM005"), "{said:?}");
+    place.write("empty", "\n", 0o600)?;
+    let said = place.run(["scram", "secret", "--password-file", "empty", "--pg", "17"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    Ok(())
+}
+
+/// A password in an argument would be read by every user of the machine: no option takes one.
+#[test]
+fn no_option_takes_a_password() -> Outcome {
+    let place = Place::new()?;
+    for command in [&["scram", "secret"][..], &["scram", "verify"], &["passfile", "add"]] {
+        let said = place.run(command.iter().chain(&["--password", "x"]))?;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.talk.contains("unexpected argument '--password'"), "{said:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! `kill -9` after every record of the journal.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::process::ExitStatusExt as _,
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use cluster::{
+    Error,
+    apply::Event,
+    inspect::Node,
+    run::{self, Outcome, Runner, State},
+    spec::{ClusterSpec, Mode},
+    transport::LocalFiles,
+};
+use pg_version::PgVersion;
+use rustix::process::{Signal, getpid, kill_process};
+use time::OffsetDateTime;
+
+use crate::support::{AdminWatch, Bench, LIMITS, Tested};
+
+/// What the child is to do, in its environment: see [`child`].
+const SPEC: &str = "PGWARD_TEST_SPEC";
+const DO: &str = "PGWARD_TEST_DO";
+const KILL_AFTER: &str = "PGWARD_TEST_KILL_AFTER";
+
+/// Not a test of its own: the process that the others kill. It does what its environment says, and
+/// ends itself as soon as so many records are in the journal.
+#[tokio::test(flavor = "multi_thread")]
+async fn child() -> Tested {
+    let Ok(spec) = std::env::var(SPEC) else { return Ok(()) };
+    let kill_after: usize = std::env::var(KILL_AFTER)?.parse()?;
+    let spec: ClusterSpec = serde_json::from_str(&fs::read_to_string(spec)?)?;
+    let node = |spec: &cluster::spec::NodeSpec| Node {
+        spec: spec.clone(),
+        files: std::sync::Arc::new(LocalFiles),
+    };
+    let nodes: Vec<Node> = spec.nodes.iter().map(node).collect();
+    let records = AtomicUsize::new(0);
+    let runner = Runner::new(&spec, &nodes).limits(LIMITS).observer(std::sync::Arc::new(
+        move |event: Event| {
+            let stage = matches!(event, Event::Stage { .. });
+            if !stage && records.fetch_add(1, Ordering::SeqCst) + 1 == kill_after {
+                let _ = kill_process(getpid(), Signal::KILL);
+                // The signal is on its way to every thread.
+                loop {
+                    std::thread::park();
+                }
+            }
+        },
+    ));
+    match std::env::var(DO)?.as_str() {
+        "apply" => {
+            let states = cluster::inspect::inspect_all(&spec, &nodes).await?;
+            let prepared = cluster::prepare::prepare(&spec, &states, OffsetDateTime::now_utc())?;
+            runner.apply(prepared).await?;
+        }
+        "resume" => drop(runner.resume().await?),
+        _ => drop(runner.rollback().await?),
+    }
+    Ok(())
+}
+
+/// Runs [`child`] in a process of its own; whether it came to its end.
+async fn in_child(bench: &Bench, what: &str, kill_after: usize) -> Tested<bool> {
+    let spec = bench.spec().secrets.with_extension("json");
+    fs::write(&spec, serde_json::to_string(bench.spec())?)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["crash::child", "--exact", "--nocapture"])
+        .env(SPEC, spec)
+        .env(DO, what)
+        .env(KILL_AFTER, kill_after.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit());
+    let status: ExitStatus = tokio::task::spawn_blocking(move || command.status()).await??;
+    assert!(status.success() || status.signal() == Some(9), "{what} {kill_after}: {status}");
+    Ok(status.success())
+}
+
+/// The journal of the newest run loses a part of its last line, as when the system itself went down
+/// while it was written: what it told was done, and is not known to be.
+fn tear(bench: &Bench) -> Tested {
+    let newest = run::status(bench.spec())?.runs.into_iter().next().ok_or("no run")?;
+    let journal = newest.folder.join("journal.jsonl");
+    let text = fs::read_to_string(&journal)?;
+    let whole = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
+    fs::write(&journal, &text[..whole + (text.len() - whole) / 2])?;
+    Ok(())
+}
+
+fn vault_of(folder: &Path) -> bool {
+    folder.join("vault.json").exists()
+}
+
+/// The run is unfinished, and keeps every other from beginning.
+async fn is_unfinished(bench: &Bench, when: &str) -> Tested<State> {
+    let status = run::status(bench.spec())?;
+    assert_eq!(status.busy, None, "{when}");
+    let run = status.unfinished().ok_or_else(|| format!("{when}: no unfinished run"))?;
+    assert!(run.same_description && vault_of(&run.folder), "{when}: {run:?}");
+    let refused = bench.apply().await;
+    let Err(Error::Run { reason }) = &refused else { panic!("{when}: {refused:?}") };
+    assert!(reason.contains("resume or rollback first"), "{when}: {reason}");
+    Ok(run.state)
+}
+
+/// Which of the records somebody is killed after.
+#[derive(Clone, Copy)]
+struct Records {
+    first: usize,
+    every: usize,
+}
+
+/// Killed while applying: odd ones are resumed, and taken back from the end; even ones are taken back
+/// at once. Every third time the last record is torn.
+async fn killed_while_applying(mode: Mode, records: Records) -> Tested {
+    let bench = Bench::start(PgVersion::V18, mode, 2).await?;
+    let found = bench.state()?;
+    let watch = AdminWatch::begin(&bench.spec().nodes);
+    for (turn, record) in (records.first..).step_by(records.every).enumerate() {
+        let ended = in_child(&bench, "apply", record).await?;
+        if ended {
+            assert!(record > 40, "{record} records");
+            break;
+        }
+        let when = format!("{mode:?}, killed after record {record}");
+        if turn % 3 == 0 {
+            tear(&bench)?;
+        }
+        let status = run::status(bench.spec())?;
+        if status.unfinished().is_none() {
+            // The last record of all: the run is finished.
+            assert_eq!(status.runs[0].state, State::Applied, "{when}");
+        } else {
+            is_unfinished(&bench, &when).await?;
+            if turn % 2 == 1 {
+                assert_eq!(bench.runner().resume().await?, Outcome::Applied, "{when}");
+                assert!(bench.prepare().await?.plan.is_empty(), "{when}");
+                if turn % 8 == 1 {
+                    bench.is_proved().await?;
+                }
+            }
+        }
+        is_taken_back(&bench, bench.rollback().await?, &found, &when).await?;
+    }
+    bench.is_proved().await?;
+    is_taken_back(&bench, bench.rollback().await?, &found, "at the end").await?;
+    watch.end().await
+}
+
+/// Killed while what was applied is taken back; then either word goes on with it.
+async fn killed_while_taking_back(mode: Mode, records: Records) -> Tested {
+    let bench = Bench::start(PgVersion::V18, mode, 2).await?;
+    let found = bench.state()?;
+    let watch = AdminWatch::begin(&bench.spec().nodes);
+    for (turn, record) in (records.first..).step_by(records.every).enumerate() {
+        assert_eq!(bench.apply().await?, Outcome::Applied);
+        if in_child(&bench, "rollback", record).await? {
+            assert!(record > 40, "{record} records");
+            break;
+        }
+        let when = format!("{mode:?}, killed after record {record} of taking back");
+        if turn % 3 == 0 {
+            tear(&bench)?;
+        }
+        match run::status(bench.spec())?.runs[0].state {
+            // What told that taking back had begun was torn.
+            State::Applied => drop(bench.rollback().await?),
+            State::TakenBack => {}
+            _ => {
+                assert_eq!(is_unfinished(&bench, &when).await?, State::TakingBack, "{when}");
+                // Once more, a little later.
+                if !in_child(&bench, "resume", record / 2 + 1).await? {
+                    let runner = bench.runner();
+                    let ended = match turn % 2 {
+                        0 => runner.resume().await?,
+                        _ => runner.rollback().await?,
+                    };
+                    is_taken_back(&bench, ended, &found, &when).await?;
+                }
+            }
+        }
+        bench.is_as_found(&found, &when).await?;
+    }
+    bench.is_as_found(&found, "at the end").await?;
+    watch.end().await
+}
+
+async fn is_taken_back(
+    bench: &Bench,
+    outcome: Outcome,
+    found: &BTreeMap<String, String>,
+    when: &str,
+) -> Tested {
+    assert_eq!(outcome, Outcome::TakenBack { kept: Vec::new() }, "{when}");
+    bench.is_as_found(found, when).await?;
+    let newest = &run::status(bench.spec())?.runs[0];
+    assert_eq!(newest.state, State::TakenBack, "{when}");
+    assert!(!vault_of(&newest.folder), "{when}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_every_record() -> Tested {
+    killed_while_applying(Mode::Cert, Records { first: 1, every: 1 }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_some_records_with_passwords() -> Tested {
+    killed_while_applying(Mode::Scram, Records { first: 2, every: 4 }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_what_was_applied_is_taken_back() -> Tested {
+    killed_while_taking_back(Mode::Scram, Records { first: 1, every: 3 }).await
+}

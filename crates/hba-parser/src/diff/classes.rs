@@ -1,0 +1,316 @@
+//! Connections that rules do not tell apart, as one: who connects to what from where.
+
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+use core::net::IpAddr;
+
+use crate::{
+    address::{in_range, masked, prefix_len},
+    rules::{Address, Database, DatabaseKind, Rule, User, UserKind},
+    scope,
+    text::Text,
+};
+
+/// A user that stands for all that the rules do not tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Who<'a> {
+    /// A user with this name, a member of no other role
+    Name(&'a [u8]),
+    /// The same, a member of this role
+    NameIn(&'a [u8], &'a [u8]),
+    /// Users without a name of their own in the rules
+    Member(&'a [u8]),
+    Matching(&'a [u8]),
+    Other,
+}
+
+/// A database that stands for all that the rules do not tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum What<'a> {
+    Replication,
+    Name(&'a [u8]),
+    Matching(&'a [u8]),
+    /// One with the user's name, one with the name of a role that the user is in
+    SameUser,
+    SameRole,
+    Other,
+}
+
+/// A place that stands for all that the rules do not tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Where<'a> {
+    Socket,
+    /// A range of addresses: the first and the last
+    Range(IpAddr, IpAddr),
+    SameHost,
+    SameNet,
+    Host(&'a [u8]),
+}
+
+/// The classes of connections that a rule is for and that other rules tell apart.
+pub(super) struct Classes<'a> {
+    pub(super) users: Vec<Who<'a>>,
+    pub(super) databases: Vec<What<'a>>,
+    pub(super) places: Vec<Where<'a>>,
+    /// Kinds of connections, as bits
+    pub(super) kinds: u8,
+}
+
+impl<'a> Classes<'a> {
+    pub(super) fn of(rule: &Rule<'a>, others: &[Rule<'a>]) -> Self {
+        Self {
+            users: users(rule, others),
+            databases: databases(rule, others),
+            places: places(rule, others),
+            kinds: scope::kinds(rule.connection()),
+        }
+    }
+
+    /// How many connections they are.
+    pub(super) fn len(&self) -> usize {
+        self.users.len() * self.databases.len() * self.places.len()
+    }
+}
+
+pub(super) fn user_class<'a>(user: &User<'a>) -> Who<'a> {
+    match user.kind() {
+        UserKind::All => Who::Other,
+        UserKind::Member(role) => Who::Member(role),
+        UserKind::Regex(_) => Who::Matching(user.text()),
+        UserKind::Name(name) => Who::Name(name),
+    }
+}
+
+fn users<'a>(rule: &Rule<'a>, others: &[Rule<'a>]) -> Vec<Who<'a>> {
+    let mentioned: BTreeSet<Who<'a>> =
+        others.iter().flat_map(Rule::users).map(|user| user_class(&user)).collect();
+    let mut found = BTreeSet::new();
+    for user in rule.users() {
+        found.insert(user_class(&user));
+        match user.kind() {
+            UserKind::All => found.extend(mentioned.iter().copied()),
+            UserKind::Member(role) => {
+                found.extend(mentioned.iter().filter_map(|who| match who {
+                    Who::Name(name) => Some(Who::NameIn(name, role)),
+                    _ => None,
+                }));
+            }
+            UserKind::Regex(_) => {
+                found.extend(mentioned.iter().filter(|who| is_user(&user, **who)).copied());
+            }
+            UserKind::Name(_) => {}
+        }
+    }
+    // Whoever has a name may be a member of the roles besides.
+    let names: Vec<_> = found
+        .iter()
+        .filter_map(|who| if let Who::Name(name) = who { Some(*name) } else { None })
+        .collect();
+    for who in &mentioned {
+        if let Who::Member(role) = who {
+            found.extend(
+                names.iter().filter(|name| *name != role).map(|name| Who::NameIn(name, role)),
+            );
+        }
+    }
+    found.into_iter().collect()
+}
+
+pub(super) fn database_class<'a>(database: &Database<'a>) -> What<'a> {
+    match database.kind() {
+        DatabaseKind::All => What::Other,
+        DatabaseKind::SameUser => What::SameUser,
+        DatabaseKind::SameRole => What::SameRole,
+        DatabaseKind::Replication => What::Replication,
+        DatabaseKind::Regex(_) => What::Matching(database.text()),
+        DatabaseKind::Name(name) => What::Name(name),
+    }
+}
+
+fn databases<'a>(rule: &Rule<'a>, others: &[Rule<'a>]) -> Vec<What<'a>> {
+    let mut found: BTreeSet<What<'a>> =
+        rule.databases().map(|name| database_class(&name)).collect();
+    for database in others.iter().flat_map(Rule::databases) {
+        let what = database_class(&database);
+        if rule.databases().any(|own| is_database(&own, what)) {
+            found.insert(what);
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// The first and last address of a network, as numbers; `None` for masks with gaps.
+fn limits(network: IpAddr, mask: IpAddr) -> Option<(u128, u128)> {
+    prefix_len(mask)?;
+    Some(match (masked(network, mask), mask) {
+        (IpAddr::V4(first), IpAddr::V4(mask)) => {
+            (first.to_bits().into(), (first.to_bits() | !mask.to_bits()).into())
+        }
+        (IpAddr::V6(first), IpAddr::V6(mask)) => {
+            (first.to_bits(), first.to_bits() | !mask.to_bits())
+        }
+        _ => return None,
+    })
+}
+
+fn places<'a>(rule: &Rule<'a>, others: &[Rule<'a>]) -> Vec<Where<'a>> {
+    let Some(address) = rule.address() else { return Vec::from([Where::Socket]) };
+    let mut places: BTreeSet<Where<'a>> = BTreeSet::new();
+    // Where ranges of addresses begin.
+    let (mut v4, mut v6) = (BTreeSet::from([0_u128]), BTreeSet::from([0_u128]));
+    for address in others.iter().chain([rule]).filter_map(Rule::address) {
+        match address {
+            Address::All => {}
+            Address::SameHost => drop(places.insert(Where::SameHost)),
+            Address::SameNet => drop(places.insert(Where::SameNet)),
+            Address::Host(name) | Address::Suffix(name) => drop(places.insert(Where::Host(name))),
+            Address::Network(network, mask) => {
+                let Some((first, last)) = limits(network, mask) else { continue };
+                let begins = if network.is_ipv4() { &mut v4 } else { &mut v6 };
+                begins.insert(first);
+                let end = if network.is_ipv4() { u128::from(u32::MAX) } else { u128::MAX };
+                if last < end {
+                    begins.insert(last + 1);
+                }
+            }
+        }
+    }
+    let v4_address = |bits: u128| IpAddr::V4(u32::try_from(bits).unwrap_or(u32::MAX).into());
+    let v6_address = |bits: u128| IpAddr::V6(bits.into());
+    let ranges = ranges(&v4, u32::MAX.into())
+        .map(|(first, last)| Where::Range(v4_address(first), v4_address(last)))
+        .chain(
+            ranges(&v6, u128::MAX)
+                .map(|(first, last)| Where::Range(v6_address(first), v6_address(last))),
+        );
+    places.into_iter().chain(ranges).filter(|place| is_at(Some(address), place)).collect()
+}
+
+fn ranges(begins: &BTreeSet<u128>, end: u128) -> impl Iterator<Item = (u128, u128)> + '_ {
+    let next = begins.iter().skip(1).map(|next| next - 1).chain([end]);
+    begins.iter().copied().zip(next)
+}
+
+/// Whether an address is that of a place.
+pub(super) fn is_at(address: Option<Address<'_>>, place: &Where<'_>) -> bool {
+    match (address, place) {
+        (None, Where::Socket) => true,
+        (None, _) | (_, Where::Socket) => false,
+        (Some(Address::All), _) | (Some(Address::SameHost), Where::SameHost) => true,
+        (Some(Address::SameNet), Where::SameNet | Where::SameHost) => true,
+        (Some(Address::Network(network, mask)), Where::Range(first, _)) => {
+            in_range(*first, network, mask)
+        }
+        (Some(host @ (Address::Host(_) | Address::Suffix(_))), Where::Host(name)) => {
+            let name =
+                if name.starts_with(b".") { Address::Suffix(name) } else { Address::Host(name) };
+            scope::address_covers(Some(host), Some(name))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a token matches databases of a class.
+pub(super) fn is_database(token: &Database<'_>, database: What<'_>) -> bool {
+    match (token.kind(), database) {
+        (DatabaseKind::Replication, What::Replication)
+        | (DatabaseKind::SameUser, What::SameUser)
+        | (DatabaseKind::SameRole, What::SameRole | What::SameUser) => true,
+        (DatabaseKind::Replication, _) | (_, What::Replication) => false,
+        (DatabaseKind::All, _) => true,
+        (DatabaseKind::Name(name), What::Name(wanted)) => name == wanted,
+        (DatabaseKind::Regex(regex), What::Name(name)) => regex.is_match(name).unwrap_or(false),
+        (DatabaseKind::Regex(_), What::Matching(wanted)) => token.text() == wanted,
+        _ => false,
+    }
+}
+
+/// Whether a token matches users of a class.
+pub(super) fn is_user(token: &User<'_>, user: Who<'_>) -> bool {
+    match (token.kind(), user) {
+        (UserKind::All, _) => true,
+        (UserKind::Name(name) | UserKind::Member(name), Who::Name(wanted)) => name == wanted,
+        (UserKind::Name(name), Who::NameIn(wanted, _)) => name == wanted,
+        (UserKind::Member(role), Who::NameIn(name, wanted)) => role == wanted || role == name,
+        (UserKind::Member(role), Who::Member(wanted)) => role == wanted,
+        (UserKind::Regex(regex), Who::Name(name) | Who::NameIn(name, _)) => {
+            regex.is_match(name).unwrap_or(false)
+        }
+        (UserKind::Regex(_), Who::Matching(wanted)) => token.text() == wanted,
+        _ => false,
+    }
+}
+
+pub(super) fn who_text(user: Who<'_>) -> String {
+    match user {
+        Who::Name(name) => format!("{}", Text::from(name)),
+        Who::NameIn(name, role) => {
+            format!("{} as a member of {}", Text::from(name), Text::from(role))
+        }
+        Who::Member(role) => format!("members of {}", Text::from(role)),
+        Who::Matching(regex) => format!("users matching {}", Text::from(regex)),
+        Who::Other => "other users".into(),
+    }
+}
+
+pub(super) fn what_text(database: What<'_>) -> String {
+    match database {
+        What::Replication => "physical replication".into(),
+        What::Name(name) => format!("{}", Text::from(name)),
+        What::Matching(regex) => format!("databases matching {}", Text::from(regex)),
+        What::SameUser => "the database with their name".into(),
+        What::SameRole => "the database with the name of their role".into(),
+        What::Other => "other databases".into(),
+    }
+}
+
+pub(super) fn where_text(place: &Where<'_>, kinds: u8) -> String {
+    let place = match place {
+        Where::Socket => return "the Unix socket".into(),
+        Where::Range(first, last) => range_text(*first, *last),
+        Where::SameHost => "the server's own addresses".into(),
+        Where::SameNet => "the server's own networks".into(),
+        Where::Host(name) => format!("{}", Text::from(*name)),
+    };
+    let names: Vec<&str> = [(2, "plain"), (4, "TLS"), (8, "GSSAPI")]
+        .into_iter()
+        .filter(|(bit, _)| kinds & bit != 0)
+        .map(|(_, name)| name)
+        .collect();
+    if names.len() == 3 { place } else { format!("{place} ({})", names.join(", ")) }
+}
+
+fn range_text(first: IpAddr, last: IpAddr) -> String {
+    let bits = match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            let host = first.to_bits() ^ last.to_bits();
+            let whole = host & first.to_bits() == 0 && host & host.wrapping_add(1) == 0;
+            whole.then(|| host.leading_zeros())
+        }
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            let host = first.to_bits() ^ last.to_bits();
+            let whole = host & first.to_bits() == 0 && host & host.wrapping_add(1) == 0;
+            whole.then(|| host.leading_zeros())
+        }
+        _ => None,
+    };
+    match bits {
+        Some(_) if first == last => format!("{first}"),
+        Some(bits) => format!("{first}/{bits}"),
+        None => format!("{first} to {last}"),
+    }
+}
+
+/// Two ranges as one, if the second begins in the first or right behind it.
+pub(super) fn joined<'a>(one: &Where<'a>, next: &Where<'a>) -> Option<Where<'a>> {
+    let (Where::Range(first, last), Where::Range(begin, end)) = (one, next) else { return None };
+    let follows = match (last, begin) {
+        (IpAddr::V4(last), IpAddr::V4(begin)) => {
+            begin.to_bits() <= last.to_bits().saturating_add(1)
+        }
+        (IpAddr::V6(last), IpAddr::V6(begin)) => {
+            begin.to_bits() <= last.to_bits().saturating_add(1)
+        }
+        _ => false,
+    };
+    follows.then_some(Where::Range(*first, *last.max(end)))
+}

@@ -1,0 +1,109 @@
+//! What two files change in meaning: given both, what is told.
+
+use hba_parser::{HbaDocument, PgVersion, Rules, Server};
+
+fn read(text: &str) -> Rules {
+    let rules = HbaDocument::parse(text).interpret(&Server::new(PgVersion::V17));
+    assert!(rules.verdict().is_loaded(), "{:?}", rules.diagnostics());
+    rules
+}
+
+#[track_caller]
+fn check(before: &str, after: &str, told: &[&str]) {
+    let difference = read(before).diff(&read(after));
+    let changes: Vec<_> = difference.changes.iter().map(ToString::to_string).collect();
+    assert_eq!(changes, told);
+    assert!(difference.complete);
+}
+
+#[test]
+fn the_same_meaning_is_no_difference() {
+    check("host all all all md5\n", "# c\nhost  all \"all\",all  all md5 \n", &[]);
+    check("local a all peer\nlocal b all peer\n", "local b all peer\nlocal a all peer\n", &[]);
+    check("local a,b all peer\n", "local a all peer\nlocal b all peer\n", &[]);
+    check(
+        "host all all 10.0.0.0/8 md5\n",
+        "host all all 10.0.0.0/9 md5\nhost all all 10.128.0.0/9 md5\n",
+        &[],
+    );
+    check("host all all all md5\n", "host all all all md5\nhost x y 10.0.0.1/32 trust\n", &[]);
+    check("local all all peer\n", "local all all ident\nlocal all all trust\n", &[]);
+}
+
+#[test]
+fn who_gains_and_who_loses() {
+    check(
+        "local all all peer\n",
+        "local all all peer\nhostssl app web,api 10.0.0.0/8 scram-sha-256\n",
+        &["api, web to app from 10.0.0.0/8 (TLS): rejected -> scram-sha-256"],
+    );
+    check(
+        "local all all peer\nhost all all 10.0.0.0/8 trust\n",
+        "local all all peer\n",
+        &["other users to other databases from 10.0.0.0/8: trust -> rejected"],
+    );
+    check(
+        "host all all all trust\n",
+        "host all all 127.0.0.1/32 reject\nhost all all all trust\n",
+        &["other users to other databases from 127.0.0.1: trust -> rejected"],
+    );
+    check(
+        "host all bob all md5\nhost all all all trust\n",
+        "host all all all trust\nhost all bob all md5\n",
+        &["bob to other databases from 0.0.0.0/0, ::/0: md5 -> trust"],
+    );
+    check(
+        "local replication all peer\n",
+        "local all all peer\n",
+        &[
+            "other users to physical replication from the Unix socket: peer -> rejected",
+            "other users to other databases from the Unix socket: rejected -> peer",
+        ],
+    );
+}
+
+#[test]
+fn options_that_the_view_hides_count() {
+    let dn = "other users to other databases from 0.0.0.0/0 (TLS), ::/0 (TLS): cert \
+              clientcert=verify-full -> cert clientcert=verify-full clientname=DN";
+    check("hostssl all all all cert\n", "hostssl all all all cert clientname=DN\n", &[dn]);
+    check("hostssl all all all cert\n", "hostssl all all all cert clientname=CN\n", &[]);
+    let hidden = "other users to other databases from 0.0.0.0/0, ::/0: ldap ldapbasedn=x \
+                  ldapbindpasswd=(secret) ldapscope=2 -> ldap ldapbasedn=x ldapbindpasswd=(secret) \
+                  ldapscope=2";
+    let ldap =
+        |password: &str| format!("host all all all ldap ldapbasedn=x ldapbindpasswd={password}\n");
+    check(&ldap("a"), &ldap("b"), &[hidden]);
+}
+
+#[test]
+fn members_with_a_name_of_their_own_are_told_of() {
+    check(
+        "local all +web peer\n",
+        "local all alice reject\nlocal all +web peer\n",
+        &["alice as a member of web to other databases from the Unix socket: peer -> rejected"],
+    );
+    // All of them lose it, and so does she.
+    check(
+        "local all +web peer\nlocal x alice peer\n",
+        "local x alice peer\n",
+        &["members of web to x, other databases from the Unix socket: peer -> rejected"],
+    );
+}
+
+#[test]
+fn a_small_change_in_a_large_file_is_found() {
+    let large: String = (0..3000)
+        .map(|rule| format!("host db{rule} user{rule} 10.{}.{}.0/24 md5\n", rule / 256, rule % 256))
+        .collect();
+    check(
+        &large,
+        &large.replace("db1500 user1500 10.5.220.0/24 md5", "db1500 user1500 10.5.220.0/24 trust"),
+        &["user1500 to db1500 from 10.5.220.0/24: md5 -> trust"],
+    );
+    check(
+        &large,
+        &format!("{large}host all admin 192.0.2.0/24 scram-sha-256\n"),
+        &["admin to other databases from 192.0.2.0/24: rejected -> scram-sha-256"],
+    );
+}
