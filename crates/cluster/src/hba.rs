@@ -416,69 +416,8 @@ fn refused(error: EditError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::{BTreeMap, BTreeSet},
-        path::PathBuf,
-    };
-
-    use pgconf::Configuration;
-    use textfile::{MemoryFiles, fs::Access};
-    use zeroize::Zeroizing;
-
     use super::*;
-    use crate::{
-        inspect::{Homes, Role, Setting},
-        transport::NodeFile,
-    };
-
-    const ACCESS: Access = Access { mode: 0o600, uid: 1, gid: 1 };
-
-    /// A node whose administrator comes in over the Unix socket.
-    fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
-        let path = PathBuf::from("/d/pg_hba.conf");
-        let mut files = MemoryFiles::default();
-        for (path, text) in included {
-            files.insert(*path, *text);
-        }
-        let setting = Setting { value: "/d/pg_hba.conf".to_owned(), source: String::new() };
-        let file = NodeFile { bytes: Zeroizing::new(hba.to_vec()), access: ACCESS };
-        let role = |name: &str| Role {
-            name: name.to_owned(),
-            can_login: true,
-            replication: true,
-            superuser: false,
-            attributes: String::new(),
-            member_of: Vec::new(),
-            stored_password: None,
-        };
-        NodeState {
-            name: "n".to_owned(),
-            version: PgVersion::V17,
-            server_version: String::new(),
-            settings: BTreeMap::from([("hba_file".to_owned(), setting)]),
-            owner: ACCESS,
-            files: BTreeMap::from([(path, Some(file))]),
-            folders: BTreeSet::new(),
-            configuration: Configuration::read(&files, "/d/postgresql.conf", None, PgVersion::V17),
-            hba_included: files,
-            admin: AdminSession {
-                user: "postgres".to_owned(),
-                database: "postgres".to_owned(),
-                address: None,
-                tls: false,
-            },
-            hba_errors: Vec::new(),
-            configuration_errors: Vec::new(),
-            changed_since_reload: None,
-            roles: vec![role("postgres"), role("repl")],
-            in_recovery: false,
-            primary_conninfo: None,
-            subscriptions: Vec::new(),
-            foreign_servers: Vec::new(),
-            bdr: None,
-            homes: Homes::default(),
-        }
-    }
+    use crate::inspect::sample;
 
     fn closed(hba: &[u8], included: &[(&str, &str)], networks: &[&str]) -> Result<String, Error> {
         let ways = [WayIn {
@@ -489,9 +428,9 @@ mod tests {
             tls: true,
             links_only: true,
         }];
-        let edit = secure(&node(hba, included), &ways)?;
+        let edit = secure(&sample::node(hba, included), &ways)?;
         // What it makes is what it would leave alone.
-        let again = secure(&node(&edit.closed, included), &ways)?;
+        let again = secure(&sample::node(&edit.closed, included), &ways)?;
         assert_eq!((&again.open, &again.closed), (&edit.closed, &edit.closed));
         Ok(String::from_utf8_lossy(&edit.closed).into_owned())
     }

@@ -5,6 +5,8 @@
 
 mod disk;
 mod queries;
+#[cfg(test)]
+pub(crate) mod sample;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

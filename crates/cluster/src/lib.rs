@@ -60,7 +60,6 @@ pub mod inspect;
 pub mod plan;
 pub mod prepare;
 pub mod reach;
-pub mod reconnect;
 pub mod rotate;
 pub mod run;
 mod sessions;

@@ -48,7 +48,10 @@ pub(crate) mod journal;
 mod lock;
 mod vault;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub use applied::Applied;
 pub use journal::State;
@@ -316,6 +319,17 @@ enum Which {
 /// A run without a record was begun, and not more.
 fn state_of(told: &Told) -> State {
     told.state.unwrap_or(State::Applying)
+}
+
+/// The plans of the runs that were applied and are on disk still, the oldest first.
+pub(crate) fn applied_plans(secrets: &Path) -> Result<Vec<Plan>, Error> {
+    let mut plans = Vec::new();
+    for run in RunFolder::all(secrets)? {
+        if state_of(&run.told()?) == State::Applied {
+            plans.push(run.plan()?);
+        }
+    }
+    Ok(plans)
 }
 
 /// # Errors

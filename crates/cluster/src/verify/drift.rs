@@ -1,11 +1,7 @@
-//! What was changed by hand since pgward left its work: what the applied plans wrote, compared with
-//! what inspection finds.
+//! What was changed by hand since pgward left its work: what the applied runs left, compared with what
+//! inspection finds.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, os::unix::ffi::OsStrExt as _, path::Path};
 
 use hba_parser::{HbaDocument, Server};
 use pgconf::{ConfFile, LineKind};
@@ -16,93 +12,33 @@ use super::{Code, Finding};
 use crate::{
     conninfo::ConnInfo,
     inspect::NodeState,
-    plan::{Action, Content, Plan},
+    plan::{Action, Content, Plan, hex},
+    run::{
+        Applied,
+        applied::{AppliedFile, AppliedLink},
+    },
     topology::Link,
-    vault::Vault,
 };
 
-/// What applied plans have left on the nodes, by the nodes' names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Left {
-    /// What was left on each.
-    pub nodes: BTreeMap<String, LeftNode>,
-}
-
-/// What applied plans have left on one node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftNode {
-    /// The files that were written, as they were written last.
-    pub files: BTreeMap<PathBuf, LeftFile>,
-    /// SHA-256 of what the server stores to check each role's password with.
-    pub passwords: BTreeMap<String, [u8; 32]>,
-    /// The connection strings of the links that start here, secrets masked, by the links' names.
-    pub links: BTreeMap<String, String>,
-}
-
-/// A file as it was left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftFile {
-    /// Its owner and mode.
-    pub access: Access,
-    /// What it held.
-    pub content: LeftContent,
-}
-
-/// What a file held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeftContent {
-    /// These bytes, which anybody may see.
-    Public(Vec<u8>),
-    /// Bytes of this SHA-256.
-    Digest([u8; 32]),
-    /// A secret of which nothing is known.
-    Secret,
-}
-
-impl Left {
-    /// Adds what a plan has left, in place of what earlier ones did. With the secrets that it referred
-    /// to, changes of those are found, too.
-    #[must_use]
-    pub fn with(mut self, plan: &Plan, vault: Option<&Vault>) -> Self {
-        for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
-            let node = self.nodes.entry(step.node.clone()).or_default();
-            match &step.action {
-                Action::WriteFile { path, access, content, .. } => {
-                    let digest = |name| vault?.get(name).map(|bytes| Sha256::digest(bytes).into());
-                    let content = match content {
-                        Content::Public(bytes) => LeftContent::Public(bytes.clone()),
-                        Content::Secret(name) => {
-                            digest(name).map_or(LeftContent::Secret, LeftContent::Digest)
-                        }
-                    };
-                    node.files.insert(path.clone(), LeftFile { access: *access, content });
-                }
-                Action::RemoveFile { path } => {
-                    node.files.remove(path);
-                }
-                _ => {}
-            }
-        }
-        for change in &plan.links {
-            let node = self.nodes.entry(change.from.clone()).or_default();
-            node.links.insert(change.name.clone(), change.after.clone());
-        }
-        self
-    }
-}
-
-/// What is no longer as it was left, as warnings: whether it matters, the other findings tell. What
-/// inspection did not read is not compared.
+/// What is no longer as the applied runs left it, as warnings: whether it matters, the other findings
+/// tell. What inspection did not read is not compared. With the plans that are at hand, changes of what
+/// they wrote are shown.
 #[must_use]
-pub fn since(left: &Left, states: &[NodeState], links: &[Link]) -> Vec<Finding> {
+pub fn since(
+    applied: &Applied,
+    plans: &[Plan],
+    states: &[NodeState],
+    links: &[Link],
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     for state in states {
-        let Some(node) = left.nodes.get(&state.name) else { continue };
+        let Some(node) = applied.nodes.get(&state.name) else { continue };
         let drifted = |what: String| Finding::warning(Code::Drifted, &state.name, what);
-        for (path, file) in &node.files {
+        for (path, left) in &node.files {
             if let Some(found) = state.files.get(path) {
+                let written = written(plans, &state.name, path, &left.sha256);
                 let now = found.as_ref().map(|now| (now.bytes.as_slice(), now.access));
-                findings.extend(file_drift(state, path, file, now).into_iter().map(
+                findings.extend(file_drift(state, path, left, written, now).into_iter().map(
                     |(what, diff)| match diff {
                         Some(diff) => drifted(what).with_detail(diff),
                         None => drifted(what),
@@ -114,59 +50,75 @@ pub fn since(left: &Left, states: &[NodeState], links: &[Link]) -> Vec<Finding> 
             let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
             let what = match stored {
                 None => format!("the role {role} has no password any more"),
-                Some(now) if Sha256::digest(now.as_bytes()).as_slice() != digest => {
+                Some(now) if sha256(now.as_bytes()) != *digest => {
                     format!("the role {role} has another password")
                 }
                 Some(_) => continue,
             };
             findings.push(drifted(what));
         }
-        for (name, text) in &node.links {
+        for left in &node.links {
             let mut own = links.iter().filter(|link| link.from == state.name);
-            match own.find(|link| link.name == *name) {
-                None => findings.push(drifted(format!("the link {name} is gone"))),
-                Some(link) => findings.extend(
-                    link_drift(text, &link.conninfo)
-                        .map(|what| drifted(format!("{name}: {what}")))
-                        .map(|finding| finding.of_link(&link.from, &link.to)),
-                ),
-            }
+            let is_it = |link: &&Link| link.name == left.name && link.place == left.place;
+            let AppliedLink { name, to, conninfo, .. } = left;
+            let finding = match own.find(is_it) {
+                None => Some(drifted(format!("the link {name} is gone"))),
+                Some(link) => link_drift(conninfo, &link.conninfo)
+                    .map(|what| drifted(format!("{name}: {what}"))),
+            };
+            findings.extend(finding.map(|finding| finding.of_link(&state.name, to)));
         }
     }
     findings
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// The bytes of this SHA-256 that a plan wrote for everybody to see.
+fn written<'p>(plans: &'p [Plan], node: &str, path: &Path, digest: &str) -> Option<&'p [u8]> {
+    let steps = plans.iter().flat_map(|plan| &plan.stages).flat_map(|stage| &stage.steps);
+    let mut bytes = steps.filter(|step| step.node == node).filter_map(|step| match &step.action {
+        Action::WriteFile { path: there, content: Content::Public(bytes), .. } if there == path => {
+            Some(bytes.as_slice())
+        }
+        _ => None,
+    });
+    bytes.find(|bytes| sha256(bytes) == digest)
 }
 
 /// What became of a file: in words, and as a diff where everybody may see it.
 fn file_drift(
     state: &NodeState,
     path: &Path,
-    left: &LeftFile,
+    left: &AppliedFile,
+    written: Option<&[u8]>,
     now: Option<(&[u8], Access)>,
 ) -> Vec<(String, Option<String>)> {
     let shown = path.display();
     let Some((bytes, access)) = now else { return vec![(format!("{shown} is gone"), None)] };
     let mut drift = Vec::new();
-    let words = |access: Access| format!("{:04o} {}:{}", access.mode, access.uid, access.gid);
-    if access != left.access {
-        let (before, after) = (words(left.access), words(access));
+    let words = |mode, uid, gid| format!("{mode:04o} {uid}:{gid}");
+    if (access.mode, access.uid, access.gid) != (left.mode, left.uid, left.gid) {
+        let before = words(left.mode, left.uid, left.gid);
+        let after = words(access.mode, access.uid, access.gid);
         drift.push((format!("{shown} has mode and owner {after}, and had {before}"), None));
     }
-    match &left.content {
-        LeftContent::Public(before) if before != bytes => {
-            let name = shown.to_string();
-            let diff = masked(&textfile::diff::unified(&name, &name, before, bytes));
-            let meaning = meaning(state, path, before, bytes);
-            let meaning = match meaning.as_slice() {
-                [] => "nothing that the server reads".to_owned(),
-                all => all.join("; "),
-            };
-            drift.push((format!("{shown} was changed: {meaning}"), Some(diff)));
-        }
-        LeftContent::Digest(before) if Sha256::digest(bytes).as_slice() != before => {
-            drift.push((format!("{shown} holds something else"), None));
-        }
-        _ => {}
+    if sha256(bytes) == left.sha256 {
+        return drift;
     }
+    let Some(before) = written else {
+        drift.push((format!("{shown} holds something else"), None));
+        return drift;
+    };
+    let name = shown.to_string();
+    let diff = masked(&textfile::diff::unified(&name, &name, before, bytes));
+    let meaning = match meaning(state, path, before, bytes).as_slice() {
+        [] => "nothing that the server reads".to_owned(),
+        all => all.join("; "),
+    };
+    drift.push((format!("{shown} was changed: {meaning}"), Some(diff)));
     drift
 }
 

@@ -34,7 +34,8 @@ use crate::{
     conninfo::ConnInfo,
     demand::Demand,
     error::{Error, NodeContext as _},
-    inspect::{self, Node, NodeState},
+    inspect::{self, Node, NodeState, THIS_MACHINE},
+    run::{self, Applied},
     spec::ClusterSpec,
     sql,
     topology::{self, Cluster, Demands, Link, Topology},
@@ -130,6 +131,7 @@ pub async fn verify_with(
     let states = inspect_each(spec, nodes, options.patience, &mut findings).await?;
     let topology = topology::of(spec.topology);
     let links = links(topology, spec, &states, &mut findings);
+    findings.extend(changed_since(spec, &states, &links));
     let (known, mut proofs, demands) = {
         let cluster = Cluster { spec, states: &states, links: &links };
         let demands = demands(topology, &cluster, &mut findings);
@@ -166,6 +168,24 @@ pub async fn verify_with(
     });
     findings.dedup();
     Ok(Verification { links: proofs, servers, controls, refusals, findings })
+}
+
+/// What was changed by hand since the last run was applied, if one was.
+fn changed_since(spec: &ClusterSpec, states: &[NodeState], links: &[Link]) -> Vec<Finding> {
+    let left = || -> Result<_, Error> {
+        Ok(match Applied::read(&spec.secrets)? {
+            Some(applied) => Some((applied, run::applied_plans(&spec.secrets)?)),
+            None => None,
+        })
+    };
+    match left() {
+        Ok(Some((applied, plans))) => drift::since(&applied, &plans, states, links),
+        Ok(None) => Vec::new(),
+        // What was left is not known, and so is not what has changed.
+        Err(error) => {
+            vec![Finding::warning(Code::Drifted, THIS_MACHINE, error.to_string())]
+        }
+    }
 }
 
 /// Everything that is known when the nodes are looked at from outside.

@@ -214,3 +214,38 @@ impl<'a> Lookup<'a> {
         file.access.uid == self.from.owner.uid && file.access.mode & 0o400 != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::sample;
+
+    #[test]
+    fn a_password_file_is_looked_for_where_libpq_does() {
+        let mut node = sample::node(b"", &[]);
+        let find = |node: &NodeState| {
+            let lookup = Lookup {
+                from: node,
+                path: "/home/own/.pgpass".into(),
+                role: "repl",
+                host: "other",
+                port: "5432".to_owned(),
+                database: Some("app"),
+            };
+            lookup.find().map(|found| found.line)
+        };
+        sample::put(&mut node, "/home/own/.pgpass", None);
+        let expected = "/home/own/.pgpass is not there".to_owned();
+        assert_eq!(find(&node), Err((Code::PassfileMissing, expected)));
+
+        // What the account's home has, libpq 15 and newer do not look at where HOME is another.
+        sample::put(&mut node, "/var/lib/pg/.pgpass", Some(sample::file(b"*:*:*:*:x\n")));
+        let expected =
+            "/home/own/.pgpass is not there, and this libpq does not look at /var/lib/pg/.pgpass";
+        assert_eq!(find(&node), Err((Code::PassfileElsewhere, expected.to_owned())));
+
+        let lines = b"# mine\nother:5432:app:repl:x\n*:*:*:*:y\n";
+        sample::put(&mut node, "/home/own/.pgpass", Some(sample::file(lines)));
+        assert_eq!(find(&node), Ok(2));
+    }
+}

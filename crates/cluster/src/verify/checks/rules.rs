@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use hba_parser::{Method, Rule};
+use hba_parser::{Address, Method, Rule};
 
 use crate::{
     conninfo::ConnInfo,
@@ -202,5 +202,75 @@ fn check_trust(
 
 /// Whether a rule is for addresses that peers come from.
 fn is_for_peers(rule: &Rule<'_>, node: &NodeSpec) -> bool {
-    node.peers_from.iter().any(|network| hba::overlaps(rule.address(), network))
+    node.peers_from.iter().any(|network| match rule.address() {
+        // Peers on the same machine, each with an address of its own.
+        Some(Address::SameHost) => network.addr().is_loopback(),
+        address => hba::overlaps(address, network),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::sample;
+
+    /// What is said of the trusting rules of a file on a node whose peers come from 10.0.0.0/8.
+    fn trust(hba: &str, admin: Option<[u8; 4]>) -> Vec<(Severity, String)> {
+        let mut state = sample::node(hba.as_bytes(), &[]);
+        state.admin.address = admin.map(IpAddr::from);
+        let node = NodeSpec {
+            name: "n".to_owned(),
+            host: None,
+            address: [10, 0, 0, 1].into(),
+            port: 5432,
+            peers_from: "10.0.0.0/8".parse().into_iter().collect(),
+            sql: String::new(),
+            files: crate::transport::FilesSpec::Local,
+        };
+        let way = WayIn {
+            role: "repl".to_owned(),
+            databases: vec![Databases::All],
+            networks: node.peers_from.clone(),
+            method: Method::Cert,
+            tls: true,
+            links_only: true,
+        };
+        let demand = Demand { ways_in: vec![way], ..Demand::default() };
+        let mut findings = Vec::new();
+        let reading = Reading::of(&state, node.address);
+        check_trust(&reading, &state, &node, &demand, &mut findings);
+        findings.into_iter().map(|found| (found.severity, found.what)).collect()
+    }
+
+    #[test]
+    fn a_rule_that_trusts_the_network_is_as_bad_as_whom_it_lets_in() {
+        use Severity::{Error, Warning};
+
+        for (hba, severity, end) in [
+            ("host all all 10.1.0.0/16 trust", Error, "whoever is there is postgres"),
+            ("host all all 192.0.2.0/24 trust", Error, "whoever is there is postgres"),
+            ("host all all samenet trust", Error, "whoever is there is postgres"),
+            ("host all all db.example.com trust", Error, "whoever is there is postgres"),
+            ("host replication repl all trust", Error, "whoever is there is repl"),
+            ("host app all all trust", Error, "whoever is there is postgres"),
+            // Nobody that could do anything.
+            ("host app web 192.0.2.0/24 trust", Warning, "/d/pg_hba.conf"),
+            ("host all all 127.0.0.1/32 trust", Warning, "whoever is on this machine is postgres"),
+            ("host all all samehost trust", Warning, "whoever is on this machine is postgres"),
+            ("host all all ::1/128 trust", Warning, "whoever is on this machine is postgres"),
+        ] {
+            let found = trust(hba, None);
+            assert_eq!(found.len(), 1, "{hba}: {found:?}");
+            assert_eq!(found[0].0, severity, "{hba}: {found:?}");
+            assert!(found[0].1.ends_with(end), "{hba}: {found:?}");
+        }
+        // What stands before it decides.
+        let hidden = "host all repl,postgres all reject\nhost all all 10.0.0.0/8 trust";
+        assert_eq!(trust(hidden, None)[0].0, Warning);
+        // The administrator's own way in.
+        let found = trust("host all all 192.0.2.0/24 trust", Some([192, 0, 2, 9]));
+        assert_eq!(found[0].0, Warning);
+        assert!(found[0].1.ends_with("whoever is there is postgres, as you are"), "{found:?}");
+        assert_eq!(trust("local all all trust\nhostssl all all all cert", None), []);
+    }
 }

@@ -27,7 +27,7 @@ pub(super) fn messages(records: &[::csv::ByteRecord]) -> impl Iterator<Item = Me
             pid: text(PROCESS)?.parse().ok()?,
             time: without_zone(text(TIME)?),
             session: text(SESSION),
-            text: String::from_utf8_lossy(record.get(MESSAGE)?),
+            text: Some(String::from_utf8_lossy(record.get(MESSAGE)?)),
         })
     })
 }
@@ -54,7 +54,7 @@ mod tests {
             pid: 7,
             time: Some("2026-01-01 10:00:00.000"),
             session: Some("65f.7"),
-            text: "connection received: host=h port=1".into(),
+            text: Some("connection received: host=h port=1".into()),
         };
         assert_eq!(found[1], expected);
     }

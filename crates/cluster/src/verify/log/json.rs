@@ -22,7 +22,7 @@ pub(super) fn messages(log: &str) -> impl Iterator<Item = Message<'_>> {
             pid: line.pid,
             time: without_zone(line.timestamp),
             session: Some(line.session_id),
-            text: line.message.into(),
+            text: Some(line.message.into()),
         })
     })
 }
@@ -44,7 +44,7 @@ mod tests {
             pid: 7,
             time: Some("2026-01-01 10:00:00.000"),
             session: Some("65f.7"),
-            text: "a \"b\"\nc".into(),
+            text: Some("a \"b\"\nc".into()),
         };
         assert_eq!(messages(log).collect::<Vec<_>>(), [expected]);
     }

@@ -63,7 +63,7 @@ const RECEIVED: &str = "connection received: ";
 const AUTHENTICATED: &str = "connection authenticated: ";
 const AUTHORIZED: [&str; 2] = ["connection authorized: ", "replication connection authorized: "];
 
-/// A line of a log.
+/// A line of a log: what a process said at the level `LOG`, or that it said something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Message<'l> {
     pid: i32,
@@ -71,7 +71,7 @@ struct Message<'l> {
     time: Option<&'l str>,
     /// The session's id: the second of its start and the process, in hexadecimal (`%c`).
     session: Option<&'l str>,
-    text: Cow<'l, str>,
+    text: Option<Cow<'l, str>>,
 }
 
 /// What a log tells of the beginning of a session.
@@ -119,6 +119,8 @@ impl Story {
 struct Stories {
     /// The time of the first message.
     since: Option<String>,
+    /// The time of the last one.
+    until: Option<String>,
     of: BTreeMap<i32, Vec<Story>>,
 }
 
@@ -126,16 +128,22 @@ impl Stories {
     fn of<'l>(messages: impl Iterator<Item = Message<'l>>) -> Self {
         let mut stories = Self::default();
         for message in messages {
-            if stories.since.is_none() {
-                stories.since = message.time.map(str::to_owned);
+            if let Some(time) = message.time {
+                stories.since.get_or_insert_with(|| time.to_owned());
+                stories.until = Some(time.to_owned());
             }
-            let received = message.text.starts_with(RECEIVED);
+            let Some(text) = &message.text else { continue };
+            let received = text.starts_with(RECEIVED);
             let of_process = stories.of.entry(message.pid).or_default();
-            if received || of_process.is_empty() {
+            // Where arrivals are not logged, each word on an authentication begins a session.
+            let begins = received
+                || (text.starts_with(AUTHENTICATED)
+                    && of_process.last().is_none_or(|story| !story.received));
+            if begins {
                 of_process.push(Story::new(&message, received));
             }
             if let Some(story) = of_process.last_mut() {
-                story.hear(&message.text);
+                story.hear(text);
             }
         }
         stories
@@ -246,6 +254,15 @@ mod tests {
         // The beginning is not there: nothing is claimed.
         let cut = "t [12] LOG:  replication connection authorized: user=r\n";
         assert!(!let_in_without_authentication(12, "%m [%p] ", cut));
+    }
+
+    #[test]
+    fn another_language_tells_nothing() {
+        let log = "t [12] LOG:  Verbindung empfangen: Host=127.0.0.1 Port=1\n\
+            t [12] LOG:  Verbindung authentifiziert: identity=\"CN=r\" method=cert (/d/pg_hba.conf:1)\n\
+            t [12] LOG:  Replikationsverbindung autorisiert: Benutzer=r\n";
+        assert_eq!(authentication_of(12, "%m [%p] ", log), None);
+        assert!(!let_in_without_authentication(12, "%m [%p] ", log));
     }
 
     #[test]

@@ -23,9 +23,11 @@ pub(crate) struct Told {
     pub(crate) evidence: String,
 }
 
-/// So much of a log is read at once.
-const CHUNK: i64 = 4 << 20;
-/// So much is read at most. Sessions that began before are judged by the rules.
+/// So much of a log is read to find its time there.
+const GLANCE: i64 = 64 << 10;
+/// So much of a log is read from where a session began: its beginning is a matter of milliseconds.
+const WINDOW: i64 = 1 << 20;
+/// So much is read at most: of a file that can only be read from its beginning, or of one moment.
 const MOST: i64 = 32 << 20;
 /// How long the collector may take to write what the server has said.
 const COLLECTOR: Duration = Duration::from_secs(2);
@@ -40,16 +42,18 @@ pub(crate) async fn tell(
     sessions: &[(i32, SystemTime)],
 ) -> Result<BTreeMap<i32, Told>, Error> {
     // 12 and 13 never tell.
-    if state.version < PgVersion::V14 || matches!(state.setting("log_connections"), "off" | "") {
+    if sessions.is_empty()
+        || state.version < PgVersion::V14
+        || matches!(state.setting("log_connections"), "off" | "")
+    {
         return Ok(BTreeMap::new());
     }
-    let Some(earliest) = sessions.iter().map(|(_, start)| *start).min() else {
-        return Ok(BTreeMap::new());
-    };
+    let mut sessions = sessions.to_vec();
+    sessions.sort_by_key(|(_, start)| *start);
     let end = tokio::time::Instant::now() + COLLECTOR;
     loop {
         let Some(log) = Log::find(client, state).await? else { return Ok(BTreeMap::new()) };
-        let told = log.tell(client, state.version, sessions, earliest).await?;
+        let told = log.tell(client, state.version, &sessions).await?;
         let young = |(pid, start): &(i32, SystemTime)| {
             !told.contains_key(pid) && log.now.duration_since(*start).unwrap_or_default() < YOUNG
         };
@@ -136,61 +140,98 @@ impl Log {
         Ok(None)
     }
 
+    /// What is told of the sessions, the oldest of which comes first.
     async fn tell(
         &self,
         client: &Client,
         version: PgVersion,
         sessions: &[(i32, SystemTime)],
-        earliest: SystemTime,
     ) -> Result<BTreeMap<i32, Told>, Error> {
-        let mut text: Vec<u8> = Vec::new();
-        let mut left = MOST;
-        let mut stories = Stories::default();
-        // From when on everything that was logged has been read.
-        let mut since = None;
-        'files: for (index, file) in self.files.iter().enumerate() {
-            // The server tells the time of files to the second.
-            if index > 0 && file.modified + SECOND < earliest {
-                since = Some(earliest);
-                break;
-            }
-            let mut end = file.size;
-            while end > 0 {
-                // Where a record begins, only a CSV file's own beginning tells.
-                let length = if self.format == Format::Csv { end } else { end.min(CHUNK) };
-                let begin = end - length;
-                if length > left {
-                    break 'files;
-                }
-                let Some(chunk) = read(client, &file.path, begin, length).await? else {
-                    break 'files;
-                };
-                text.splice(0..0, chunk);
-                stories = self.stories(&text, begin > 0);
-                since = match &stories.since {
-                    Some(time) => times(client, vec![time.clone()]).await?.pop().flatten(),
-                    None => None,
-                };
-                if since.is_some_and(|since| since <= earliest) {
-                    break 'files;
-                }
-                (end, left) = (begin, left - length);
-            }
-        }
-        let Some(since) = since else { return Ok(BTreeMap::new()) };
-        // Without its beginning a session's words in the log could be its own.
-        let covered = sessions.iter().filter(|(_, start)| since <= *start + SECOND);
         let mut told = BTreeMap::new();
-        for (pid, start) in covered {
-            let Some(story) = story_of(client, stories.of_process(*pid), *pid, *start).await?
-            else {
+        let mut rest = sessions;
+        while let Some(((_, start), others)) = rest.split_first() {
+            let Some(window) = self.window(client, *start).await? else {
+                rest = others;
                 continue;
             };
-            if let Some(found) = self.told_by(story, version) {
-                told.insert(*pid, found);
+            // Those that began soon after are in the same window, most of the time.
+            for (index, (pid, start)) in rest.iter().enumerate() {
+                let stories = window.of_process(*pid);
+                match story_of(client, stories, *pid, *start).await? {
+                    Some(story) if story.authenticated || story.authorized => {
+                        told.extend(self.told_by(story, version).map(|found| (*pid, found)));
+                        rest = &rest[1..];
+                    }
+                    // What the first has not, it has nowhere.
+                    _ if index == 0 => rest = &rest[1..],
+                    _ => break,
+                }
             }
         }
         Ok(told)
+    }
+
+    /// What was logged from when a session began, or a little before; `None` where that is not there.
+    /// Without its beginning a session's words in the log could be its own.
+    async fn window(&self, client: &Client, start: SystemTime) -> Result<Option<Stories>, Error> {
+        // The oldest file that was written to after the session began. The server tells the time of
+        // files to the second.
+        let written_after = |file: &&File| file.modified + SECOND >= start;
+        let Some(index) = self.files.iter().take_while(written_after).count().checked_sub(1) else {
+            return Ok(None);
+        };
+        let file = &self.files[index];
+        let (begin, length) = match self.format {
+            // Where a record begins, only the file's own beginning tells.
+            Format::Csv if file.size > MOST => return Ok(None),
+            Format::Csv => (0, file.size),
+            _ => (self.place_of(client, file, start).await?, WINDOW),
+        };
+        let (mut text, mut end) = (Vec::new(), begin);
+        let mut stories = Stories::default();
+        // More than one window where very much was logged in the moment that it began.
+        while end < file.size && end - begin < MOST {
+            let Some(more) = read(client, &file.path, end, length).await? else { return Ok(None) };
+            text.extend(more);
+            end += length;
+            stories = self.stories(&text, begin > 0);
+            let until = time(client, stories.until.as_deref()).await?;
+            if until.is_some_and(|until| until > start + 2 * SECOND) {
+                break;
+            }
+        }
+        // It may go on in the next file.
+        if let Some(next) = index.checked_sub(1).filter(|_| end >= file.size)
+            && let Some(more) = read(client, &self.files[next].path, 0, WINDOW).await?
+        {
+            text.extend(more);
+            stories = self.stories(&text, begin > 0);
+        }
+        // An older file ended before the session began.
+        let covered = begin == 0 && index + 1 < self.files.len();
+        let since = time(client, stories.since.as_deref()).await?;
+        let covered = covered || since.is_some_and(|since| since <= start + SECOND);
+        Ok(covered.then_some(stories))
+    }
+
+    /// A place in a file shortly before a time. (Where lines do not tell their time, one behind them.)
+    async fn place_of(&self, client: &Client, file: &File, time: SystemTime) -> Result<i64, Error> {
+        let (mut begin, mut end) = (0, file.size);
+        while end - begin > 2 * GLANCE {
+            let middle = i64::midpoint(begin, end);
+            let Some(text) = read(client, &file.path, middle, GLANCE).await? else { break };
+            let found = self.stories(&text, true).since;
+            let exact = found.as_ref().is_some_and(|text| text.contains('.'));
+            let there = self::time(client, found.as_deref()).await?;
+            // What is cut off may be up to so much.
+            let cut = if exact { Duration::from_millis(1) } else { SECOND };
+            if there.is_some_and(|there| there + cut >= time) {
+                end = middle;
+            } else {
+                begin = middle;
+            }
+        }
+        Ok(begin)
     }
 
     fn stories(&self, text: &[u8], cut: bool) -> Stories {
@@ -245,6 +286,12 @@ async fn story_of<'s>(
     // The prefix may have no more than seconds.
     let is_it = |time: SystemTime| time + SECOND > start;
     Ok(found.find(|(_, time)| time.is_some_and(is_it)).map(|(story, _)| story))
+}
+
+/// A log's time as the server understands it.
+async fn time(client: &Client, text: Option<&str>) -> Result<Option<SystemTime>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    Ok(times(client, vec![text.to_owned()]).await?.pop().flatten())
 }
 
 /// A log's times as the server understands them; none where it does not.

@@ -2,7 +2,7 @@
 
 use super::Message;
 
-/// What processes logged at the level `LOG`; nothing if the lines do not tell whose they are.
+/// What processes logged; nothing if the lines do not tell whose they are.
 pub(super) fn messages<'l>(prefix: &str, log: &'l str) -> impl Iterator<Item = Message<'l>> {
     let reading = Reading::new(prefix);
     log.lines().filter_map(move |line| reading.as_ref()?.message(line))
@@ -47,10 +47,10 @@ impl Reading {
         // `append_with_tabs`): what stands there is anybody's words.
         let (pid, rest) = self.process_of(line).filter(|_| !line.starts_with('\t'))?;
         // Nothing but the prefix comes before the level: a statement that is quoted does not count.
-        let (level, message) = rest.split_once(":  ")?;
+        let (level, text) = rest.split_once(":  ")?;
         let time = line.get(..self.time).filter(|time| !time.is_empty());
-        let message = Message { pid, time, session: None, text: message.into() };
-        level.ends_with("LOG").then_some(message)
+        let text = level.ends_with("LOG").then(|| text.into());
+        Some(Message { pid, time, session: None, text })
     }
 
     /// The process number at the start of a line, and what comes after it: the first digits between

@@ -7,7 +7,7 @@ use cluster::{
     prepare::Prepared,
     run,
     vault::Vault,
-    verify::{self, Verification},
+    verify::{self, Options, Verification},
 };
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -170,7 +170,7 @@ fn verified(
         let text = if applied { "done; pgward verify proves it\n" } else { said };
         return Ok(Answer::new(text, result));
     }
-    let verification = verify_now(description, console)?;
+    let verification = verify_now(description, Options::default(), console)?;
     let said = if said.is_empty() { String::new() } else { format!("{said}\n") };
     let text = format!(
         "{said}{}{}",
@@ -187,12 +187,14 @@ fn verified(
 
 pub(super) fn verify_now(
     description: &Description,
+    options: Options,
     console: &Console,
 ) -> Result<Verification, Failure> {
     let Description { spec, nodes, .. } = description;
-    let progress = console.begin("verify the links");
-    let verified =
-        wait_for(async { Ok(verify::verify(spec, nodes, OffsetDateTime::now_utc()).await?) });
+    let first = if options.reconnect { "let the links connect anew and " } else { "" };
+    let progress = console.begin(&format!("{first}verify the links"));
+    let now = OffsetDateTime::now_utc();
+    let verified = wait_for(async { Ok(verify::verify_with(spec, nodes, now, options).await?) });
     progress.end(if verified.is_ok() { "done" } else { "failed" });
     verified
 }

@@ -200,7 +200,11 @@ fn finding(finding: &Finding) -> Diagnostic {
         Some((from, to)) => format!("{from} -> {to}"),
         None => format!("node {}", finding.node),
     };
-    let message = format!("{place}: {}", plain_lines(&finding.what));
+    let mut message = format!("{place}: {}", plain_lines(&finding.what));
+    if let Some(detail) = &finding.detail {
+        message.push('\n');
+        message.push_str(&plain_lines(detail));
+    }
     Diagnostic::new(severity, message)
         .code(finding.code.id())
         .why(finding.code.why())

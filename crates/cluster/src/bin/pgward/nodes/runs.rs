@@ -1,6 +1,9 @@
 //! `pgward resume`, `pgward rollback` and `pgward abandon`: runs that are on disk.
 
-use cluster::run::{self, Outcome, RunStatus, State};
+use cluster::{
+    run::{self, Outcome, RunStatus, State},
+    verify::Options,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -82,7 +85,7 @@ pub(crate) fn resume(arguments: &ResumeArguments, console: &Console) -> Result<A
             if arguments.consent.no_verify {
                 return Ok(Answer::new(said, result(&id, "applied", &[], &Value::Null)));
             }
-            let verification = super::apply::verify_now(&description, console)?;
+            let verification = super::apply::verify_now(&description, Options::default(), console)?;
             let text = format!(
                 "{said}\n{}{}",
                 render::verification(&verification),

@@ -1,16 +1,9 @@
 //! `pgward verify`.
 
-use cluster::{
-    reconnect,
-    verify::{Code, Finding},
-};
+use cluster::verify::{Code, Finding, Options};
 use serde_json::json;
 
-use super::{
-    apply::verify_now,
-    description::{Description, DescriptionArgument},
-    render, wait_for,
-};
+use super::{apply::verify_now, description::DescriptionArgument, render};
 use crate::frame::{
     answer::Answer,
     console::Console,
@@ -27,18 +20,15 @@ Exit code 0: every link is proved; 1: not every one is; 2: a node could not be a
 pub(crate) struct Arguments {
     #[command(flatten)]
     description: DescriptionArgument,
-    /// End the session of every link first, one after the other, so that each logs in anew by what is
-    /// in force now
+    /// End the session of every link first, so that each logs in anew by what is in force now
     #[arg(long)]
     reconnect: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
     let description = arguments.description.read()?;
-    if arguments.reconnect {
-        reconnect(&description, console)?;
-    }
-    let verification = verify_now(&description, console)?;
+    let options = Options::default().reconnect(arguments.reconnect);
+    let verification = verify_now(&description, options, console)?;
     let proved = verification.proved();
     let text = render::verification(&verification) + &render::conclusion(&verification);
     let findings = render::findings(&verification.findings);
@@ -50,12 +40,4 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
         false => Exit::Findings,
     };
     Ok(Answer::new(text, result).with_findings(findings).exit(exit))
-}
-
-fn reconnect(description: &Description, console: &Console) -> Result<(), Failure> {
-    let Description { spec, nodes, .. } = description;
-    let progress = console.begin("let the links connect anew");
-    let done = wait_for(async { Ok(reconnect::reconnect(spec, nodes).await?) });
-    progress.end(if done.is_ok() { "done" } else { "failed" });
-    done.map(drop)
 }

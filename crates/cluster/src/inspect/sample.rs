@@ -1,0 +1,76 @@
+//! A node that there is not, for tests of what is made of one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use pg_version::PgVersion;
+use pgconf::Configuration;
+use textfile::{MemoryFiles, fs::Access};
+use zeroize::Zeroizing;
+
+use super::{AdminSession, Homes, NodeState, Role, Setting};
+use crate::transport::NodeFile;
+
+/// Who owns everything.
+pub(crate) const ACCESS: Access = Access { mode: 0o600, uid: 1, gid: 1 };
+
+/// The node `n`, with this `pg_hba.conf` and what it includes; its administrator comes in over the
+/// Unix socket.
+pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
+    let mut files = MemoryFiles::default();
+    for (path, text) in included {
+        files.insert(*path, *text);
+    }
+    let setting = |value: &str| Setting { value: value.to_owned(), source: String::new() };
+    let role = |name: &str| Role {
+        name: name.to_owned(),
+        can_login: true,
+        replication: true,
+        superuser: name == "postgres",
+        attributes: String::new(),
+        member_of: Vec::new(),
+        stored_password: None,
+    };
+    NodeState {
+        name: "n".to_owned(),
+        version: PgVersion::V17,
+        server_version: String::new(),
+        settings: BTreeMap::from([
+            ("hba_file".to_owned(), setting("/d/pg_hba.conf")),
+            ("data_directory".to_owned(), setting("/d")),
+        ]),
+        owner: ACCESS,
+        files: BTreeMap::from([(PathBuf::from("/d/pg_hba.conf"), Some(file(hba)))]),
+        folders: BTreeSet::new(),
+        configuration: Configuration::read(&files, "/d/postgresql.conf", None, PgVersion::V17),
+        hba_included: files,
+        admin: AdminSession {
+            user: "postgres".to_owned(),
+            database: "postgres".to_owned(),
+            address: None,
+            tls: false,
+        },
+        hba_errors: Vec::new(),
+        configuration_errors: Vec::new(),
+        changed_since_reload: None,
+        roles: vec![role("postgres"), role("repl")],
+        in_recovery: false,
+        primary_conninfo: None,
+        subscriptions: Vec::new(),
+        foreign_servers: Vec::new(),
+        bdr: None,
+        homes: Homes::default(),
+    }
+}
+
+/// A file of the node's owner that nobody else may read.
+pub(crate) fn file(bytes: &[u8]) -> NodeFile {
+    NodeFile { bytes: Zeroizing::new(bytes.to_vec()), access: ACCESS }
+}
+
+/// Gives a node a file.
+pub(crate) fn put(node: &mut NodeState, path: impl AsRef<Path>, found: Option<NodeFile>) {
+    node.files.insert(path.as_ref().to_owned(), found);
+}
