@@ -174,14 +174,15 @@ async fn killed_while_taking_back(mode: Mode, records: Records) -> Tested {
             State::TakenBack => {}
             _ => {
                 assert_eq!(is_unfinished(&bench, &when).await?, State::TakingBack, "{when}");
-                // Once more, a little later.
-                if !in_child(&bench, "resume", record / 2 + 1).await? {
+                // Once more, a little later; it may have been the last record of all.
+                let ended = in_child(&bench, "resume", record / 2 + 1).await?;
+                if !ended && run::status(bench.spec())?.unfinished().is_some() {
                     let runner = bench.runner();
-                    let ended = match turn % 2 {
+                    let outcome = match turn % 2 {
                         0 => runner.resume().await?,
                         _ => runner.rollback().await?,
                     };
-                    is_taken_back(&bench, ended, &found, &when).await?;
+                    is_taken_back(&bench, outcome, &found, &when).await?;
                 }
             }
         }
