@@ -180,35 +180,38 @@ impl Log {
         let Some(index) = self.files.iter().take_while(written_after).count().checked_sub(1) else {
             return Ok(None);
         };
-        let file = &self.files[index];
-        let (begin, length) = match self.format {
-            // Where a record begins, only the file's own beginning tells.
-            Format::Csv if file.size > MOST => return Ok(None),
-            Format::Csv => (0, file.size),
-            _ => (self.place_of(client, file, start).await?, WINDOW),
-        };
-        let (mut text, mut end) = (Vec::new(), begin);
-        let mut stories = Stories::default();
-        // More than one window where very much was logged in the moment that it began.
-        while end < file.size && end - begin < MOST {
-            let Some(more) = read(client, &file.path, end, length).await? else { return Ok(None) };
-            text.extend(more);
-            end += length;
-            stories = self.stories(&text, begin > 0);
-            let until = time(client, stories.until.as_deref()).await?;
-            if until.is_some_and(|until| until > start + 2 * SECOND) {
-                break;
+        let (mut text, mut whole) = (Vec::new(), false);
+        // What began in one file may go on in the next; and which file it began in, times in seconds
+        // do not tell for sure.
+        for (nth, file) in self.files[..=index].iter().rev().enumerate() {
+            let (begin, length) = match self.format {
+                // Where a record begins, only the file's own beginning tells.
+                Format::Csv if file.size > MOST => return Ok(None),
+                Format::Csv => (0, file.size),
+                _ => (self.place_of(client, file, start).await?, WINDOW),
+            };
+            if nth == 0 {
+                whole = begin == 0;
             }
+            let (mut part, mut end) = (Vec::new(), begin);
+            // More than one window where very much was logged in the moment that it began.
+            while end < file.size && end - begin < MOST {
+                let Some(more) = read(client, &file.path, end, length).await? else {
+                    return Ok(None);
+                };
+                let until = self.stories(&more, end > 0).until;
+                part.extend(more);
+                end += length;
+                let until = time(client, until.as_deref()).await?;
+                if until.is_some_and(|until| until > start + SLACK) {
+                    break;
+                }
+            }
+            text.extend_from_slice(if begin > 0 { behind_first_line(&part) } else { &part });
         }
-        // It may go on in the next file.
-        if let Some(next) = index.checked_sub(1).filter(|_| end >= file.size)
-            && let Some(more) = read(client, &self.files[next].path, 0, WINDOW).await?
-        {
-            text.extend(more);
-            stories = self.stories(&text, begin > 0);
-        }
+        let stories = self.stories(&text, false);
         // An older file ended before the session began.
-        let covered = begin == 0 && index + 1 < self.files.len();
+        let covered = whole && index + 1 < self.files.len();
         let since = time(client, stories.since.as_deref()).await?;
         let covered = covered || since.is_some_and(|since| since <= start + SECOND);
         Ok(covered.then_some(stories))
@@ -221,11 +224,8 @@ impl Log {
             let middle = i64::midpoint(begin, end);
             let Some(text) = read(client, &file.path, middle, GLANCE).await? else { break };
             let found = self.stories(&text, true).since;
-            let exact = found.as_ref().is_some_and(|text| text.contains('.'));
             let there = self::time(client, found.as_deref()).await?;
-            // What is cut off may be up to so much.
-            let cut = if exact { Duration::from_millis(1) } else { SECOND };
-            if there.is_some_and(|there| there + cut >= time) {
+            if there.is_some_and(|there| there + SLACK >= time) {
                 end = middle;
             } else {
                 begin = middle;
@@ -235,9 +235,7 @@ impl Log {
     }
 
     fn stories(&self, text: &[u8], cut: bool) -> Stories {
-        // A line that is cut off at its beginning could be read as something else.
-        let first = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
-        let text = if cut { &text[first..] } else { text };
+        let text = if cut { behind_first_line(text) } else { text };
         match self.format {
             Format::Csv => Stories::of(csv::messages(&csv::records(text))),
             Format::Stderr => {
@@ -267,6 +265,15 @@ impl Log {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Processes write their lines in another order than they took their times, on a busy machine; and a
+/// log's times may be whole seconds.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// A line that is cut off at its beginning could be read as something else.
+fn behind_first_line(text: &[u8]) -> &[u8] {
+    let first = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
+    &text[first..]
+}
 
 /// What the log tells of this very session, among what it tells of processes of its number.
 async fn story_of<'s>(
