@@ -7,7 +7,8 @@ use pgconf::{Configuration, Setting};
 use pgtest::Error as PgError;
 
 use super::{
-    generate, random,
+    generate::{self, FilesKind},
+    random,
     server::{Reader, Row},
 };
 use crate::differential::{Options, Outcome, Random};
@@ -64,7 +65,7 @@ type Judged = Result<(), Box<dyn Error>>;
 /// Judges as many cases as are wanted, each with files of the kind that its number asks for.
 pub(super) fn judge_each(
     options: &Options,
-    kind: impl Fn(usize) -> generate::FilesKind,
+    kind: impl Fn(usize) -> FilesKind,
     judge: impl FnMut(Case<'_>, &mut Outcome) -> Judged,
 ) -> Result<Outcome, String> {
     run(options, kind, judge).map_err(|error| error.to_string())
@@ -72,7 +73,7 @@ pub(super) fn judge_each(
 
 fn run(
     options: &Options,
-    kind: impl Fn(usize) -> generate::FilesKind,
+    kind: impl Fn(usize) -> FilesKind,
     mut judge: impl FnMut(Case<'_>, &mut Outcome) -> Judged,
 ) -> Result<Outcome, Box<dyn Error>> {
     let mut readers = Vec::new();
@@ -86,7 +87,15 @@ fn run(
         let turn = number % readers.len().max(1);
         let Some((reader, settings)) = readers.get_mut(turn) else { break };
         let mut random = random(options, number);
-        let files = generate::files(&mut random, settings, kind(number));
+        let kind = kind(number);
+        let mut files = generate::files(&mut random, settings, kind);
+        // People's files are the sample, with lines of their own below.
+        if kind == FilesKind::Readable
+            && random.once_in(3)
+            && let Some((_, generate::Content::Bytes(main))) = files.first_mut()
+        {
+            main.splice(0..0, reader.sample.iter().copied());
+        }
         reader.write(&files)?;
         if has_value_that_was_never_written(&reader.configuration()) {
             tally.explain("files with a value that the server takes from memory it never wrote");

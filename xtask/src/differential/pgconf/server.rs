@@ -27,6 +27,8 @@ pub(super) struct Row {
 pub(super) struct Reader {
     pub(super) server: Server,
     data: PathBuf,
+    /// The main file as `initdb` made it: nearly every setting, commented out.
+    pub(super) sample: Vec<u8>,
     written: Vec<PathBuf>,
 }
 
@@ -38,7 +40,10 @@ impl Reader {
             .limit(PATIENCE)
             .start()?;
         let data = server.data_dir();
-        Ok(Self { server, data, written: Vec::new() })
+        let path = data.join("postgresql.conf");
+        let sample = std::fs::read(&path)
+            .map_err(|source| pgtest::Error::Io { what: format!("{}", path.display()), source })?;
+        Ok(Self { server, data, sample, written: Vec::new() })
     }
 
     /// Puts a case's files in place of the last one's. Names are relative to the data folder.
