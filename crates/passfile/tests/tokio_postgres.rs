@@ -107,7 +107,7 @@ fn logs_in() {
         file.set(&entry).unwrap();
     }
     let mut both = Config::new();
-    both.user("b:ob").dbname("postgres").connect_timeout(Duration::from_secs(20));
+    both.user("b:ob").dbname("postgres").connect_timeout(Duration::from_secs(300));
     let mut single = [both.clone(), both.clone()];
     for (server, single) in servers.iter().zip(&mut single) {
         for config in [&mut both, single] {

@@ -7,7 +7,9 @@ use crate::lexer::{self, Token};
 /// The value that a quoted string stands for; `token` has both quotes.
 ///
 /// A value ends at its first NUL byte. A NUL that stands in the file itself even takes the
-/// character before it away, as in the server, which mistakes that one for the closing quote.
+/// character before it away, as in the server, which mistakes that one for the closing quote. (Where
+/// the value begins with one, the server takes its value from memory that it never wrote: nothing, as
+/// a rule.)
 pub(crate) fn unquote(token: &[u8]) -> Cow<'_, [u8]> {
     let token = match memchr::memchr(0, token) {
         None => token,

@@ -1,12 +1,15 @@
 //! Files on disk: what is kept of them, and what a killed writer leaves.
 #![cfg(feature = "fs")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::{
     fs,
     io::{Read as _, Write as _},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
-    path::Path,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _, symlink},
+        process::ExitStatusExt as _,
+    },
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -98,60 +101,114 @@ fn a_missing_main_file_is_an_error() {
 const VALUES: [&str; 2] = ["1", "a value that makes the file longer than it was before"];
 
 fn content(value: &str) -> String {
-    let filler: String = (0..2000).map(|line| format!("filler.line_{line} = 'x'\n")).collect();
+    let filler: String = (0..1000).map(|line| format!("filler.line_{line} = 'x'\n")).collect();
     format!("{filler}test.value = '{value}'\n")
 }
 
-/// A writer is killed in the midst of its work, 200 times. (The writer is this test itself, started
-/// again with the folder in its environment; it says on its standard output when it has written.)
-#[test]
-fn killed_while_writing() {
-    const FOLDER: &str = "PGCONF_TEST_WRITE_FOR_EVER";
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        for value in VALUES.iter().cycle() {
-            let mut stored = open(Path::new(&folder));
-            stored.configuration.set("test.value", value).unwrap();
-            stored.save().unwrap();
-            if std::io::stderr().write_all(b".").is_err() {
-                return;
-            }
-        }
-    }
+/// Names the folder to the writer, which is the test itself, started again.
+const FOLDER: &str = "PGCONF_TEST_FOLDER";
+
+/// The test `name` again, as a writer.
+fn writer(name: &str, folder: &Path) -> Command {
+    let mut writer = Command::new(std::env::current_exe().unwrap());
+    writer
+        .args(["--exact", name, "--nocapture"])
+        .env(FOLDER, folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    writer
+}
+
+fn write(folder: &Path, value: &str) {
+    let mut stored = open(folder);
+    stored.configuration.set("test.value", value).unwrap();
+    stored.save().unwrap();
+}
+
+/// A folder with a file in it that is the second of the contents.
+fn folder_to_write_in() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let main = folder.path().join("postgresql.conf");
     fs::write(&main, content(VALUES[1])).unwrap();
     fs::set_permissions(&main, fs::Permissions::from_mode(0o640)).unwrap();
+    (folder, main)
+}
+
+/// Which of the contents the file has: it is as it was or as it was to be. Its mode and owner are what
+/// they were; what the writer did not finish is beside it and nowhere else (and is removed here).
+fn value_after_kill(main: &Path, owner: u32, round: usize) -> &'static str {
+    let now = fs::read_to_string(main).unwrap();
+    let value = VALUES.into_iter().find(|value| content(value) == now);
+    let value = value.unwrap_or_else(|| panic!("round {round}: neither the old file nor the new"));
+    let metadata = fs::metadata(main).unwrap();
+    assert_eq!((metadata.mode() & 0o7777, metadata.uid()), (0o640, owner));
+    for entry in fs::read_dir(main.parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        if path != main {
+            assert!(path.to_string_lossy().contains("postgresql.conf.pgward-new."));
+            fs::remove_file(path).unwrap();
+        }
+    }
+    value
+}
+
+/// A writer is killed, 200 times: when there is something to be seen of its next write, or a little
+/// later. (It says on its standard error when it has written.)
+#[test]
+fn killed_while_writing() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        for value in VALUES.iter().cycle() {
+            write(Path::new(&folder), value);
+            std::io::stderr().write_all(b".").unwrap();
+        }
+    }
+    let (folder, main) = folder_to_write_in();
     let owner = fs::metadata(&main).unwrap().uid();
-    let expected = VALUES.map(content);
     for round in 0..200_usize {
-        let mut writer = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "killed_while_writing", "--nocapture"])
-            .env(FOLDER, folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // After one to three writes it is in the midst of the next one, each time elsewhere.
-        let mut told = vec![0; 1 + round % 3];
-        writer.stderr.take().unwrap().read_exact(&mut told).unwrap();
-        let mut spins = round * 997 % 5000;
+        let mut writer = writer("killed_while_writing", folder.path()).spawn().unwrap();
+        let mut told = vec![0; 1 + round % 2];
+        let mut says = writer.stderr.take().unwrap();
+        says.read_exact(&mut told).unwrap();
+        let seen = || {
+            let names = fs::read_dir(folder.path()).unwrap().count();
+            let file = fs::metadata(&main).unwrap();
+            (names, file.len(), file.ino(), file.mtime_nsec())
+        };
+        let before = seen();
+        while seen() == before {
+            assert_eq!(writer.try_wait().unwrap(), None, "the writer ended");
+        }
+        let mut spins = round * 997 % 50_000;
         while spins > 0 {
             spins = std::hint::black_box(spins - 1);
         }
         writer.kill().unwrap();
         writer.wait().unwrap();
-        let now = fs::read_to_string(&main).unwrap();
-        assert!(expected.contains(&now), "round {round}: neither the old file nor the new one");
-        let metadata = fs::metadata(&main).unwrap();
-        assert_eq!((metadata.mode() & 0o7777, metadata.uid()), (0o640, owner));
-        // What the killed one did not finish is beside it and nowhere else.
-        for entry in fs::read_dir(folder.path()).unwrap() {
-            let path = entry.unwrap().path();
-            if path != main {
-                assert!(path.to_string_lossy().contains("postgresql.conf.pgward-new."));
-                fs::remove_file(path).unwrap();
-            }
-        }
+        value_after_kill(&main, owner, round);
+    }
+}
+
+/// Killed by the system for a file that grows too long: not by luck, but in the midst of writing, at
+/// 200 places of the file.
+#[test]
+fn killed_at_each_part_of_the_file() {
+    const LIMIT: &str = "PGCONF_TEST_LIMIT";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let limit = std::env::var(LIMIT).unwrap().parse().unwrap();
+        let limit_to = |most| rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
+        rustix::process::setrlimit(rustix::process::Resource::Core, limit_to(0)).unwrap();
+        rustix::process::setrlimit(rustix::process::Resource::Fsize, limit_to(limit)).unwrap();
+        return write(Path::new(&folder), VALUES[0]);
+    }
+    let (folder, main) = folder_to_write_in();
+    let owner = fs::metadata(&main).unwrap().uid();
+    let length = content(VALUES[0]).len();
+    for round in 0..200_usize {
+        let limit = length * round / 200;
+        let mut writer = writer("killed_at_each_part_of_the_file", folder.path());
+        let status = writer.env(LIMIT, limit.to_string()).output().unwrap().status;
+        assert_eq!(status.signal(), Some(rustix::process::Signal::XFSZ.as_raw()), "round {round}");
+        assert_eq!(value_after_kill(&main, owner, round), VALUES[1], "round {round}");
     }
 }

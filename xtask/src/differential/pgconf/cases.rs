@@ -3,11 +3,12 @@
 
 use std::error::Error;
 
-use pgconf::Setting;
+use pgconf::{Configuration, Setting};
 use pgtest::Error as PgError;
 
 use super::{
-    generate, random,
+    generate::{self, FilesKind},
+    random,
     server::{Reader, Row},
 };
 use crate::differential::{Options, Outcome, Random};
@@ -51,13 +52,20 @@ impl Case<'_> {
     }
 }
 
+/// Whether a quoted value begins with a NUL byte. Its end is looked for before its beginning then
+/// (`DeescapeQuotedString`): what the server has is nothing, or what was in that memory before.
+fn has_value_that_was_never_written(configuration: &Configuration) -> bool {
+    let lines = configuration.files().flat_map(|(_, file)| file.lines());
+    lines.filter_map(|line| line.raw_value()).any(|value| value.starts_with(b"'\0"))
+}
+
 /// What becomes of a case: it was judged, or the run cannot go on.
 type Judged = Result<(), Box<dyn Error>>;
 
 /// Judges as many cases as are wanted, each with files of the kind that its number asks for.
 pub(super) fn judge_each(
     options: &Options,
-    kind: impl Fn(usize) -> generate::FilesKind,
+    kind: impl Fn(usize) -> FilesKind,
     judge: impl FnMut(Case<'_>, &mut Outcome) -> Judged,
 ) -> Result<Outcome, String> {
     run(options, kind, judge).map_err(|error| error.to_string())
@@ -65,7 +73,7 @@ pub(super) fn judge_each(
 
 fn run(
     options: &Options,
-    kind: impl Fn(usize) -> generate::FilesKind,
+    kind: impl Fn(usize) -> FilesKind,
     mut judge: impl FnMut(Case<'_>, &mut Outcome) -> Judged,
 ) -> Result<Outcome, Box<dyn Error>> {
     let mut readers = Vec::new();
@@ -79,8 +87,20 @@ fn run(
         let turn = number % readers.len().max(1);
         let Some((reader, settings)) = readers.get_mut(turn) else { break };
         let mut random = random(options, number);
-        let files = generate::files(&mut random, settings, kind(number));
+        let kind = kind(number);
+        let mut files = generate::files(&mut random, settings, kind);
+        // People's files are the sample, with lines of their own below.
+        if kind == FilesKind::Readable
+            && random.once_in(3)
+            && let Some((_, generate::Content::Bytes(main))) = files.first_mut()
+        {
+            main.splice(0..0, reader.sample.iter().copied());
+        }
         reader.write(&files)?;
+        if has_value_that_was_never_written(&reader.configuration()) {
+            tally.explain("files with a value that the server takes from memory it never wrote");
+            continue;
+        }
         judge(Case { number, seed: options.seed, random, reader, settings, files }, &mut tally)?;
     }
     Ok(tally)

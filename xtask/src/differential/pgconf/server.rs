@@ -11,7 +11,7 @@ use pgconf::Configuration;
 use pgtest::{Installation, Server};
 use textfile::{DiskFiles, FileError, FileErrorKind, FileKind, Files, fs::path_of};
 
-use super::generate::Content;
+use super::{PATIENCE, generate::Content};
 
 /// A row of `pg_file_settings`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(super) struct Row {
 pub(super) struct Reader {
     pub(super) server: Server,
     data: PathBuf,
+    /// The main file as `initdb` made it: nearly every setting, commented out.
+    pub(super) sample: Vec<u8>,
     written: Vec<PathBuf>,
 }
 
@@ -35,9 +37,13 @@ impl Reader {
         // Bytes are bytes, whatever the case's file holds.
         let server = Server::builder(installation)
             .initdb_args(["--encoding=SQL_ASCII", "--locale=C"])
+            .limit(PATIENCE)
             .start()?;
         let data = server.data_dir();
-        Ok(Self { server, data, written: Vec::new() })
+        let path = data.join("postgresql.conf");
+        let sample = std::fs::read(&path)
+            .map_err(|source| pgtest::Error::Io { what: format!("{}", path.display()), source })?;
+        Ok(Self { server, data, sample, written: Vec::new() })
     }
 
     /// Puts a case's files in place of the last one's. Names are relative to the data folder.
@@ -91,7 +97,8 @@ impl Reader {
     /// it started and are no more; in a session of its own: a session that looked once takes the
     /// names of extensions' settings for known.
     pub(super) fn rows(&self) -> Result<Vec<Row>, pgtest::Error> {
-        let connect = self.server.connect().parameter("client_encoding", "SQL_ASCII");
+        let connect = self.server.connect().limit(PATIENCE);
+        let connect = connect.parameter("client_encoding", "SQL_ASCII");
         let rows = connect.open()?.query(
             "SELECT sourcefile, sourceline, encode(convert_to(name, 'SQL_ASCII'), 'hex'), \
              encode(convert_to(setting, 'SQL_ASCII'), 'hex'), applied, error \

@@ -6,6 +6,7 @@ use pgconf::{Catalogue, Configuration, Problem};
 use pgtest::Run;
 
 use super::{
+    PATIENCE,
     cases::{Case, judge_each},
     generate::FilesKind,
     only_a_server_knows,
@@ -32,6 +33,7 @@ pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, Str
             .args(["-C", "block_size", "-D"])
             .args([server.data_dir()])
             .account(server.account())
+            .limit(PATIENCE)
             .output()?;
         tally.compared += 1;
         if output.status.success() {

@@ -7,6 +7,7 @@ use pgconf::{Context, Setting};
 use pgtest::{Error as PgError, Server, Session, SqlError};
 
 use super::{
+    PATIENCE,
     generate::{self, pick},
     only_a_server_knows, random,
 };
@@ -20,9 +21,11 @@ fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
     let mut tally = Outcome::default();
     let mut servers = Vec::new();
     for installation in &pgtest::find_each_major()? {
-        let server =
-            Server::builder(installation).initdb_args(["--encoding=UTF8", "--locale=C"]).start()?;
-        let session = server.session()?;
+        let server = Server::builder(installation)
+            .initdb_args(["--encoding=UTF8", "--locale=C"])
+            .limit(PATIENCE)
+            .start()?;
+        let session = server.connect().limit(PATIENCE).open()?;
         servers.push((generate::settings(&server)?, session, server));
     }
     for case in 0..options.cases {
@@ -40,7 +43,7 @@ fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
                 let expected = match in_session(session, &setting, &value) {
                     Err(PgError::Io { .. }) => {
                         tally.explain(TIMEOUTS);
-                        *session = server.session()?;
+                        *session = server.connect().limit(PATIENCE).open()?;
                         continue;
                     }
                     answer => answer?,

@@ -1,6 +1,6 @@
 //! Why does libpq find this password, or none?
 //!
-//! `cargo run -p passfile --features fs,env --example why -- bob db1 5432 app`
+//! `cargo run -p passfile --features fs,env --example explain_lookup -- bob db1 5432 app`
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::{env, error::Error};
@@ -10,7 +10,7 @@ use passfile::{Key, Libpq, Surroundings, fs};
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [user, host, port, dbname] = &arguments[..] else {
-        return Err("usage: why USER HOST PORT DATABASE".into());
+        return Err("usage: explain_lookup USER HOST PORT DATABASE".into());
     };
     let libpq = Libpq::default();
     let path = Surroundings::of_process().passfile(None, &libpq).ok_or("no home folder")?;
