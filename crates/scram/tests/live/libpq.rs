@@ -4,7 +4,6 @@ use std::{
     net::{TcpListener, TcpStream},
     path::PathBuf,
     thread,
-    time::Duration,
 };
 
 use pg_version::PgVersion;
@@ -12,13 +11,15 @@ use pgtest::libpq::Libpq;
 use rustls::{ServerConnection, StreamOwned};
 use scram::{Channel, Keys, Limits, Password, SaltedPassword, Secret};
 
-use crate::certificates::{Pair, issued, self_signed};
+use crate::{
+    SOON,
+    certificates::{Pair, issued, self_signed},
+};
 
 #[path = "../../examples/login_server.rs"]
 #[expect(dead_code, reason = "the example's main is not run")]
 mod login_server;
 
-const SOON: Duration = Duration::from_secs(30);
 const USER: &str = "alice";
 
 pub(crate) fn libpqs() -> Vec<(PgVersion, Libpq)> {

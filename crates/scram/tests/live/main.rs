@@ -11,9 +11,13 @@ mod secrets;
 mod server;
 mod wire;
 
+use std::time::Duration;
+
 use pg_version::PgVersion;
 use pgtest::Server;
 
+/// More than any answer takes, on however busy a machine.
+const SOON: Duration = Duration::from_secs(120);
 const HBA: &str = "local all postgres trust\nhost all all all scram-sha-256\n";
 
 /// Everything that is asked of a server, of one server: starting it takes longer than asking.

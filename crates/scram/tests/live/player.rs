@@ -5,7 +5,6 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     thread,
-    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -16,9 +15,8 @@ use scram::{
     client::{FinalSent, FirstSent},
 };
 
-use crate::certificates::Pair;
+use crate::{SOON, certificates::Pair};
 
-const SOON: Duration = Duration::from_secs(30);
 pub(crate) const PASSWORD: &str = "pencil";
 
 /// What a server says next.

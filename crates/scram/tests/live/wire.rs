@@ -3,7 +3,6 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -12,6 +11,8 @@ use postgres_protocol::message::{
     backend::{ErrorResponseBody, Message},
     frontend,
 };
+
+use crate::SOON;
 
 /// A byte stream: TCP or TLS.
 pub(crate) trait Stream: Read + Write {}
@@ -43,7 +44,7 @@ pub(crate) enum Answer {
 /// A TCP connection that does not wait for ever.
 pub(crate) fn connect(server: &pgtest::Server) -> TcpStream {
     let stream = TcpStream::connect((server.addr(), server.port())).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
     stream
 }
 
