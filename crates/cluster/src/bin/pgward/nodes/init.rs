@@ -165,9 +165,12 @@ name = "node-{number}"
 # The address and port that peers connect to.
 address = "192.0.2.{number}"
 # port = 5432
-# The networks that its peers' connections come from, as this node sees them.
+# The networks that its peers' connections come from, as this node sees them: a subnet, or "192.0.2.7/32"
+# for a single address.
 peers-from = ["192.0.2.0/24"]
-# How an administrator (a superuser) connects to it from here: a libpq connection string.
+# How an administrator (a superuser) connects to it from here: a libpq connection string. Prefer the Unix
+# socket: a rule of the network that trusts everybody stays if you come in by it yourself. In a group
+# of PGD it leads to the database that is replicated.
 sql = "host=192.0.2.{number} user=postgres dbname=postgres"
 # How its files are reached: "local" for this machine; {ssh="postgres@192.0.2.{number}"} for the
 # system's ssh, where sql then holds as seen from the node; {bundle="bundles"} for a node out of

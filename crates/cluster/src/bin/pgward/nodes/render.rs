@@ -140,11 +140,13 @@ pub(crate) fn verification(verification: &Verification) -> String {
     let _ = write!(out, "{servers}");
 
     let _ = writeln!(out, "\n{}", styled(STRONG, "WHO MUST NOT GET IN"));
-    let mut refusals = Table::new(&["node", "tried", "the server's answer", ""]);
+    let mut refusals = Table::new(&["node", "as", "to", "tried", "the server's answer", ""]);
     for refusal in &verification.refusals {
         let proved = refusal.proved();
         refusals.row([
             refusal.node.clone().into(),
+            refusal.role.clone().into(),
+            refusal.database.clone().unwrap_or_else(|| "(replication)".to_owned()).into(),
             refusal.trial.describe().into(),
             refusal.answer.clone().into(),
             if proved { Cell::styled("refused", GOOD) } else { Cell::styled("NOT REFUSED", BAD) },
