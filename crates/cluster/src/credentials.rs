@@ -2,6 +2,7 @@
 //! made anew.
 
 mod passwords;
+mod shared;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -10,6 +11,7 @@ use pki::{Authority, Certificate, GeneralName, HostNames, PrivateKey, Profile, V
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use self::shared::Shared;
 use crate::{
     authority::BACKDATE,
     demand::PairPlace,
@@ -92,7 +94,12 @@ pub(crate) fn make(
 ) -> Result<Credentials, Error> {
     let maker = Maker { spec: cluster.spec, renew: renew.certificates, now };
     let mut nodes = BTreeMap::new();
-    for state in cluster.states {
+    let mut shared = Shared::default();
+    // Who signs comes first: what it shares with others is signed by it.
+    let signs = |state: &&NodeState| !demands.get(&state.name).is_some_and(|d| d.server_signs);
+    let mut states: Vec<&NodeState> = cluster.states.iter().collect();
+    states.sort_by_key(signs);
+    for state in states {
         let node = cluster.node(&state.name)?;
         let Some(demand) = demands.get(&state.name) else { continue };
         let mut own = NodeCredentials::default();
@@ -113,6 +120,10 @@ pub(crate) fn make(
             own.pairs.extend(pair.new.map(|new| (place.clone(), new)));
         }
         for client in &demand.clients {
+            let key = state.in_data_directory(&client.pair.key);
+            if shared.writer(node, state, &key)?.name != state.name {
+                continue;
+            }
             let profile = Profile::client(&client.role);
             let signer = signing.as_ref().unwrap_or(authority);
             let new = maker.pair(signer, state, &client.pair, &profile, vault)?.new;

@@ -4,9 +4,19 @@
 #[path = "standin/mod.rs"]
 mod standin;
 
-use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::IpAddr,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::PathBuf,
+    sync::Arc,
+};
 
-use cluster::spec::{ClusterSpec, Mode, TimescaleSpec, TopologyKind, UserChain};
+use cluster::{
+    run::{Outcome as RunOutcome, Runner},
+    spec::{ClusterSpec, Mode, TimescaleSpec, TopologyKind, UserChain},
+};
 use pg_version::PgVersion;
 use standin::{
     By, PgdMesh, TimescaleCluster,
@@ -15,8 +25,11 @@ use standin::{
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-/// Every file that a plan may write.
-fn files(nodes: &[Arc<standin::Node>]) -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
+/// What may be seen of a file.
+type Kept = (String, u32, (u32, u32));
+
+/// Every file that a plan may write: what it holds, its mode and owner.
+fn files(nodes: &[Arc<standin::Node>]) -> Outcome<BTreeMap<PathBuf, Kept>> {
     let mut files = BTreeMap::new();
     for node in nodes {
         for folder in [node.data_dir(), node.home_dir(), node.data_dir().join("timescaledb/certs")]
@@ -25,7 +38,10 @@ fn files(nodes: &[Arc<standin::Node>]) -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
                 let name = entry.file_name();
                 let name = name.to_string_lossy();
                 if entry.path().is_file() && !name.starts_with("postmaster") && name != "log" {
-                    files.insert(entry.path(), fs::read(entry.path())?);
+                    let metadata = entry.metadata()?;
+                    let owner = (metadata.uid(), metadata.gid());
+                    let text = fs::read(entry.path())?.escape_ascii().to_string();
+                    files.insert(entry.path(), (text, metadata.mode(), owner));
                 }
             }
         }
@@ -54,6 +70,7 @@ async fn pgd() -> Outcome {
         )?;
         let before = look(&spec).await?;
         assert!(!before.proved(), "{before:#?}");
+        let as_found = (files(mesh.nodes())?, as_seen(mesh.nodes())?);
 
         assert!(secure(&spec).await? > 0);
         let after = look(&spec).await?;
@@ -70,6 +87,119 @@ async fn pgd() -> Outcome {
             let session = link.session.ok_or("a link is down")?;
             assert!(session.ssl);
             assert_eq!(session.client_dn.is_some(), mode == Mode::Cert);
+        }
+
+        take_back(&spec).await?;
+        let when = format!("{version} {mode:?} {by:?}");
+        assert_eq!((files(mesh.nodes())?, as_seen(mesh.nodes())?), as_found, "{when}");
+        for seen in mesh.write_and_see().await? {
+            assert!(seen.missing_on.is_empty(), "{when}: {seen:?}");
+        }
+        for link in mesh.links()? {
+            // It may have TLS still: nobody was cut off when the server stopped offering it.
+            assert!(link.session.is_some(), "{when}: {link:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Takes back what was applied; nothing stays.
+async fn take_back(spec: &ClusterSpec) -> Outcome {
+    let outcome = Runner::new(spec, &standin::secured::nodes(spec)).rollback().await?;
+    assert_eq!(outcome, RunOutcome::TakenBack { kept: Vec::new() });
+    assert!(!spec.secrets.join("ca.key").exists());
+    Ok(())
+}
+
+/// What else a plan may change: roles with what their passwords are checked by, memberships,
+/// connection strings, who may use what, and the settings in force.
+fn as_seen(nodes: &[Arc<standin::Node>]) -> Outcome<Vec<String>> {
+    const QUERIES: [&str; 5] = [
+        "SELECT string_agg(concat_ws('|', rolname, rolsuper, rolcanlogin, rolreplication, \
+         coalesce(rolpassword, '-')), ' ' ORDER BY rolname) FROM pg_authid",
+        "SELECT string_agg(concat_ws('|', roleid::regrole, member::regrole), ' ' \
+         ORDER BY roleid, member) FROM pg_auth_members",
+        "SELECT string_agg(concat_ws('|', subname, subconninfo), ' ' ORDER BY subname) \
+         FROM pg_subscription",
+        // What was granted and revoked leaves in words what was the default before.
+        "SELECT string_agg(concat_ws('|', srvname, srvoptions, grantee, privilege_type), ' ' \
+         ORDER BY srvname, grantee) FROM pg_foreign_server, \
+         aclexplode(coalesce(srvacl, acldefault('S', srvowner)))",
+        "SELECT string_agg(concat_ws('=', name, setting), ' ' ORDER BY name) FROM pg_settings \
+         WHERE name LIKE 'ssl%' OR name = 'log_connections'",
+    ];
+    let mut seen = Vec::new();
+    for node in nodes {
+        for query in QUERIES {
+            seen.push(format!("{}: {}", node.name(), node.value(query)?));
+        }
+        let interfaces = "SELECT string_agg(concat_ws('|', node_name, interface_connstr), ' ' \
+                          ORDER BY node_name) FROM bdr.node_summary";
+        if !node.value("SELECT to_regclass('bdr.node_summary')")?.is_empty() {
+            seen.push(format!("{}: {}", node.name(), node.value(interfaces)?));
+        }
+        let folder = node.data_dir().join("timescaledb");
+        seen.push(format!("{}: {}", node.name(), folder.exists()));
+    }
+    Ok(seen)
+}
+
+/// Several servers of one machine that run as one account have one `.pgpass`.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_with_one_home_share_their_password_file() -> Outcome {
+    let home = tempfile::tempdir()?;
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
+    let mesh = PgdMesh::builder(PgVersion::V17, 3, By::Ip).home(home.path()).open().await?;
+    let folder = tempfile::tempdir()?;
+    let from = mesh.site().peers_from();
+    let (kind, role) = (TopologyKind::Pgd, "pgd_replication");
+    let spec = describe(kind, Mode::Scram, role, folder.path(), mesh.nodes(), &from)?;
+    let passfile = home.path().join(".pgpass");
+    mesh.nodes()[0].write(&passfile, b"# theirs\nelsewhere:*:*:*:theirs\n", 0o600)?;
+    let as_found = (files(mesh.nodes())?, as_seen(mesh.nodes())?);
+    assert!(as_found.0.contains_key(&passfile));
+
+    assert!(secure(&spec).await? > 0);
+    let after = look(&spec).await?;
+    assert!(after.proved(), "{after:#?}");
+    let text = fs::read_to_string(&passfile)?;
+    assert!(text.starts_with("# theirs\nelsewhere:*:*:*:theirs\n"));
+    for node in mesh.nodes() {
+        let line = format!("{}:{}:*:{role}:", node.address(), node.port());
+        assert_eq!(text.matches(&line).count(), 1, "{line}");
+    }
+    assert_eq!(secure(&spec).await?, 0);
+
+    // Gone, it is written once, with the passwords that the servers store.
+    fs::remove_file(&passfile)?;
+    assert!(secure(&spec).await? > 0);
+    let after = look(&spec).await?;
+    assert!(after.proved(), "{after:#?}");
+    assert_eq!(secure(&spec).await?, 0);
+    Ok(())
+}
+
+/// ... and it is as it was when it is taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_password_file_is_taken_back_once() -> Outcome {
+    let home = tempfile::tempdir()?;
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
+    let mesh = PgdMesh::builder(PgVersion::V18, 2, By::Ip).home(home.path()).open().await?;
+    let folder = tempfile::tempdir()?;
+    let from = mesh.site().peers_from();
+    let (kind, role) = (TopologyKind::Pgd, "pgd_replication");
+    let spec = describe(kind, Mode::Scram, role, folder.path(), mesh.nodes(), &from)?;
+    let passfile = home.path().join(".pgpass");
+    for theirs in [None, Some(b"elsewhere:*:*:*:theirs\n")] {
+        if let Some(theirs) = theirs {
+            mesh.nodes()[0].write(&passfile, theirs, 0o600)?;
+        }
+        let as_found = (files(mesh.nodes())?, as_seen(mesh.nodes())?);
+        assert!(secure(&spec).await? > 0);
+        take_back(&spec).await?;
+        assert_eq!((files(mesh.nodes())?, as_seen(mesh.nodes())?), as_found);
+        for seen in mesh.write_and_see().await? {
+            assert!(seen.missing_on.is_empty(), "{seen:?}");
         }
     }
     Ok(())
@@ -129,11 +259,12 @@ async fn timescale_in_every_mode() -> Outcome {
         (Mode::Trust, UserChain::Root, false),
     ] {
         let (cluster, spec, _folder) = timescale(mode, chain, plain).await?;
+        let all: Vec<_> = cluster.nodes().cloned().collect();
+        let as_found = (files(&all)?, as_seen(&all)?);
         assert!(secure(&spec).await? > 0);
         let after = look(&spec).await?;
         assert!(after.proved(), "{mode:?} {chain:?} {plain}: {after:#?}");
         assert_eq!(after.links.len(), 4, "two roles, two data nodes");
-        let all: Vec<_> = cluster.nodes().cloned().collect();
         let found = files(&all)?;
         assert_eq!(secure(&spec).await?, 0, "{mode:?} {chain:?} {plain}");
         assert_eq!(files(&all)?, found);
@@ -141,6 +272,13 @@ async fn timescale_in_every_mode() -> Outcome {
             for arrival in cluster.write_and_see(role).await? {
                 assert_eq!(arrival.rows, arrival.expected, "{role}: {arrival:?}");
             }
+        }
+
+        let outcome = Runner::new(&spec, &standin::secured::nodes(&spec)).rollback().await?;
+        assert_eq!(outcome, RunOutcome::TakenBack { kept: Vec::new() }, "{mode:?} {chain:?}");
+        assert_eq!((files(&all)?, as_seen(&all)?), as_found, "{mode:?} {chain:?} {plain}");
+        for arrival in cluster.write_and_see("postgres").await? {
+            assert_eq!(arrival.rows, arrival.expected, "{mode:?} {chain:?}: {arrival:?}");
         }
     }
     Ok(())

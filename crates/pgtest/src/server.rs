@@ -54,6 +54,8 @@ pub struct Server {
     process: Option<Child>,
     /// It was killed, so others of its processes may live on for a moment.
     crashed: bool,
+    /// `HOME`, where it is not in the folder.
+    other_home: Option<PathBuf>,
 }
 
 /// How a server is asked to stop (PostgreSQL documentation, "Shutting Down the Server").
@@ -117,6 +119,7 @@ impl Server {
             limit,
             process: None,
             crashed: false,
+            other_home: None,
         }
     }
 
@@ -476,7 +479,13 @@ impl Server {
     /// The server's `HOME`: its libpq looks for `.pgpass` and `.postgresql` here.
     #[must_use]
     pub fn home_dir(&self) -> PathBuf {
-        self.root.join("home")
+        self.other_home.clone().unwrap_or_else(|| self.root.join("home"))
+    }
+
+    /// Gives the server another `HOME` from its next start on, as where several servers run as one
+    /// account.
+    pub fn set_home_dir(&mut self, path: impl Into<PathBuf>) {
+        self.other_home = Some(path.into());
     }
 
     /// The log's file.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use passfile::{Key, Libpq, NewEntry, PassFile};
 use zeroize::Zeroizing;
 
-use super::{Credentials, belongs_to};
+use super::{Credentials, belongs_to, shared::Shared};
 use crate::{
     error::Error,
     inspect::NodeState,
@@ -34,17 +34,7 @@ pub(super) fn make(
     credentials: &mut Credentials,
     vault: &mut Vault,
 ) -> Result<(), Error> {
-    let mut files = BTreeMap::new();
-    for state in cluster.states {
-        let Some(path) = demands.get(&state.name).and_then(|demand| demand.passfile.as_ref())
-        else {
-            continue;
-        };
-        let there = state.file(&state.in_data_directory(path));
-        let bytes = there.map(|file| file.bytes.to_vec()).unwrap_or_default();
-        let file = PassFile::parse(bytes).map_err(|error| Error::plan(error.to_string()))?;
-        files.insert(state.name.as_str(), (there, file));
-    }
+    let mut files = Files::read(cluster, demands)?;
     for (realm, used) in password_uses(topology, cluster, demands)? {
         let known = known_password(cluster, &used, &files).filter(|_| !renew);
         let (password, missing_on) = match known {
@@ -66,7 +56,7 @@ pub(super) fn make(
             }
         }
         for (link, to) in used.links {
-            let Some((_, file)) = files.get_mut(link.from.as_str()) else { continue };
+            let Some(file) = files.of_mut(&link.from) else { continue };
             for host in [to.host(), to.name.as_str(), &to.address.to_string()] {
                 let port = to.port.to_string();
                 let entry =
@@ -75,14 +65,11 @@ pub(super) fn make(
             }
         }
     }
-    for (peer, (there, file)) in files {
+    for (peer, File { state, there, file }) in files.by_writer {
         // A file that is as it was is not written.
         let bytes = file.to_bytes();
-        let state = cluster.state(peer);
         let good = there.map_or(bytes.is_empty(), |there| {
-            there.bytes == bytes
-                && there.access.mode & 0o077 == 0
-                && state.is_some_and(|state| belongs_to(there, state))
+            there.bytes == bytes && there.access.mode & 0o077 == 0 && belongs_to(there, state)
         });
         if !good && let Some(node) = credentials.nodes.get_mut(peer) {
             let name = format!("{peer}: password file");
@@ -91,6 +78,54 @@ pub(super) fn make(
         }
     }
     Ok(())
+}
+
+/// The nodes' password files. Where several nodes have one and the same, it is written once, by the
+/// first of them, with what all of them need.
+struct Files<'a> {
+    /// By the node that writes it.
+    by_writer: BTreeMap<&'a str, File<'a>>,
+    /// Which node writes a node's file.
+    writers: BTreeMap<&'a str, &'a str>,
+}
+
+/// A password file as it will be.
+struct File<'a> {
+    /// The node that writes it.
+    state: &'a NodeState,
+    /// As it was found.
+    there: Option<&'a NodeFile>,
+    file: PassFile,
+}
+
+impl<'a> Files<'a> {
+    fn read(cluster: &Cluster<'a>, demands: &Demands) -> Result<Self, Error> {
+        let mut shared = Shared::default();
+        let mut files = Self { by_writer: BTreeMap::new(), writers: BTreeMap::new() };
+        for state in cluster.states {
+            let demand = demands.get(&state.name);
+            let Some(path) = demand.and_then(|demand| demand.passfile.as_ref()) else { continue };
+            let path = state.in_data_directory(path);
+            let writer = shared.writer(cluster.node(&state.name)?, state, &path)?;
+            files.writers.insert(&state.name, &writer.name);
+            if writer.name != state.name {
+                continue;
+            }
+            let there = state.file(&path);
+            let bytes = there.map(|file| file.bytes.to_vec()).unwrap_or_default();
+            let file = PassFile::parse(bytes).map_err(|error| Error::plan(error.to_string()))?;
+            files.by_writer.insert(&state.name, File { state, there, file });
+        }
+        Ok(files)
+    }
+
+    fn of(&self, node: &str) -> Option<&PassFile> {
+        Some(&self.by_writer.get(self.writers.get(node)?)?.file)
+    }
+
+    fn of_mut(&mut self, node: &str) -> Option<&mut PassFile> {
+        Some(&mut self.by_writer.get_mut(self.writers.get(node)?)?.file)
+    }
 }
 
 /// Which passwords there are, each with a name for the vault.
@@ -125,11 +160,11 @@ fn password_uses<'a>(
 fn known_password<'a>(
     cluster: &Cluster<'_>,
     used: &PasswordUse<'a>,
-    files: &BTreeMap<&str, (Option<&NodeFile>, PassFile)>,
+    files: &Files<'_>,
 ) -> Option<(Zeroizing<String>, Vec<&'a NodeState>)> {
     used.links.iter().find_map(|(link, to)| {
         let in_file = || {
-            let (_, file) = files.get(link.from.as_str())?;
+            let file = files.of(&link.from)?;
             let version = cluster.state(&link.from)?.version;
             let port = to.port.to_string();
             let key = Key::new(used.role).host(to.host()).port(port.as_str());

@@ -19,6 +19,7 @@ pub struct Node {
     place: Place,
     database: &'static str,
     root: PathBuf,
+    home: PathBuf,
     server: Mutex<Server>,
 }
 
@@ -54,6 +55,8 @@ pub(crate) struct Setup {
     pub(crate) hba: String,
     /// Lines of `/etc/hosts`, where the node has one of its own.
     pub(crate) hosts: String,
+    /// The server's `HOME`, if another than a folder of its own.
+    pub(crate) home: Option<PathBuf>,
 }
 
 impl Node {
@@ -89,6 +92,9 @@ impl Node {
         let hba = server.data_dir().join("pg_hba.conf");
         let text = fs::read_to_string(&hba).map_err(file(&hba))?;
         server.write_file(&hba, text + &setup.hba, 0o600)?;
+        if let Some(home) = setup.home {
+            server.set_home_dir(home);
+        }
         server.start()?;
         if setup.create_database {
             server.query(&format!("CREATE DATABASE {}", setup.database))?;
@@ -98,6 +104,7 @@ impl Node {
             place: setup.place,
             database: setup.database,
             root: server.root().to_owned(),
+            home: server.home_dir(),
             server: Mutex::new(server),
         })
     }
@@ -150,7 +157,7 @@ impl Node {
 
     /// The server's `HOME`: from major 15 on its libpq looks for `.pgpass` here.
     pub fn home_dir(&self) -> PathBuf {
-        self.root.join("home")
+        self.home.clone()
     }
 
     /// The log of its logging collector.

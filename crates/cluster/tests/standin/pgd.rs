@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -66,6 +67,7 @@ pub struct Builder {
     user: String,
     parameters: String,
     settings: Vec<(String, String)>,
+    home: Option<PathBuf>,
 }
 
 /// A link, seen by the node that is connected to.
@@ -120,6 +122,13 @@ impl Builder {
         self
     }
 
+    /// The `HOME` of every server, as where all run as one account of one machine; each has its own
+    /// unless set.
+    pub fn home(mut self, home: &Path) -> Self {
+        self.home = Some(home.to_owned());
+        self
+    }
+
     /// Starts the nodes and joins them; returns when all replicate.
     pub async fn open(self) -> Result<PgdMesh> {
         let installation = pgtest::find(self.version)?;
@@ -158,6 +167,7 @@ impl Builder {
             settings: settings.clone(),
             hba: hba.clone(),
             hosts: hosts.clone(),
+            home: self.home.clone(),
         };
         let nodes = Node::start_all(names.into_iter().zip(places).map(setup).collect()).await?;
         let mesh = PgdMesh { nodes, site: self.site.clone(), rows: Arc::default() };
@@ -239,6 +249,7 @@ impl PgdMesh {
             user: "pgd_replication".to_owned(),
             parameters: String::new(),
             settings: Vec::new(),
+            home: None,
         }
     }
 

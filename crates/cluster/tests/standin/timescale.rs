@@ -103,6 +103,7 @@ impl Builder {
             settings: settings.clone(),
             hba: hba.clone(),
             hosts: hosts.clone(),
+            home: None,
         };
         let mut nodes = Node::start_all(names.into_iter().zip(places).map(setup).collect()).await?;
         let data = nodes.split_off(1);

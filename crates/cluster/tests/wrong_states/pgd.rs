@@ -72,6 +72,14 @@ async fn with_certificates() -> Outcome {
         .await?;
     bench
         .wrong(
+            "an earlier line asks for passwords, as the files of Debian and of the rpms have it",
+            &[Code::Shadowed, Code::PlainTextOpen],
+            &|| hba_first("host all all 127.0.0.1/32 scram-sha-256"),
+            &nothing,
+        )
+        .await?;
+    bench
+        .wrong(
             "an earlier line takes any certificate",
             &[Code::Shadowed],
             &|| {
@@ -242,6 +250,14 @@ async fn with_certificates() -> Outcome {
         .await?;
     bench
         .wrong(
+            "a client certificate for servers only",
+            &[Code::CertificateRefused],
+            &|| client(&authority.server(ROLE, &["DNS:node-2"])?),
+            &nothing,
+        )
+        .await?;
+    bench
+        .wrong(
             "a client certificate of another authority",
             &[Code::CertificateRefused],
             &|| client(&Ca::create("another")?.client(ROLE)?),
@@ -293,6 +309,14 @@ async fn with_certificates() -> Outcome {
             &[Code::RoleUnfit, Code::LoginRefused],
             &|| one.sql("ALTER ROLE pgd_replication NOLOGIN").map(drop),
             &|| one.sql("ALTER ROLE pgd_replication LOGIN").map(drop),
+        )
+        .await?;
+    bench
+        .wrong(
+            "the role may not replicate: REPLICATION is not inherited",
+            &[Code::RoleUnfit],
+            &|| one.sql("ALTER ROLE pgd_replication NOREPLICATION").map(drop),
+            &|| one.sql("ALTER ROLE pgd_replication REPLICATION").map(drop),
         )
         .await?;
     bench

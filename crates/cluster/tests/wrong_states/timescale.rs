@@ -194,6 +194,20 @@ async fn with_certificates() -> Outcome {
         .await?;
     bench
         .wrong(
+            "the lines for the links are for the application's database only: no node can be added",
+            &[Code::NoRule],
+            &|| {
+                let path = data.data_dir().join("pg_hba.conf");
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                let narrow = text.replace("hostssl all ", "hostssl tsdb ");
+                data.write(&path, narrow.as_bytes(), 0o600)?;
+                data.reload()
+            },
+            &nothing,
+        )
+        .await?;
+    bench
+        .wrong(
             "max_prepared_transactions is 0 on a data node",
             &[Code::OtherSetting],
             &|| {
