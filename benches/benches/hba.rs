@@ -4,7 +4,8 @@
 use divan::{Bencher, counter::ItemsCount};
 use hba_parser::{
     AddressSpec, CompiledRules, Connection, ConnectionType, DatabaseSpec, Encryption, HbaDocument,
-    Method, NewRule, PgVersion, RoleGraph, Server, UnknownNetwork, UserSpec, regex::Regex,
+    Lint, Method, NewRule, PgVersion, RoleGraph, Rules, Server, UnknownNetwork, UserSpec,
+    regex::Regex,
 };
 
 fn main() {
@@ -178,23 +179,92 @@ fn a_long_continuation(bencher: Bencher<'_, '_>, lines: usize) {
         .bench_values(|file| HbaDocument::parse(file).interpret(&server));
 }
 
-/// Lints, among them the search for shadowed rules: rules of their own networks, and rules that meet
-/// each other and shadow none.
-#[divan::bench(args = [50_000, 100_000], sample_count = 3)]
-fn lint(bencher: Bencher<'_, '_>, rules: usize) {
-    let rules = HbaDocument::parse(file(rules)).interpret(&Server::new(VERSION));
-    bencher.bench(|| rules.lint().len());
+/// The files of the benchmarks below: rules of their own networks; rules that meet each other and
+/// shadow none; two rules with long lists, of which the second has all names of the first but one.
+fn growing(kind: &str, size: usize) -> Vec<u8> {
+    match kind {
+        "rules" => file(size),
+        "rules that meet" => {
+            let mut file = String::new();
+            for rule in 0..size / 2 {
+                file.push_str(&format!("host app{rule} all 10.0.0.0/8 md5\n"));
+                file.push_str(&format!("host all user{rule} 10.{}.0.0/16 md5\n", rule % 256));
+            }
+            file.into_bytes()
+        }
+        _ => {
+            let names = |from: usize| -> String {
+                (from..size).map(|name| format!("user{name}")).collect::<Vec<_>>().join(",")
+            };
+            format!("host all {} 10.0.0.0/8 md5\nhost all {} all md5\n", names(1), names(0))
+                .into_bytes()
+        }
+    }
 }
 
-#[divan::bench(args = [50_000, 100_000], sample_count = 3)]
-fn lint_rules_that_meet(bencher: Bencher<'_, '_>, rules: usize) {
-    let mut file = String::new();
-    for rule in 0..rules / 2 {
-        file.push_str(&format!("host app{rule} all 10.0.0.0/8 md5\n"));
-        file.push_str(&format!("host all user{rule} 10.{}.0.0/16 md5\n", rule % 256));
-    }
-    let rules = HbaDocument::parse(file).interpret(&Server::new(VERSION));
-    bencher.bench(|| rules.lint().len());
+/// What is done with files that grow: twice as much must not take more than twice as long.
+const SIZES: [(&str, usize); 6] = [
+    ("rules", 50_000),
+    ("rules", 100_000),
+    ("rules that meet", 50_000),
+    ("rules that meet", 100_000),
+    ("names", 50_000),
+    ("names", 100_000),
+];
+
+fn rules_of(kind: &str, size: usize) -> Rules {
+    HbaDocument::parse(growing(kind, size)).interpret(&Server::new(VERSION))
+}
+
+/// Lints, among them the search for shadowed rules.
+#[divan::bench(args = SIZES, sample_count = 3)]
+fn lint(bencher: Bencher<'_, '_>, (kind, size): (&str, usize)) {
+    let rules = rules_of(kind, size);
+    bencher.bench(|| {
+        let findings = rules.lint();
+        assert!(findings.iter().all(|finding| finding.lint != Lint::NotSearched));
+        findings.len()
+    });
+}
+
+/// The index for decisions.
+#[divan::bench(args = SIZES, sample_count = 3)]
+fn compile(bencher: Bencher<'_, '_>, (kind, size): (&str, usize)) {
+    bencher.with_inputs(|| rules_of(kind, size)).bench_values(Rules::compile);
+}
+
+/// Aligned columns.
+#[divan::bench(args = SIZES, sample_count = 3)]
+fn format(bencher: Bencher<'_, '_>, (kind, size): (&str, usize)) {
+    let document = HbaDocument::parse(growing(kind, size));
+    let server = Server::new(VERSION);
+    bencher.bench(|| document.format(&server));
+}
+
+/// What changes if one rule does, or one of a list's names.
+#[divan::bench(args = SIZES, sample_count = 3)]
+fn diff(bencher: Bencher<'_, '_>, (kind, size): (&str, usize)) {
+    let before = growing(kind, size);
+    let text = String::from_utf8(before.clone()).unwrap();
+    let after = match kind {
+        "names" => text.replacen(&format!("user{},", size / 2), "", 1),
+        "rules" => text.replacen("scram-sha-256", "md5", 1),
+        _ => text.replacen("app7 all 10.0.0.0/8 md5", "app7 all 10.0.0.0/8 scram-sha-256", 1),
+    };
+    let read = |file: Vec<u8>| HbaDocument::parse(file).interpret(&Server::new(VERSION));
+    let (before, after) = (read(before), read(after.into_bytes()));
+    bencher.bench(|| {
+        let difference = before.diff(&after);
+        assert!(difference.complete && !difference.changes.is_empty());
+    });
+}
+
+/// What the next major reads otherwise.
+#[divan::bench(args = SIZES, sample_count = 3)]
+fn upgrade(bencher: Bencher<'_, '_>, (kind, size): (&str, usize)) {
+    let document = HbaDocument::parse(growing(kind, size));
+    let (from, to) = (Server::new(PgVersion::V15), Server::new(VERSION));
+    bencher.bench(|| document.upgrade(&from, &to).changes.len());
 }
 
 /// One edit for every hundredth line of 50,000 and of 100,000.
@@ -215,14 +285,27 @@ fn many_edits(bencher: Bencher<'_, '_>, lines: usize) {
     });
 }
 
-/// What changes if one rule of 5,000 and of 10,000 does.
-#[divan::bench(args = [5_000, 10_000], sample_count = 3)]
-fn diff(bencher: Bencher<'_, '_>, rules: usize) {
-    let before = file(rules);
-    let after = String::from_utf8(before.clone()).unwrap().replacen("scram-sha-256", "md5", 1);
-    let read = |file: Vec<u8>| HbaDocument::parse(file).interpret(&Server::new(VERSION));
-    let (before, after) = (read(before), read(after.into_bytes()));
-    bencher.bench(|| before.diff(&after).changes.len());
+/// One edit of a rule with a long list.
+#[divan::bench(args = [50_000, 100_000], sample_count = 3)]
+fn edit_of_a_long_list(bencher: Bencher<'_, '_>, names: usize) {
+    let file = growing("names", names);
+    let server = Server::new(VERSION);
+    bencher.with_inputs(|| HbaDocument::parse(file.clone())).bench_values(|mut document| {
+        document.edit(&server).set_method(1, Method::Reject).unwrap().apply().unwrap();
+        document
+    });
+}
+
+/// What a document holds after parsing is not timed: at most three bytes for each of the input.
+#[divan::bench(sample_count = 3)]
+fn memory_of_a_document(bencher: Bencher<'_, '_>) {
+    let file = file(100_000);
+    let most = 3 * file.len();
+    bencher.with_inputs(|| file.clone()).bench_values(|file| {
+        let document = HbaDocument::parse(file);
+        assert!(document.memory() <= most, "{} bytes", document.memory());
+        document
+    });
 }
 
 #[divan::bench]

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Account, Error, Installation, Namespace, Server, home::Home};
+use crate::{Account, Error, Installation, Namespace, Server, home::Home, poll::PATIENCE};
 
 /// A server to make. Every part has a default; [`start`](Self::start) makes and starts it.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl Builder {
             account: None,
             namespace: None,
             initdb_args: Vec::new(),
-            limit: Duration::from_secs(60),
+            limit: PATIENCE,
         }
     }
 
@@ -101,7 +101,7 @@ impl Builder {
         self
     }
 
-    /// How long starting or stopping may take: 60 s unless set.
+    /// How long starting or stopping may take: ten minutes unless set.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self

@@ -13,7 +13,7 @@ use std::{
 use crate::{Account, Error, Namespace, poll};
 
 /// A program to run: no input, a bare environment (`PATH`, `LC_ALL=C`, `TZ=UTC`), captured output
-/// and a deadline (60 s unless set).
+/// and a deadline (ten minutes unless set).
 ///
 /// ```
 /// use pgtest::Run;
@@ -55,7 +55,7 @@ impl Run {
             folder: PathBuf::from("/"),
             account: None,
             namespace: None,
-            limit: Duration::from_secs(60),
+            limit: poll::PATIENCE,
         }
     }
 

@@ -5,6 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long anything may take unless it was told otherwise: far more than a machine needs that is
+/// busy with other things. It only keeps what hangs from hanging for ever.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+
 /// Asks `state` until it answers or the deadline passes; the last question is asked after the
 /// deadline, so that a slow machine is not blamed for a slow clock.
 pub(crate) fn until<T, E>(

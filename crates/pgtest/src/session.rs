@@ -23,7 +23,7 @@ use postgres_protocol::{
     },
 };
 
-use crate::{Error, SqlError};
+use crate::{Error, SqlError, poll::PATIENCE};
 
 /// Whom to connect to, and as whom.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Connect {
             database: "postgres".to_owned(),
             password: None,
             parameters: Vec::new(),
-            limit: Duration::from_secs(30),
+            limit: PATIENCE,
         }
     }
 
@@ -105,7 +105,7 @@ impl Connect {
         self
     }
 
-    /// How long connecting, and each wait for an answer, may take; 30 s unless set.
+    /// How long connecting, and each wait for an answer, may take; ten minutes unless set.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;

@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt, thread, time::Duration};
 
 use pgtest::{Error, Run, Server, libpq::Libpq};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(600);
 
 /// Every major's own library: an installation whose libpq is of another major has none.
 fn all() -> Vec<Libpq> {

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::Path, thread, time::Duration};
 
 use pgtest::{Account, Connect, Error, LogPosition, Server, Shutdown};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(600);
 
 fn newest() -> pgtest::Installation {
     pgtest::find_each_major().unwrap().pop().unwrap()

@@ -35,6 +35,7 @@ type Compare = fn(&Options) -> Result<Outcome, String>;
 const SETS: &[(&str, Compare)] = &[
     ("hba", hba::compare),
     ("hba-folders", hba::compare_folders),
+    ("hba-logins", hba::compare_logins),
     ("passfile", passfile::compare),
     ("pgconf", pgconf::files::compare),
     ("pgconf-values", pgconf::values::compare),

@@ -5,8 +5,8 @@ use core::net::IpAddr;
 
 use crate::{
     address::{in_range, masked, prefix_len},
-    rules::{Address, Database, DatabaseKind, Rule, User, UserKind},
-    scope,
+    rules::Address,
+    scope::{self, Scope, Token, Tokens},
     text::Text,
 };
 
@@ -56,48 +56,53 @@ pub(super) struct Classes<'a> {
 }
 
 impl<'a> Classes<'a> {
-    pub(super) fn of(rule: &Rule<'a>, others: &[Rule<'a>]) -> Self {
-        Self {
-            users: users(rule, others),
+    /// `None` if they are more than `most`.
+    pub(super) fn of(rule: &Scope<'a>, others: &[&Scope<'a>], most: usize) -> Option<Self> {
+        let classes = Self {
+            users: users(rule, others, most)?,
             databases: databases(rule, others),
             places: places(rule, others),
-            kinds: scope::kinds(rule.connection()),
-        }
+            kinds: scope::kinds(rule.rule.connection()),
+        };
+        (classes.len() <= most).then_some(classes)
     }
 
     /// How many connections they are.
     pub(super) fn len(&self) -> usize {
-        self.users.len() * self.databases.len() * self.places.len()
+        let users = self.users.len().saturating_mul(self.databases.len());
+        users.saturating_mul(self.places.len())
     }
 }
 
-pub(super) fn user_class<'a>(user: &User<'a>) -> Who<'a> {
-    match user.kind() {
-        UserKind::All => Who::Other,
-        UserKind::Member(role) => Who::Member(role),
-        UserKind::Regex(_) => Who::Matching(user.text()),
-        UserKind::Name(name) => Who::Name(name),
+pub(super) fn user_class(user: Token<'_>) -> Who<'_> {
+    match user {
+        Token::Member(role) => Who::Member(role),
+        Token::Regex(regex) => Who::Matching(regex),
+        Token::Name(name) => Who::Name(name),
+        _ => Who::Other,
     }
 }
 
-fn users<'a>(rule: &Rule<'a>, others: &[Rule<'a>]) -> Vec<Who<'a>> {
+fn users<'a>(rule: &Scope<'a>, others: &[&Scope<'a>], most: usize) -> Option<Vec<Who<'a>>> {
     let mentioned: BTreeSet<Who<'a>> =
-        others.iter().flat_map(Rule::users).map(|user| user_class(&user)).collect();
-    let mut found = BTreeSet::new();
-    for user in rule.users() {
-        found.insert(user_class(&user));
-        match user.kind() {
-            UserKind::All => found.extend(mentioned.iter().copied()),
-            UserKind::Member(role) => {
-                found.extend(mentioned.iter().filter_map(|who| match who {
-                    Who::Name(name) => Some(Who::NameIn(name, role)),
-                    _ => None,
-                }));
-            }
-            UserKind::Regex(_) => {
-                found.extend(mentioned.iter().filter(|who| is_user(&user, **who)).copied());
-            }
-            UserKind::Name(_) => {}
+        others.iter().flat_map(|other| other.users.iter()).map(user_class).collect();
+    let names = || mentioned.iter().filter(|who| matches!(who, Who::Name(_))).count();
+    let roles = |whos: &mut dyn Iterator<Item = Who<'a>>| {
+        whos.filter(|who| matches!(who, Who::Member(_))).count()
+    };
+    let all_roles =
+        roles(&mut mentioned.iter().copied()) + roles(&mut rule.users.iter().map(user_class));
+    if names().saturating_add(rule.users.len()).saturating_mul(all_roles) > most {
+        return None;
+    }
+    let mut found: BTreeSet<Who<'a>> = rule.users.iter().map(user_class).collect();
+    found.extend(mentioned.iter().filter(|who| is_user(&rule.users, **who)).copied());
+    for role in rule.users.iter() {
+        if let Token::Member(role) = role {
+            found.extend(mentioned.iter().filter_map(|who| match who {
+                Who::Name(name) => Some(Who::NameIn(name, role)),
+                _ => None,
+            }));
         }
     }
     // Whoever has a name may be a member of the roles besides.
@@ -112,29 +117,24 @@ fn users<'a>(rule: &Rule<'a>, others: &[Rule<'a>]) -> Vec<Who<'a>> {
             );
         }
     }
-    found.into_iter().collect()
+    Some(found.into_iter().collect())
 }
 
-pub(super) fn database_class<'a>(database: &Database<'a>) -> What<'a> {
-    match database.kind() {
-        DatabaseKind::All => What::Other,
-        DatabaseKind::SameUser => What::SameUser,
-        DatabaseKind::SameRole => What::SameRole,
-        DatabaseKind::Replication => What::Replication,
-        DatabaseKind::Regex(_) => What::Matching(database.text()),
-        DatabaseKind::Name(name) => What::Name(name),
+pub(super) fn database_class(database: Token<'_>) -> What<'_> {
+    match database {
+        Token::SameUser => What::SameUser,
+        Token::SameRole => What::SameRole,
+        Token::Replication => What::Replication,
+        Token::Regex(regex) => What::Matching(regex),
+        Token::Name(name) => What::Name(name),
+        Token::All | Token::Member(_) => What::Other,
     }
 }
 
-fn databases<'a>(rule: &Rule<'a>, others: &[Rule<'a>]) -> Vec<What<'a>> {
-    let mut found: BTreeSet<What<'a>> =
-        rule.databases().map(|name| database_class(&name)).collect();
-    for database in others.iter().flat_map(Rule::databases) {
-        let what = database_class(&database);
-        if rule.databases().any(|own| is_database(&own, what)) {
-            found.insert(what);
-        }
-    }
+fn databases<'a>(rule: &Scope<'a>, others: &[&Scope<'a>]) -> Vec<What<'a>> {
+    let mut found: BTreeSet<What<'a>> = rule.databases.iter().map(database_class).collect();
+    let mentioned = others.iter().flat_map(|other| other.databases.iter()).map(database_class);
+    found.extend(mentioned.filter(|what| is_database(&rule.databases, *what)));
     found.into_iter().collect()
 }
 
@@ -152,12 +152,12 @@ fn limits(network: IpAddr, mask: IpAddr) -> Option<(u128, u128)> {
     })
 }
 
-fn places<'a>(rule: &Rule<'a>, others: &[Rule<'a>]) -> Vec<Where<'a>> {
-    let Some(address) = rule.address() else { return Vec::from([Where::Socket]) };
+fn places<'a>(rule: &Scope<'a>, others: &[&Scope<'a>]) -> Vec<Where<'a>> {
+    let Some(address) = rule.rule.address() else { return Vec::from([Where::Socket]) };
     let mut places: BTreeSet<Where<'a>> = BTreeSet::new();
     // Where ranges of addresses begin.
     let (mut v4, mut v6) = (BTreeSet::from([0_u128]), BTreeSet::from([0_u128]));
-    for address in others.iter().chain([rule]).filter_map(Rule::address) {
+    for address in others.iter().chain([&rule]).filter_map(|scope| scope.rule.address()) {
         match address {
             Address::All => {}
             Address::SameHost => drop(places.insert(Where::SameHost)),
@@ -209,35 +209,34 @@ pub(super) fn is_at(address: Option<Address<'_>>, place: &Where<'_>) -> bool {
     }
 }
 
-/// Whether a token matches databases of a class.
-pub(super) fn is_database(token: &Database<'_>, database: What<'_>) -> bool {
-    match (token.kind(), database) {
-        (DatabaseKind::Replication, What::Replication)
-        | (DatabaseKind::SameUser, What::SameUser)
-        | (DatabaseKind::SameRole, What::SameRole | What::SameUser) => true,
-        (DatabaseKind::Replication, _) | (_, What::Replication) => false,
-        (DatabaseKind::All, _) => true,
-        (DatabaseKind::Name(name), What::Name(wanted)) => name == wanted,
-        (DatabaseKind::Regex(regex), What::Name(name)) => regex.is_match(name).unwrap_or(false),
-        (DatabaseKind::Regex(_), What::Matching(wanted)) => token.text() == wanted,
-        _ => false,
+/// Whether one of the tokens matches databases of a class.
+pub(super) fn is_database<'a>(tokens: &Tokens<'a>, database: What<'a>) -> bool {
+    let all = tokens.has(Token::All);
+    match database {
+        What::Replication => tokens.has(Token::Replication),
+        What::SameUser => all || tokens.has(Token::SameUser) || tokens.has(Token::SameRole),
+        What::SameRole => all || tokens.has(Token::SameRole),
+        What::Name(name) => all || tokens.has(Token::Name(name)) || tokens.has_regex_for(name),
+        What::Matching(regex) => all || tokens.has(Token::Regex(regex)),
+        What::Other => all,
     }
 }
 
-/// Whether a token matches users of a class.
-pub(super) fn is_user(token: &User<'_>, user: Who<'_>) -> bool {
-    match (token.kind(), user) {
-        (UserKind::All, _) => true,
-        (UserKind::Name(name) | UserKind::Member(name), Who::Name(wanted)) => name == wanted,
-        (UserKind::Name(name), Who::NameIn(wanted, _)) => name == wanted,
-        (UserKind::Member(role), Who::NameIn(name, wanted)) => role == wanted || role == name,
-        (UserKind::Member(role), Who::Member(wanted)) => role == wanted,
-        (UserKind::Regex(regex), Who::Name(name) | Who::NameIn(name, _)) => {
-            regex.is_match(name).unwrap_or(false)
+/// Whether one of the tokens matches users of a class.
+pub(super) fn is_user<'a>(tokens: &Tokens<'a>, user: Who<'a>) -> bool {
+    let named = |name| {
+        tokens.has(Token::Name(name))
+            || tokens.has(Token::Member(name))
+            || tokens.has_regex_for(name)
+    };
+    tokens.has(Token::All)
+        || match user {
+            Who::Name(name) => named(name),
+            Who::NameIn(name, role) => named(name) || tokens.has(Token::Member(role)),
+            Who::Member(role) => tokens.has(Token::Member(role)),
+            Who::Matching(regex) => tokens.has(Token::Regex(regex)),
+            Who::Other => false,
         }
-        (UserKind::Regex(_), Who::Matching(wanted)) => token.text() == wanted,
-        _ => false,
-    }
 }
 
 pub(super) fn who_text(user: Who<'_>) -> String {

@@ -23,12 +23,15 @@ use crate::{
     ClientName, Method, PgVersion,
     options::without_secret,
     rules::{Rule, Rules},
-    scope,
+    scope::{self, Scope, database_token, user_token},
     text::Text,
 };
 
 /// How often a rule is compared with a connection or another rule at most.
 const MAX_WORK: usize = 100_000_000;
+
+/// How many connections are tried at most, for one rule and in all: each takes about 150 bytes.
+const MAX_TRIED: usize = 4_000_000;
 
 /// What two files change: made by [`Rules::diff`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,25 +176,22 @@ impl Rules {
     /// );
     /// ```
     #[must_use]
-    pub fn diff(&self, after: &Self) -> Difference {
+    pub fn diff<'a>(&'a self, after: &'a Self) -> Difference {
         let (old, new) = (deciding(self), deciding(after));
         let signatures = |rules: &[(String, Rule<'_>)]| -> Vec<String> {
             rules.iter().map(|(signature, _)| signature.clone()).collect()
         };
         let (old_changed, new_changed) = common::changed(&signatures(&old), &signatures(&new));
-        let mut differ = Differ {
-            old: old.into_iter().map(|(_, rule)| rule).collect(),
-            new: new.into_iter().map(|(_, rule)| rule).collect(),
-            tried: BTreeSet::new(),
-            found: BTreeMap::new(),
-            work: 0,
+        let scopes = |rules: Vec<(String, Rule<'a>)>| -> Vec<Scope<'a>> {
+            rules.into_iter().map(|(_, rule)| Scope::of(rule)).collect()
         };
+        let (old, new) = (scopes(old), scopes(new));
+        let mut differ = Differ { tried: BTreeSet::new(), found: BTreeMap::new(), work: 0 };
         let mut complete = true;
-        for (index, _) in old_changed.iter().enumerate().filter(|(_, changed)| **changed) {
-            complete &= differ.try_rule(differ.old[index]);
-        }
-        for (index, _) in new_changed.iter().enumerate().filter(|(_, changed)| **changed) {
-            complete &= differ.try_rule(differ.new[index]);
+        for (scopes, changed) in [(&old, old_changed), (&new, new_changed)] {
+            for (rule, _) in scopes.iter().zip(changed).filter(|(_, changed)| *changed) {
+                complete &= differ.try_rule(rule, &old, &new);
+            }
         }
         Difference { changes: differ.changes(), complete }
     }
@@ -212,8 +212,9 @@ fn deciding(rules: &Rules) -> Vec<(String, Rule<'_>)> {
 
 /// What makes two rules the same, whatever server they were read for.
 fn signature(rule: &Rule<'_>) -> String {
-    let databases: Vec<_> = rule.databases().map(|name| classes::database_class(&name)).collect();
-    let users: Vec<_> = rule.users().map(|name| classes::user_class(&name)).collect();
+    let databases: Vec<_> =
+        rule.databases().map(|name| classes::database_class(database_token(&name).0)).collect();
+    let users: Vec<_> = rule.users().map(|name| classes::user_class(user_token(&name).0)).collect();
     let access = Access::of(Some(rule));
     format!("{} {databases:?} {users:?} {:?} {access:?}", rule.connection(), rule.address())
 }
@@ -226,8 +227,6 @@ type Told = (Vec<String>, Access, Access);
 
 /// What is tried out, and what was found.
 struct Differ<'a> {
-    old: Vec<Rule<'a>>,
-    new: Vec<Rule<'a>>,
     /// Connections that were tried already
     tried: BTreeSet<(Who<'a>, What<'a>, Where<'a>, u8)>,
     found: BTreeMap<(Who<'a>, What<'a>), Vec<Found<'a>>>,
@@ -236,27 +235,39 @@ struct Differ<'a> {
 
 impl<'a> Differ<'a> {
     /// Tries out the connections that a rule is for; says whether all could be.
-    fn try_rule(&mut self, rule: Rule<'a>) -> bool {
-        self.work += self.old.len() + self.new.len();
+    fn try_rule(&mut self, rule: &Scope<'a>, old: &[Scope<'a>], new: &[Scope<'a>]) -> bool {
         if self.work > MAX_WORK {
             return false;
         }
-        let near = |rules: &[Rule<'a>]| -> Vec<Rule<'a>> {
+        let mut work = 0;
+        let mut near = |scopes: &'_ [Scope<'a>]| -> Vec<usize> {
             let mut near = Vec::new();
-            for other in rules.iter().filter(|other| !scope::apart(other, &rule)) {
-                near.push(*other);
+            for (index, other) in scopes.iter().enumerate() {
+                work += other.size();
+                if rule.apart(&other.rule) {
+                    continue;
+                }
+                near.push(index);
+                work += rule.size();
                 // Nothing behind it decides.
-                if scope::covers(other, &rule) {
+                if other.covers(&rule.rule) {
                     break;
                 }
             }
             near
         };
-        let (old, new) = (near(&self.old), near(&self.new));
-        let classes = Classes::of(&rule, &[old.as_slice(), new.as_slice()].concat());
+        let (near_old, near_new) = (near(old), near(new));
+        self.work += work;
+        let old: Vec<&Scope<'a>> = near_old.into_iter().map(|index| &old[index]).collect();
+        let new: Vec<&Scope<'a>> = near_new.into_iter().map(|index| &new[index]).collect();
+        let others = [old.as_slice(), new.as_slice()].concat();
+        let Some(classes) = Classes::of(rule, &others, MAX_TRIED) else { return false };
         let kinds = (0..4).map(|bit| 1 << bit).filter(|kind| classes.kinds & kind != 0);
         let kinds: Vec<u8> = kinds.collect();
         self.work += classes.len().saturating_mul(kinds.len());
+        if self.tried.len() > MAX_TRIED {
+            return false;
+        }
         for user in &classes.users {
             for database in &classes.databases {
                 for place in &classes.places {
@@ -268,14 +279,14 @@ impl<'a> Differ<'a> {
                             continue;
                         }
                         self.work += old.len() + new.len();
-                        let decided = |rules: &[Rule<'a>]| {
-                            let decides = |rule: &&Rule<'a>| {
-                                scope::kinds(rule.connection()) & kind != 0
-                                    && is_at(rule.address(), place)
-                                    && rule.databases().any(|name| is_database(&name, *database))
-                                    && rule.users().any(|name| is_user(&name, *user))
+                        let decided = |scopes: &[&Scope<'a>]| {
+                            let decides = |scope: &&&Scope<'a>| {
+                                scope::kinds(scope.rule.connection()) & kind != 0
+                                    && is_at(scope.rule.address(), place)
+                                    && is_database(&scope.databases, *database)
+                                    && is_user(&scope.users, *user)
                             };
-                            Access::of(rules.iter().find(decides))
+                            Access::of(scopes.iter().find(decides).map(|scope| &scope.rule))
                         };
                         let (before, after) = (decided(&old), decided(&new));
                         if before != after {

@@ -10,7 +10,7 @@ use crate::{
     layout::{self, Layout},
     lexer::{self, Line},
     rules::Rules,
-    scope,
+    scope::Scope,
     text::Text,
 };
 
@@ -186,7 +186,8 @@ impl HbaEdit<'_> {
         let end = self.lines.len();
         let mut place = end;
         if let Some(meant) = meant.iter().next() {
-            let first = rules.iter().find(|rule| !scope::apart(rule, &meant));
+            let meant = Scope::of(meant);
+            let first = rules.iter().find(|rule| !meant.apart(rule));
             if let Some(first) = first.filter(|first| first.file() == FileId::MAIN) {
                 place = self.lines.index(first.line()).unwrap_or(end);
             }

@@ -9,7 +9,7 @@ mod shadow;
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 use core::fmt;
 
-use self::shadow::Earlier;
+use self::shadow::{Earlier, Limits};
 use crate::{
     diagnostics::{Location, Severity},
     rules::Rules,
@@ -102,6 +102,8 @@ lints! {
     Radius = "HBA025", Notice: "use another method",
     /// A password in the file.
     SecretInFile = "HBA026", Notice: "keep the file's mode at 0600",
+    /// From here on nobody looked for rules that never decide: it would have taken too long.
+    NotSearched = "HBA027", Notice: "give groups of databases and users shorter lists, or names of roles",
     /// A map's database user `all`: from 16 on any role.
     MapToEveryRole = "IDENT001", Warning: "name the role, or put quotes around a role that is called all",
     /// A map's regular expression matches anywhere in a name.
@@ -176,20 +178,61 @@ impl Rules {
     /// assert_eq!(shadowed.location.line, 2);
     /// assert_eq!(shadowed.other.unwrap().line, 1);
     /// ```
+    ///
+    /// Its time grows with the number of rules, not with its square. Where lists of very many
+    /// databases and users meet in very many rules, the search for [unreachable](Lint::Unreachable)
+    /// ones ends at some rule, and a [finding](Lint::NotSearched) says at which.
     #[must_use]
     pub fn lint(&self) -> Vec<Finding> {
+        self.lint_within(Limits::USUAL)
+    }
+
+    fn lint_within(&self, limits: Limits) -> Vec<Finding> {
         let mut findings = Findings { found: Vec::new() };
+        let mut searched = true;
         let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
-        let mut earlier = Earlier::new();
+        let mut earlier = Earlier::new(limits);
         for rule in self.iter() {
             if seen.insert(rule::signature(&rule)) {
                 findings.found.extend(earlier.shadow(&rule));
                 earlier.push(rule);
+                if core::mem::replace(&mut searched, !earlier.is_exhausted()) && !searched {
+                    let message = "rules behind this one are not compared with those before them: \
+                                   there are too many combinations of databases and users";
+                    findings.add(Lint::NotSearched, rule.location(), message);
+                }
             } else {
                 findings.add(Lint::Duplicate, rule.location(), "the same rule stands before it");
             }
             rule::check(&mut findings, &rule, self.server());
         }
         findings.found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HbaDocument, PgVersion, Server};
+
+    #[test]
+    fn a_search_that_ends_early_says_where() {
+        let mut file = String::from("local all all scram-sha-256\n");
+        for rule in 1..8 {
+            file.push_str(&alloc::format!("local a{rule},b{rule} x,y scram-sha-256\n"));
+        }
+        let rules = HbaDocument::parse(file).interpret(&Server::new(PgVersion::V16));
+        let found = |limits| -> Vec<(Lint, u32)> {
+            let findings = rules.lint_within(limits).into_iter();
+            findings.map(|finding| (finding.lint, finding.location.line)).collect()
+        };
+        let all: Vec<_> = (2..9).map(|line| (Lint::Unreachable, line)).collect();
+        assert_eq!(found(Limits::USUAL), all);
+        let mut some = all[..2].to_vec();
+        some.push((Lint::NotSearched, 3));
+        assert_eq!(found(Limits { pairs: 8, ..Limits::USUAL }), some);
+        let ended = found(Limits { work: 20, ..Limits::USUAL });
+        let said = ended.iter().filter(|(lint, _)| *lint == Lint::NotSearched);
+        assert!(said.count() == 1 && ended.len() < all.len(), "{ended:?}");
     }
 }

@@ -17,14 +17,28 @@ use crate::{
     ConnectionType,
     address::{masked, prefix_len},
     regex::Regex,
-    rules::{Address, Database, DatabaseKind, Rule, User, UserKind},
-    scope,
+    rules::{Address, Rule},
+    scope::{self, Compiled, Scope, Token, database_token, user_token},
     tokenize::short,
 };
 
-/// How many look-ups and comparisons a file may cost. What would take more (lists of many databases
-/// and many users in each of many rules, many expressions and many names) is not looked for any more.
-const MAX_WORK: usize = 50_000_000;
+/// What a file may cost. What would take more (lists of many databases and many users in each of many
+/// rules, many expressions and many names) is not looked for any more, and a finding says so.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// How many look-ups and comparisons
+    pub(super) work: usize,
+    /// How many pairs of a database and a user all rules may have: each takes about 200 bytes
+    pub(super) pairs: usize,
+}
+
+impl Limits {
+    pub(super) const USUAL: Self = Self { work: 50_000_000, pairs: 4_000_000 };
+}
+
+/// Which of several rules it takes to shadow another is found out if their lists are no longer than
+/// this together.
+const MAX_TOKENS: usize = 4096;
 
 /// A rule for more databases times users than this is kept apart, and compared as a whole.
 const WIDE: usize = 4096;
@@ -43,10 +57,12 @@ pub(super) struct Earlier<'r> {
     masks: Vec<Vec<IpAddr>>,
     /// For a node and an address: the rules
     leaves: BTreeMap<(u32, Place), Vec<u32>>,
-    wide: Vec<u32>,
+    wide: Vec<(u32, Scope<'r>)>,
     /// Networks of leading bits: whether IPv4, first address, how many bits
     networks: BTreeSet<(bool, u128, u8)>,
     work: usize,
+    pairs: usize,
+    limits: Limits,
 }
 
 /// An address, so that the same ones are equal.
@@ -62,18 +78,6 @@ enum Place {
     Network(IpAddr, IpAddr),
 }
 
-/// Tokens of databases or users, so that the same ones are equal.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Token<'r> {
-    All,
-    SameUser,
-    SameRole,
-    Replication,
-    Member(&'r [u8]),
-    Regex(&'r [u8]),
-    Name(&'r [u8]),
-}
-
 /// The tokens that rules have, by number.
 #[derive(Default)]
 struct Names<'r> {
@@ -83,28 +87,8 @@ struct Names<'r> {
     matching: BTreeMap<&'r [u8], (Vec<u32>, usize)>,
 }
 
-fn database_token<'r>(database: &Database<'r>) -> (Token<'r>, Option<&'r Regex>) {
-    match database.kind() {
-        DatabaseKind::All => (Token::All, None),
-        DatabaseKind::SameUser => (Token::SameUser, None),
-        DatabaseKind::SameRole => (Token::SameRole, None),
-        DatabaseKind::Replication => (Token::Replication, None),
-        DatabaseKind::Regex(regex) => (Token::Regex(database.text()), Some(regex)),
-        DatabaseKind::Name(name) => (Token::Name(name), None),
-    }
-}
-
-fn user_token<'r>(user: &User<'r>) -> (Token<'r>, Option<&'r Regex>) {
-    match user.kind() {
-        UserKind::All => (Token::All, None),
-        UserKind::Member(role) => (Token::Member(role), None),
-        UserKind::Regex(regex) => (Token::Regex(user.text()), Some(regex)),
-        UserKind::Name(name) => (Token::Name(name), None),
-    }
-}
-
 impl<'r> Names<'r> {
-    fn insert(&mut self, (token, regex): (Token<'r>, Option<&'r Regex>)) -> u32 {
+    fn insert(&mut self, (token, regex): Compiled<'r>) -> u32 {
         let next = short(self.numbers.len());
         let number = *self.numbers.entry(token).or_insert(next);
         if number == next
@@ -161,7 +145,7 @@ struct Part<'r> {
 }
 
 impl<'r> Earlier<'r> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             rules: Vec::new(),
             databases: Names::default(),
@@ -172,12 +156,19 @@ impl<'r> Earlier<'r> {
             wide: Vec::new(),
             networks: BTreeSet::new(),
             work: 0,
+            pairs: 0,
+            limits,
         }
+    }
+
+    /// Whether it would take too long to go on: nothing is found any more.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.work > self.limits.work || self.pairs > self.limits.pairs
     }
 
     /// Adds the next rule.
     pub(super) fn push(&mut self, rule: Rule<'r>) {
-        if self.work > MAX_WORK {
+        if self.is_exhausted() {
             return;
         }
         let index = short(self.rules.len());
@@ -188,11 +179,14 @@ impl<'r> Earlier<'r> {
             self.networks.insert((network.is_ipv4(), number(masked(network, mask)), bits));
         }
         let pairs = rule.databases().len() * rule.users().len();
-        self.work += pairs.min(WIDE);
         if pairs > WIDE {
-            self.wide.push(index);
+            let scope = Scope::of(rule);
+            self.work += scope.size();
+            self.wide.push((index, scope));
             return;
         }
+        self.work += pairs;
+        self.pairs += pairs;
         let numbers = |names: &mut Names<'r>, tokens: Vec<_>| -> Vec<u32> {
             tokens.into_iter().map(|token| names.insert(token)).collect()
         };
@@ -255,13 +249,12 @@ impl<'r> Earlier<'r> {
             self.work += 1 + places.len();
         }
         let kinds = part.kinds;
-        for index in &self.wide {
-            let rule = &self.rules[*index as usize];
-            self.work += rule.databases().len() + rule.users().len();
-            let covers = kinds & !scope::kinds(rule.connection()) == 0
-                && scope::address_covers(rule.address(), part.address)
-                && rule.databases().any(|name| token_covers(database_token(&name), part.database))
-                && rule.users().any(|name| token_covers(user_token(&name), part.user));
+        self.work += self.wide.len();
+        for (index, scope) in &self.wide {
+            let covers = kinds & !scope::kinds(scope.rule.connection()) == 0
+                && scope::address_covers(scope.rule.address(), part.address)
+                && scope.databases.cover(part.database)
+                && scope.users.cover(part.user);
             if covers {
                 lists.push(core::slice::from_ref(index));
             }
@@ -286,7 +279,7 @@ impl<'r> Earlier<'r> {
 
     /// Whether earlier rules match all that a rule is for.
     pub(super) fn shadow(&mut self, rule: &Rule<'r>) -> Option<Finding> {
-        if self.work > MAX_WORK {
+        if self.is_exhausted() {
             return None;
         }
         if let Some(outer) = self.shadowing(rule) {
@@ -334,38 +327,54 @@ impl<'r> Earlier<'r> {
             if fewest.as_ref().is_none_or(|fewest| count < fewest.len()) {
                 fewest = Some(lists.concat());
             }
-            if count == 0 || self.work > MAX_WORK {
+            if count == 0 || self.is_exhausted() {
                 break;
             }
         }
         let mut candidates = fewest?;
         candidates.sort_unstable();
         candidates.dedup();
-        self.work += candidates.len();
-        let candidates = candidates.into_iter().map(|index| self.rules[index as usize]);
-        candidates.into_iter().find(|outer| scope::covers(outer, rule))
+        let inner = rule.databases().len() + rule.users().len();
+        for index in candidates {
+            let scope = Scope::of(self.rules[index as usize]);
+            self.work += scope.size() + inner;
+            if scope.covers(rule) {
+                return Some(scope.rule);
+            }
+            if self.is_exhausted() {
+                break;
+            }
+        }
+        None
     }
 
     /// Rules that together match all that a rule is for, and none that it does not take.
     fn shadowing_together(&mut self, rule: &Rule<'r>) -> Option<Vec<Rule<'r>>> {
         let mut found = self.covered(rule)?;
-        if found.len() > MAX_EXAMINED {
-            return Some(found.into_iter().map(|index| self.rules[index as usize]).collect());
-        }
+        let rules = &self.rules;
         let of = |indices: &[u32]| -> Vec<Rule<'r>> {
-            indices.iter().map(|index| self.rules[*index as usize]).collect()
+            indices.iter().map(|index| rules[*index as usize]).collect()
         };
+        let tokens = |rule: &Rule<'r>| rule.databases().len() + rule.users().len();
+        let all_tokens = tokens(rule) + of(&found).iter().map(tokens).sum::<usize>();
+        if found.len() > MAX_EXAMINED || all_tokens > MAX_TOKENS {
+            return Some(of(&found));
+        }
+        let mut work = 0;
         let mut index = found.len();
         while let Some(last) = index.checked_sub(1) {
             let needed = found.remove(last);
-            let mut others = Self::new();
+            let mut others = Self::new(self.limits);
             of(&found).into_iter().for_each(|earlier| others.push(earlier));
             if others.covered(rule).is_none() {
                 found.insert(last, needed);
             }
+            work += others.work;
             index = last;
         }
-        Some(of(&found))
+        let found = of(&found);
+        self.work += work;
+        Some(found)
     }
 
     /// A rule for each part of a rule, in their order; `None` if a part has none.
@@ -392,7 +401,7 @@ impl<'r> Earlier<'r> {
 
     /// Adds the rules that match a part: one, or, for a network, those that match its halves.
     fn covered_part(&mut self, part: &Part<'r>, found: &mut BTreeSet<u32>) -> bool {
-        if self.work > MAX_WORK {
+        if self.is_exhausted() {
             return false;
         }
         let first = self.covering(part).into_iter().filter_map(|list| list.first()).min().copied();
@@ -459,18 +468,6 @@ fn outer_places(address: Option<Address<'_>>) -> Vec<Place> {
         }
     }
     places
-}
-
-/// Whether one token matches all that another does.
-fn token_covers((outer, regex): (Token<'_>, Option<&Regex>), inner: Token<'_>) -> bool {
-    match (outer, inner) {
-        (Token::All, inner) => inner != Token::Replication,
-        (Token::Member(role), Token::Name(name)) => role == name,
-        (Token::Regex(_), Token::Name(name)) => {
-            regex.is_some_and(|regex| regex.is_match(name).unwrap_or(false))
-        }
-        (outer, inner) => outer == inner,
-    }
 }
 
 #[cfg(test)]
@@ -580,9 +577,9 @@ mod tests {
                 text.push_str(&format!("{connection} {databases} {users} {address} md5\n"));
             }
             let rules = HbaDocument::parse(text.as_str()).interpret(&Server::new(PgVersion::V16));
-            let mut earlier = Earlier::new();
+            let mut earlier = Earlier::new(Limits::USUAL);
             for (index, rule) in rules.iter().enumerate() {
-                let first = rules.iter().take(index).find(|outer| scope::covers(outer, &rule));
+                let first = rules.iter().take(index).find(|outer| Scope::of(*outer).covers(&rule));
                 let found = earlier.shadowing(&rule);
                 proptest::prop_assert_eq!(found.map(|rule| rule.line()), first.map(|rule| rule.line()), "{}", text);
                 earlier.push(rule);

@@ -252,7 +252,7 @@ fn names(random: &mut Random, from: &[&str]) -> String {
 }
 
 /// A regular expression in quotes, right or wrong.
-fn regex(random: &mut Random) -> String {
+pub(super) fn regex(random: &mut Random) -> String {
     const PARTS: &[&str] = &[
         "a",
         "b",

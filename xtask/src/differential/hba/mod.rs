@@ -7,12 +7,13 @@
 
 mod folders;
 mod lines;
+mod logins;
 mod view;
 
 use hba_parser::{Build, DiskFiles, HbaDocument, Server};
 use pgtest::{Features, Session};
 
-pub(super) use self::folders::compare as compare_folders;
+pub(super) use self::{folders::compare as compare_folders, logins::compare as compare_logins};
 use super::{Options, Outcome, Random};
 
 const CASES_IN_A_FILE: usize = 40;
