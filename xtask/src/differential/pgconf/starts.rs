@@ -69,7 +69,10 @@ impl Finding {
             Self::Syntax(place.to_owned())
         } else if let Some(name) = message.strip_prefix("unrecognized configuration parameter ") {
             Self::Unknown(name.to_owned())
-        } else if message.starts_with("skipping missing configuration file") {
+        } else if message.starts_with("skipping missing configuration file")
+            // The hundredth of them has been said.
+            || message.starts_with("too many syntax errors found, abandoning file")
+        {
             return None;
         } else if message.contains("configuration file")
             || message.contains("configuration directory")
