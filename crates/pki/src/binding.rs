@@ -9,7 +9,7 @@ use crate::signature::Hash;
 /// digest, made with the digest of its signature, or SHA-256 where that is MD5 or SHA-1.
 ///
 /// `None` where the signature has no digest of its own (Ed25519, Ed448): libpq then gives up with
-/// `could not find digest for NID UNDEF`. RSA-PSS signatures have one, which PostgreSQL's current
+/// `could not find digest for NID UNDEF`. Also for SHA3-224, which the crypto provider lacks. RSA-PSS signatures have one, which PostgreSQL's current
 /// minors of all majors find (`X509_get_signature_info`).
 #[must_use]
 pub fn tls_server_end_point(leaf: &[u8]) -> Option<Vec<u8>> {
@@ -19,6 +19,11 @@ pub fn tls_server_end_point(leaf: &[u8]) -> Option<Vec<u8>> {
         Hash::Sha224 => &digest::SHA224,
         Hash::Sha384 => &digest::SHA384,
         Hash::Sha512 => &digest::SHA512,
+        Hash::Sha512_256 => &digest::SHA512_256,
+        Hash::Sha3_224 => return None,
+        Hash::Sha3_256 => &digest::SHA3_256,
+        Hash::Sha3_384 => &digest::SHA3_384,
+        Hash::Sha3_512 => &digest::SHA3_512,
     };
     Some(digest::digest(algorithm, leaf).as_ref().to_vec())
 }

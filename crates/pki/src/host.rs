@@ -157,7 +157,7 @@ fn libpq(
                 common_name_counts &= !host_is_address;
                 let matched = matches_address(octets, host)?;
                 first.get_or_insert_with(|| match name.ip() {
-                    Some(address) => address.to_string(),
+                    Some(address) => shown_address(address),
                     None => name.to_string(),
                 });
                 matched
@@ -178,6 +178,20 @@ fn libpq(
         }
     }
     Err(HostMismatch::Mismatch { host: host.to_owned(), first, examined })
+}
+
+/// `pg_inet_net_ntop`, which writes IPv4-compatible addresses (`::192.0.2.1`, RFC 4291 section
+/// 2.5.5.1) the way that Rust writes only IPv4-mapped ones (`::ffff:192.0.2.1`).
+fn shown_address(address: IpAddr) -> String {
+    match address {
+        IpAddr::V6(v6) => match v6.octets() {
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] if (a, b) != (0, 0) => {
+                format!("::{}", Ipv4Addr::new(a, b, c, d))
+            }
+            _ => v6.to_string(),
+        },
+        IpAddr::V4(v4) => v4.to_string(),
+    }
 }
 
 fn shown(octets: &[u8]) -> String {
@@ -317,6 +331,17 @@ mod tests {
                 matched,
                 "{pattern} {host}"
             );
+        }
+    }
+
+    /// As libpq 15 to 18 name them in their message.
+    #[test]
+    fn addresses_as_libpq_shows_them() {
+        for text in ["192.0.2.1", "::", "::1", "::ffff", "::127.0.0.1", "::0.1.0.0", "fe80::1"]
+            .into_iter()
+            .chain(["::ffff:127.0.0.1", "::ffff:0.0.0.0", "1:0:0:2::3", "1:2:0:4:5:6:7:8"])
+        {
+            assert_eq!(shown_address(text.parse().unwrap()), text);
         }
     }
 

@@ -161,6 +161,10 @@ oids! {
     ECDSA_WITH_SHA256 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2], "ecdsa-with-SHA256";
     ECDSA_WITH_SHA384 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3], "ecdsa-with-SHA384";
     ECDSA_WITH_SHA512 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4], "ecdsa-with-SHA512";
+    SHA3_224_WITH_RSA = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 13], "rsassa-pkcs1-v1-5-with-sha3-224";
+    SHA3_256_WITH_RSA = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 14], "rsassa-pkcs1-v1-5-with-sha3-256";
+    SHA3_384_WITH_RSA = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 15], "rsassa-pkcs1-v1-5-with-sha3-384";
+    SHA3_512_WITH_RSA = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 16], "rsassa-pkcs1-v1-5-with-sha3-512";
     DSA_WITH_SHA1 = [0x2a, 0x86, 0x48, 0xce, 0x38, 4, 3], "dsa-with-SHA1";
     DSA_WITH_SHA256 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 2], "dsa-with-SHA256";
     // digests
@@ -170,6 +174,11 @@ oids! {
     SHA256 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1], "SHA-256";
     SHA384 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2], "SHA-384";
     SHA512 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3], "SHA-512";
+    SHA512_256 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 6], "SHA-512/256";
+    SHA3_224 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 7], "SHA3-224";
+    SHA3_256 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 8], "SHA3-256";
+    SHA3_384 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 9], "SHA3-384";
+    SHA3_512 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 10], "SHA3-512";
 }
 
 #[cfg(test)]

@@ -28,6 +28,16 @@ pub enum Hash {
     Sha384,
     /// SHA-512
     Sha512,
+    /// SHA-512/256: SHA-512 cut to 256 bits
+    Sha512_256,
+    /// SHA3-224
+    Sha3_224,
+    /// SHA3-256
+    Sha3_256,
+    /// SHA3-384
+    Sha3_384,
+    /// SHA3-512
+    Sha3_512,
 }
 
 impl Hash {
@@ -39,6 +49,11 @@ impl Hash {
             oid::SHA256 => Self::Sha256,
             oid::SHA384 => Self::Sha384,
             oid::SHA512 => Self::Sha512,
+            oid::SHA512_256 => Self::Sha512_256,
+            oid::SHA3_224 => Self::Sha3_224,
+            oid::SHA3_256 => Self::Sha3_256,
+            oid::SHA3_384 => Self::Sha3_384,
+            oid::SHA3_512 => Self::Sha3_512,
             _ => return None,
         })
     }
@@ -49,10 +64,10 @@ impl Hash {
         match self {
             Self::Md5 => 16,
             Self::Sha1 => 20,
-            Self::Sha224 => 28,
-            Self::Sha256 => 32,
-            Self::Sha384 => 48,
-            Self::Sha512 => 64,
+            Self::Sha224 | Self::Sha3_224 => 28,
+            Self::Sha256 | Self::Sha512_256 | Self::Sha3_256 => 32,
+            Self::Sha384 | Self::Sha3_384 => 48,
+            Self::Sha512 | Self::Sha3_512 => 64,
         }
     }
 }
@@ -66,6 +81,11 @@ impl fmt::Display for Hash {
             Self::Sha256 => "SHA-256",
             Self::Sha384 => "SHA-384",
             Self::Sha512 => "SHA-512",
+            Self::Sha512_256 => "SHA-512/256",
+            Self::Sha3_224 => "SHA3-224",
+            Self::Sha3_256 => "SHA3-256",
+            Self::Sha3_384 => "SHA3-384",
+            Self::Sha3_512 => "SHA3-512",
         })
     }
 }
@@ -113,6 +133,10 @@ impl SignatureAlgorithm {
             oid::SHA256_WITH_RSA => Self::Rsa(Hash::Sha256),
             oid::SHA384_WITH_RSA => Self::Rsa(Hash::Sha384),
             oid::SHA512_WITH_RSA => Self::Rsa(Hash::Sha512),
+            oid::SHA3_224_WITH_RSA => Self::Rsa(Hash::Sha3_224),
+            oid::SHA3_256_WITH_RSA => Self::Rsa(Hash::Sha3_256),
+            oid::SHA3_384_WITH_RSA => Self::Rsa(Hash::Sha3_384),
+            oid::SHA3_512_WITH_RSA => Self::Rsa(Hash::Sha3_512),
             oid::RSA_PSS => Self::RsaPss(Hash::Sha1, 20),
             oid::ECDSA_WITH_SHA1 => Self::Ecdsa(Hash::Sha1),
             oid::ECDSA_WITH_SHA224 => Self::Ecdsa(Hash::Sha224),
@@ -203,9 +227,13 @@ pub enum Curve {
     Other(Oid),
 }
 
+/// The arc of Brainpool's curves (RFC 5639 appendix A): from 1, brainpoolP160r1, to 14, brainpoolP512t1.
+pub(crate) const BRAINPOOL: &[u8] = &[0x2b, 0x24, 3, 3, 2, 8, 1, 1];
+
 /// Curves without a variant of their own that OpenSSL reads: secp256k1 and those of Brainpool.
 fn is_known_curve(oid: &Oid) -> bool {
-    matches!(oid.as_der_contents(), oid::SECP256K1 | [0x2b, 0x24, 3, 3, 2, 8, 1, 1, 1..=14])
+    let contents = oid.as_der_contents();
+    contents == oid::SECP256K1 || matches!(contents.strip_prefix(BRAINPOOL), Some([1..=14]))
 }
 
 /// What kind of key a public key is.
@@ -235,6 +263,25 @@ pub enum KeyKind {
     },
     /// Something else
     Other(Oid),
+}
+
+impl KeyKind {
+    /// Whether handshakes of TLS 1.3 can be signed with such a key (RFC 8446 section 4.2.3).
+    ///
+    /// A server with another kind of key starts, and no libpq can connect to it (`sslv3 alert
+    /// handshake failure`); a libpq with one does not show its certificate (`connection requires a
+    /// valid client certificate`). With TLS 1.2 it is the same: OpenSSL offers neither DSA nor other
+    /// curves than these unless told to.
+    #[must_use]
+    pub const fn signs_handshakes(&self) -> bool {
+        match self {
+            Self::Rsa { .. } | Self::RsaPss { .. } | Self::Ed25519 | Self::Ed448 => true,
+            Self::Ec(Curve::P256 | Curve::P384 | Curve::P521 | Curve::Explicit) => true,
+            Self::Ec(Curve::P192 | Curve::P224 | Curve::Other(_))
+            | Self::Dsa { .. }
+            | Self::Other(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for KeyKind {
@@ -366,7 +413,7 @@ impl PublicKey {
                 Hash::Sha256 => &math::RSA_PKCS1_2048_8192_SHA256,
                 Hash::Sha384 => &math::RSA_PKCS1_2048_8192_SHA384,
                 Hash::Sha512 => &math::RSA_PKCS1_2048_8192_SHA512,
-                Hash::Md5 | Hash::Sha224 => return None,
+                _ => return None,
             },
             (SignatureAlgorithm::RsaPss(hash, salt), _) if *salt == hash.size() => match hash {
                 Hash::Sha256 => &math::RSA_PSS_2048_8192_SHA256,

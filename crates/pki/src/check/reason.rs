@@ -83,6 +83,12 @@ pub enum Reason {
         /// The security level.
         level: u8,
     },
+    /// No TLS handshake is signed with such a key ([`KeyKind::signs_handshakes`]): its owner cannot
+    /// show the certificate.
+    KeyNotForTls {
+        /// The key.
+        kind: KeyKind,
+    },
     /// The digest of the signature is too weak for the security level.
     DigestTooWeak {
         /// How it is signed.
@@ -256,6 +262,9 @@ impl fmt::Display for Reason {
             Self::KeyTooSmall { kind, level } => {
                 write!(f, "has a key that is too small for security level {level}: {kind}")
             }
+            Self::KeyNotForTls { kind } => {
+                write!(f, "has a key that no TLS handshake is signed with: {kind}")
+            }
             Self::DigestTooWeak { algorithm, level } => {
                 write!(f, "has a signature too weak for security level {level}: {algorithm}")
             }
@@ -300,6 +309,9 @@ impl Reason {
     /// The TLS alert that a server or libpq with OpenSSL sends, in the words in which the other
     /// end reports it (`tlsv1 alert unknown ca`); from `ssl_x509err2alert` and
     /// `SSL_alert_desc_string_long`.
+    ///
+    /// One reason has no alert where it is a client's certificate: [`Reason::KeyNotForTls`]. The
+    /// client shows none, and the server says `connection requires a valid client certificate`.
     #[must_use]
     pub const fn openssl_alert(&self) -> &'static str {
         match self {
@@ -327,6 +339,7 @@ impl Reason {
             | Self::ExplicitCurve
             | Self::CrlNotYetValid { .. } => "bad certificate",
             Self::Revoked => "certificate revoked",
+            Self::KeyNotForTls { .. } => "handshake failure",
             Self::TooManyNames => "internal error",
             Self::NoCertificate
             | Self::UnknownCriticalExtension(_)

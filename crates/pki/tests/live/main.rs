@@ -5,6 +5,7 @@
 mod der;
 mod keys;
 mod odd;
+mod odd_keys;
 mod profiles;
 mod refusals;
 mod revocation;

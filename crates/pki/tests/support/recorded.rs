@@ -59,7 +59,11 @@ pub(crate) fn client_chain(case: &Value) -> Result<Vec<Comparison>, String> {
         // The client's own library has a say before the server has.
         let got = match (openssl_of(client).loads(&chain), verdict) {
             (Err(refused), _) => weakness(&refused).to_owned(),
-            (Ok(()), Err(rejection)) => format!("alert {}", rejection.reason().openssl_alert()),
+            (Ok(()), Err(rejection)) => match rejection.reason() {
+                // The client keeps it to itself.
+                Reason::KeyNotForTls { .. } => "requires a valid client certificate".to_owned(),
+                reason => format!("alert {}", reason.openssl_alert()),
+            },
             (Ok(()), Ok(_)) => match chain.first().map(Certificate::client_name) {
                 Some(Ok(name)) if name == ROLE.as_bytes() => "OK".to_owned(),
                 // The server closes the connection, in the words of whichever libpq.

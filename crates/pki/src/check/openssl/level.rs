@@ -3,14 +3,14 @@
 use super::super::{Reason, Rejection};
 use super::{OpenSsl, OpenSslRelease};
 use crate::certificate::Certificate;
-use crate::signature::{Curve, Hash, KeyKind, SignatureAlgorithm};
+use crate::signature::{BRAINPOOL, Curve, Hash, KeyKind, SignatureAlgorithm};
 
 /// The leaf's key, judged before anything else.
 pub(super) fn judge_key(certificate: &Certificate, model: OpenSsl) -> Result<(), Rejection> {
     let key = certificate.public_key();
     let kind = key.kind();
     // A key that cannot be read has no strength at all.
-    let bits = if key.is_readable() { key_bits(kind) } else { 0 };
+    let bits = if key.is_readable() { key_bits(kind, model.release) } else { 0 };
     if bits >= wanted(model.security_level) {
         return Ok(());
     }
@@ -54,9 +54,12 @@ const fn wanted(level: u8) -> u32 {
     }
 }
 
-/// `EVP_PKEY_security_bits`
-const fn key_bits(kind: &KeyKind) -> u32 {
+/// `EVP_PKEY_security_bits`, as far as levels tell them apart.
+fn key_bits(kind: &KeyKind, release: OpenSslRelease) -> u32 {
     match kind {
+        KeyKind::Rsa { bits } | KeyKind::RsaPss { bits } if release >= OpenSslRelease::V3_0 => {
+            computed_bits(*bits)
+        }
         KeyKind::Rsa { bits } | KeyKind::RsaPss { bits } | KeyKind::Dsa { bits } => match bits {
             15_360.. => 256,
             7_680.. => 192,
@@ -65,14 +68,43 @@ const fn key_bits(kind: &KeyKind) -> u32 {
             1_024.. => 80,
             _ => 0,
         },
-        KeyKind::Ec(Curve::P192) => 96,
-        KeyKind::Ec(Curve::P224) => 112,
-        KeyKind::Ec(Curve::P384) => 192,
-        KeyKind::Ec(Curve::P521) => 256,
-        // Other curves: nobody uses one below 256 bits by accident.
-        KeyKind::Ec(_) | KeyKind::Ed25519 => 128,
+        KeyKind::Ec(curve) => curve_bits(curve),
+        KeyKind::Ed25519 => 128,
         KeyKind::Ed448 => 224,
         KeyKind::Other(_) => 0,
+    }
+}
+
+/// `ossl_ifc_ffc_compute_security_bits`: since 3.0 the strength of an RSA key is computed and rounded
+/// to eights, so that one of 2047 bits is as good as one of 2048. Here, from which length on each
+/// level's demand is met.
+const fn computed_bits(modulus: u32) -> u32 {
+    match modulus {
+        13_914.. => 256,
+        6_947.. => 192,
+        2_671.. => 128,
+        1_963.. => 112,
+        920.. => 80,
+        _ => 0,
+    }
+}
+
+/// `ec_security_bits`, by the order of the curve.
+fn curve_bits(curve: &Curve) -> u32 {
+    match curve {
+        Curve::P192 => 80,
+        Curve::P224 => 112,
+        Curve::P384 => 192,
+        Curve::P521 => 256,
+        // brainpoolP160r1 and t1, and so on to P512 (RFC 5639 appendix A); or secp256k1
+        Curve::Other(oid) => match oid.as_der_contents().strip_prefix(BRAINPOOL) {
+            Some([1..=4]) => 80,
+            Some([5 | 6]) => 112,
+            Some([11 | 12]) => 192,
+            Some([13 | 14]) => 256,
+            _ => 128,
+        },
+        Curve::P256 | Curve::Explicit => 128,
     }
 }
 

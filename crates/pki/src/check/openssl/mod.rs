@@ -117,6 +117,10 @@ impl OpenSsl {
         let leaf =
             check.presented.first().ok_or_else(|| Rejection::general(Reason::NoCertificate))?;
         level::judge_key(leaf, self)?;
+        let kind = leaf.public_key().kind();
+        if !kind.signs_handshakes() {
+            return Err(Rejection::new(Reason::KeyNotForTls { kind: kind.clone() }, leaf));
+        }
         let chain = path::build(&context, leaf)?;
         judge_extensions(&context, &chain)?;
         level::judge_chain(&chain, self)?;
