@@ -1,8 +1,10 @@
 //! Automation of the workspace: `cargo xtask --help`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
+mod api;
 mod catalogue;
 mod differential;
+mod package;
 mod pg;
 mod replay;
 mod tasks;
@@ -21,6 +23,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write or compare the lists of the library crates' public API, in api/.
+    Api(api::Arguments),
     /// Write the facts about every setting that the crate pgconf embeds.
     Catalogue(catalogue::Arguments),
     /// Get or show the PostgreSQL servers that tests run on.
@@ -34,6 +38,8 @@ enum Command {
     Test,
     /// Run what must hold before anything is merged: formatting, lints, documentation, tests.
     Ci,
+    /// Make a Debian package of the program, by cargo-deb.
+    Deb,
     /// Show it: three open servers become an authenticated, encrypted cluster; gets the servers
     /// first.
     Demo {
@@ -45,12 +51,14 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Api(arguments) => api::run(&arguments),
         Command::Catalogue(arguments) => catalogue::run(&arguments),
         Command::Pg(command) => pg::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Differential(arguments) => differential::run(&arguments),
         Command::Test => tasks::test(),
         Command::Ci => tasks::ci(),
+        Command::Deb => package::deb(),
         Command::Demo { arguments } => tasks::demo(&arguments),
     }
 }

@@ -117,6 +117,6 @@ fn announce(what: &str) {
     eprintln!("--- {what}");
 }
 
-fn cargo_path() -> OsString {
+pub(crate) fn cargo_path() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }

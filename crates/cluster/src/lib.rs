@@ -72,4 +72,8 @@ pub mod transport;
 pub mod vault;
 pub mod verify;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use error::Error;

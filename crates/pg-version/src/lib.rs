@@ -23,6 +23,10 @@ extern crate alloc;
 use alloc::string::{String, ToString};
 use core::{fmt, str::FromStr};
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// A major version of PostgreSQL, 12 to 18. Ordered by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

@@ -50,6 +50,10 @@ mod server;
 mod session;
 mod watchdog;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use account::Account;
 pub use builder::Builder;
 pub use command::{Output, Run};

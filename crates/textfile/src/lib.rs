@@ -48,6 +48,10 @@ mod files;
 pub mod fs;
 mod span;
 
+#[cfg(all(doctest, feature = "fs"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use document::{Document, EditError, Line, LineEnding, TooLarge};
 #[cfg(feature = "fs")]
 pub use files::DiskFiles;
