@@ -196,7 +196,7 @@ fn growing(kind: &str, size: usize) -> Vec<u8> {
             let names = |from: usize| -> String {
                 (from..size).map(|name| format!("user{name}")).collect::<Vec<_>>().join(",")
             };
-            format!("host all {} 10.0.0.0/8 md5\nhost all {} all md5\n", names(1), names(0))
+            format!("host all {} 10.0.0.0/8 reject\nhost all {} all md5\n", names(1), names(0))
                 .into_bytes()
         }
     }
