@@ -133,6 +133,30 @@ fn values() {
 }
 
 /// Names as `SET` takes them, seen on 12 to 18.
+/// A server that starts cuts names within characters, a session does not.
+#[test]
+fn names_that_are_too_long() {
+    let long = "x".repeat(62) + "\u{e9}";
+    let cut = |shown: &str| Ok("x".repeat(62) + shown);
+    let canonical = |version, name: &str, in_file: bool| {
+        let setting = Catalogue::new(version).get(name).unwrap();
+        let checked = if in_file { setting.check_in_file(&long) } else { setting.check(&long) };
+        let text = |checked: pgconf::Checked| String::from_utf8_lossy(checked.canonical()).into();
+        checked.map(text).map_err(|invalid| invalid.to_string())
+    };
+    for (version, shown) in [(PgVersion::V15, "?"), (PgVersion::V18, "\\xc3")] {
+        assert_eq!(canonical(version, "application_name", false), cut(""));
+        assert_eq!(canonical(version, "application_name", true), cut(shown));
+        // No session can set it.
+        assert_eq!(canonical(version, "cluster_name", false), cut(shown));
+        // No name to the server, whatever it is for.
+        assert_eq!(canonical(version, "syslog_ident", true), Ok(long.clone()));
+    }
+    let slots = "synchronized_standby_slots";
+    assert_eq!(canonical(PgVersion::V18, slots, false), Ok(long.clone()));
+    assert!(canonical(PgVersion::V18, slots, true).is_err());
+}
+
 #[test]
 fn names_in_a_session() {
     for (name, old, new) in [
@@ -177,6 +201,8 @@ fn values_that_some_servers_take() {
         ("bonjour", "on", true),
         ("wal_compression", "lz4", true),
         ("wal_compression", "lz5", false),
+        ("wal_consistency_checking", "heap, mine", true),
+        ("wal_consistency_checking", "heap,", false),
     ] {
         let setting = Catalogue::new(PgVersion::V17).get(name).unwrap();
         let invalid = setting.check(value).unwrap_err();

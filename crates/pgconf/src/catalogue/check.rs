@@ -6,7 +6,9 @@ use pg_version::PgVersion;
 
 use super::{
     facts::{Kind, Setting},
-    hooks, number,
+    hooks,
+    lists::Cut,
+    number,
     units::Unit,
 };
 
@@ -128,14 +130,14 @@ impl fmt::Display for InvalidValue {
 
 impl std::error::Error for InvalidValue {}
 
-pub(super) fn check(setting: &Setting, text: &[u8]) -> Result<Checked, InvalidValue> {
+pub(super) fn check(setting: &Setting, text: &[u8], cut: Cut) -> Result<Checked, InvalidValue> {
     match setting.kind() {
         Kind::Bool => check_bool(setting, text),
         Kind::Integer { unit, min, max } => check_integer(setting, text, unit, min, max),
         Kind::Real { unit, min, max } => check_real(setting, text, unit, min, max),
         Kind::Enum(_) => check_enum(setting, text),
         Kind::String => {
-            let value = hooks::string(setting, text)?;
+            let value = hooks::string(setting, text, cut)?;
             Ok(Checked {
                 canonical: value.clone(),
                 show: value.clone(),

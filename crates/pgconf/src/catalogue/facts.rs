@@ -4,7 +4,7 @@ use pg_version::PgVersion;
 
 use super::{
     check::{Checked, InvalidValue},
-    lists::{ListKind, split_list},
+    lists::{Cut, ListKind, split_list},
     units::Unit,
 };
 use crate::name::current_name;
@@ -439,12 +439,18 @@ impl Setting {
     /// # Errors
     /// [`InvalidValue`], in the server's words.
     pub fn check(&self, value: impl AsRef<[u8]>) -> Result<Checked, InvalidValue> {
-        super::check::check(self, value.as_ref())
+        // A setting that needs a restart is read by a server that starts, and by no other.
+        let cut = match self.context {
+            Context::Postmaster => Cut::BetweenBytes,
+            _ => Cut::BetweenCharacters,
+        };
+        super::check::check(self, value.as_ref(), cut)
     }
 
     /// Reads a value as a server that starts with it in its file: as [`Setting::check`], and besides
     /// what no file can set, roles (there is no session yet that could have one), and lists of what to
-    /// listen on that cannot be taken apart.
+    /// listen on that cannot be taken apart. Names are cut after 63 bytes, also within a character:
+    /// there is no database yet whose encoding would tell.
     ///
     /// ```
     /// # use pg_version::PgVersion;
@@ -476,7 +482,7 @@ impl Setting {
             }
             _ => {}
         }
-        self.check(value)
+        super::check::check(self, value, Cut::BetweenBytes)
     }
 
     /// Why a superuser's `SET` is refused whatever the value: the setting is not for sessions.

@@ -11,7 +11,7 @@ use super::{
     encoding,
     facts::{Kind, Setting},
     key_words,
-    lists::{ListKind, split_list, truncate_name},
+    lists::{Cut, ListKind, split_list, split_list_cut, truncate_name},
     number, standbys, time_zone,
 };
 
@@ -147,7 +147,7 @@ pub(super) fn shown_integer(setting: &Setting, value: i32) -> Option<String> {
 }
 
 /// What becomes of a string.
-pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidValue> {
+pub(super) fn string(setting: &Setting, text: &[u8], cut: Cut) -> Result<Vec<u8>, InvalidValue> {
     let mut value = text.to_vec();
     let version = setting.version();
     // Flag GUC_IS_NAME
@@ -160,9 +160,8 @@ pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidV
             | "default_tablespace"
             | "role"
             | "session_authorization"
-            | "syslog_ident"
     ) {
-        truncate_name(&mut value);
+        truncate_name(&mut value, cut);
     }
     let shown = format!("\"{}\"", String::from_utf8_lossy(&value));
     let refused =
@@ -205,13 +204,15 @@ pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidV
             slot_name(setting, &value, &value)?;
             Ok(value)
         }
-        "synchronized_standby_slots" => match split_list(version, ListKind::Identifiers, &value) {
-            Ok(slots) => {
-                slots.iter().try_for_each(|slot| slot_name(setting, &value, slot))?;
-                Ok(value)
+        "synchronized_standby_slots" => {
+            match split_list_cut(version, ListKind::Identifiers, &value, cut) {
+                Ok(slots) => {
+                    slots.iter().try_for_each(|slot| slot_name(setting, &value, slot))?;
+                    Ok(value)
+                }
+                Err(syntax) => refused(Some(syntax.to_string())),
             }
-            Err(syntax) => refused(Some(syntax.to_string())),
-        },
+        }
         "recovery_target" if !value.is_empty() && value != b"immediate" => {
             refused(Some("The only allowed value is \"immediate\".".to_owned()))
         }
@@ -241,7 +242,14 @@ pub(super) fn string(setting: &Setting, text: &[u8]) -> Result<Vec<u8>, InvalidV
         }
         name => match key_words::check(version, name, &value) {
             Ok(()) => Ok(value),
-            Err(detail) => refused(Some(detail)),
+            Err(detail) => {
+                // Libraries may bring resource managers of their own since 15.
+                let may_be_loaded = name == "wal_consistency_checking"
+                    && version >= PgVersion::V15
+                    && detail.starts_with("Unrecognized");
+                let refused = InvalidValue::refused(name, &shown, Some(detail));
+                Err(if may_be_loaded { refused.of_this_build() } else { refused })
+            }
         },
     }
 }

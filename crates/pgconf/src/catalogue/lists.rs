@@ -84,6 +84,16 @@ pub fn split_list(
     kind: ListKind,
     list: &[u8],
 ) -> Result<Vec<Vec<u8>>, ListSyntax> {
+    split_list_cut(version, kind, list, Cut::BetweenCharacters)
+}
+
+/// [`split_list`], with long names cut there.
+pub(super) fn split_list_cut(
+    version: PgVersion,
+    kind: ListKind,
+    list: &[u8],
+    cut: Cut,
+) -> Result<Vec<Vec<u8>>, ListSyntax> {
     let is_space = |byte: &u8| {
         matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c)
             // Major 17 added the vertical tab to what its SQL lexer takes for a blank.
@@ -126,7 +136,7 @@ pub fn split_list(
             at += len;
         }
         if kind == ListKind::Identifiers {
-            truncate_name(&mut element);
+            truncate_name(&mut element, cut);
         }
         elements.push(element);
         at = skip(at);
@@ -138,12 +148,22 @@ pub fn split_list(
     }
 }
 
-/// Cuts a name as `truncate_identifier` does: after 63 bytes, between characters of UTF-8.
-pub(super) fn truncate_name(name: &mut Vec<u8>) {
+/// Where a name that is too long is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// Before the character that is too much, as in a session, whose database has an encoding (UTF-8,
+    /// supposedly).
+    BetweenCharacters,
+    /// Anywhere, as in a server that starts: it has no database yet, and a byte is a character to it.
+    BetweenBytes,
+}
+
+/// Cuts a name as `truncate_identifier` does, after 63 bytes at most.
+pub(super) fn truncate_name(name: &mut Vec<u8>, cut: Cut) {
     const NAMEDATALEN: usize = 64;
     if name.len() >= NAMEDATALEN {
         let mut end = NAMEDATALEN - 1;
-        while end > 0 && name[end] & 0xc0 == 0x80 {
+        while cut == Cut::BetweenCharacters && end > 0 && name[end] & 0xc0 == 0x80 {
             end -= 1;
         }
         name.truncate(end);

@@ -62,6 +62,10 @@ impl Judge<'_> {
                 return None;
             }
             let rule = match setting {
+                // The view's database has no encoding, as that of a server that starts.
+                Some(setting) if setting.check_in_file(ours.value.as_deref()?).is_err() => {
+                    return None;
+                }
                 Some(setting) if setting.is_refused_in_file() => "values of a setting for no file",
                 Some(setting) if !self.settings.contains(&setting) => {
                     "values of a setting that this server was built with otherwise"

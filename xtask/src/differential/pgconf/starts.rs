@@ -1,6 +1,7 @@
 //! Files against a server that is to start with them: `postgres -C` reads them, tries every value, and
 //! ends. All that is wrong with files and values is in its log; the crate has to find the same, in the
-//! same order.
+//! same order. Where nothing is, it prints the value that one of the settings has; the crate has to
+//! say the same of it.
 
 use pgconf::{Catalogue, Configuration, Problem};
 use pgtest::Run;
@@ -16,7 +17,7 @@ use crate::differential::{Options, Outcome};
 pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, String> {
     // Files in which every value is good are rare unless they are made so.
     let kind = |number| if number % 3 == 0 { FilesKind::Any } else { FilesKind::Sound };
-    judge_each(options, kind, |case, tally| {
+    judge_each(options, kind, |mut case, tally| {
         // A main file that cannot be read is the last one.
         let main = findings(&case.reader.configuration_without_auto());
         let configuration = case.reader.configuration();
@@ -27,10 +28,10 @@ pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, Str
             tally.explain("files with values that only a running server can judge");
             return Ok(());
         }
+        let name = shown_setting(&mut case, &configuration);
         let server = &case.reader.server;
         let output = Run::new(server.installation().program("postgres"))
-            // A setting that no file can change.
-            .args(["-C", "block_size", "-D"])
+            .args(["-C", name.as_deref().unwrap_or("block_size"), "-D"])
             .args([server.data_dir()])
             .account(server.account())
             .limit(PATIENCE)
@@ -44,9 +45,62 @@ pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, Str
         if output.status.success() != expected.is_empty() || got != expected {
             let difference = format!("we find {got:?}, the server {expected:?}: {log}");
             tally.disagreements.push(case.shown(&difference));
+        } else if output.status.success()
+            && let Some(name) = name
+        {
+            tally.explain("of these, files with a value that was compared");
+            let value = configuration.get(&name).unwrap_or_default();
+            let setting = Catalogue::new(configuration.version()).get(&name);
+            let checked = setting.map(|setting| setting.check_in_file(&value));
+            let got = match &checked {
+                None => &value[..],
+                Some(Ok(checked)) => checked.canonical(),
+                // What is noticed later.
+                Some(Err(_)) => return Ok(()),
+            };
+            if output.stdout.strip_suffix(b"\n") != Some(got) {
+                let shown = output.stdout.escape_ascii();
+                let difference = format!("{name} is {shown}, not {}", got.escape_ascii());
+                tally.disagreements.push(case.shown(&difference));
+            }
         }
         Ok(())
     })
+}
+
+/// One of the settings in the files, whose value the server is to print. Not those that it prints as it
+/// keeps them, and not as it shows them: modes, and what depends on time zones; nor those that it sets
+/// itself as it starts.
+fn shown_setting(case: &mut Case<'_>, configuration: &Configuration) -> Option<String> {
+    const KEPT_OTHERWISE: [&str; 14] = [
+        "config_file",
+        "data_directory",
+        "data_directory_mode",
+        "hba_file",
+        "ident_file",
+        "log_file_mode",
+        "log_timezone",
+        "seed",
+        "timezone",
+        "timezone_abbreviations",
+        "transaction_deferrable",
+        "transaction_isolation",
+        "transaction_read_only",
+        "unix_socket_permissions",
+    ];
+    if configuration.get("data_directory").is_some() {
+        // Another postgresql.auto.conf is read then.
+        return None;
+    }
+    let catalogue = Catalogue::new(configuration.version());
+    let mut names: Vec<String> = configuration
+        .occurrences()
+        .filter_map(|place| String::from_utf8(catalogue.current_name(place.name).to_vec()).ok())
+        .filter(|name| !KEPT_OTHERWISE.iter().any(|other| other.eq_ignore_ascii_case(name)))
+        .filter(|name| catalogue.get(name).is_none_or(|it| case.settings.contains(&it)))
+        .collect();
+    names.sort_unstable();
+    (!names.is_empty()).then(|| names.swap_remove(case.random.below(names.len())))
 }
 
 /// Something that keeps a server from starting.
@@ -120,10 +174,14 @@ fn findings(configuration: &Configuration) -> Vec<Finding> {
     if !problems.is_empty() {
         return problems;
     }
-    // That it cannot listen, a server notices later.
-    let is_later = |text: &str| text.starts_with("invalid list syntax in parameter");
+    // That it cannot listen, a server notices later, and what only a library could have brought.
+    let is_later = |invalid: &pgconf::InvalidValue| {
+        let message = invalid.message();
+        message.starts_with("invalid list syntax in parameter")
+            || invalid.is_build_dependent() && message.contains("\"wal_consistency_checking\"")
+    };
     let values = configuration.invalid_values();
-    values.filter(|value| !is_later(value.what.message())).map(|_| Finding::Value).collect()
+    values.filter(|value| !is_later(&value.what)).map(|_| Finding::Value).collect()
 }
 
 /// Whether no value is up to the server.
