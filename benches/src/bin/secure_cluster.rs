@@ -208,7 +208,7 @@ fn secure_by_pgward(program: Option<&Path>, version: PgVersion) -> Outcome<f64> 
     let report: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
     report
         .filter(|_| output.status.success())
-        .and_then(|report| report["secured_in_seconds"].as_f64())
+        .and_then(|report| report["secured-in-seconds"].as_f64())
         .ok_or_else(|| {
             let said = String::from_utf8_lossy(&output.stderr);
             format!("{command:?} ended with {}:\n{}", output.status, said.trim()).into()

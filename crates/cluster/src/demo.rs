@@ -76,6 +76,7 @@ impl DemoCluster {
 
 /// A row written on one node, and where it was seen.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct RowSeen {
     /// The node that it was written on.
     pub written_on: String,

@@ -39,10 +39,11 @@
 //! - [`run`]: doing it, with a journal on disk first; going on with it, taking it back. [`apply`]: who
 //!   watches that, and its limits.
 //! - [`status`]: a quick look at nodes and links.
-//! - [`verify`]: proof, from what the servers say and from trying what must not get in.
+//! - [`verify`]: proof, from what the servers say and from trying what must not get in. [`report`]: the
+//!   same as a page of HTML.
 //!
 //! # Features
-//! `cli` (default): the program `pgward`. `demo`: `pgward demo`, and the module `demo` with its
+//! `cli` (default): the program `pgward`. `report`, part of it: [`report`]. `demo`: `pgward demo`, and the module `demo` with its
 //! throw-away servers.
 
 pub mod apply;
@@ -60,6 +61,9 @@ pub mod inspect;
 pub mod plan;
 pub mod prepare;
 pub mod reach;
+#[cfg(feature = "report")]
+pub mod report;
+mod rfc3339;
 pub mod rotate;
 pub mod run;
 mod sessions;

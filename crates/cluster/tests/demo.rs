@@ -69,15 +69,21 @@ fn list<'a>(report: &'a Value, path: &str) -> Vec<&'a Value> {
 fn an_open_cluster_becomes_a_secure_one() -> Outcome {
     let majors: Vec<PgVersion> =
         pgtest::find_each_major()?.iter().map(Installation::version).collect();
+    let reports = temporary()?;
+    let page = reports.path().join("report.html").display().to_string();
     for version in majors {
         for mode in ["cert", "scram"] {
             let temporary = temporary()?;
             let major = version.to_string();
-            let arguments = ["--mode", mode, "--pg", &major, "--format", "json"];
+            let arguments = ["--mode", mode, "--pg", &major, "--format", "json", "--html", &page];
             let output = pgward(&arguments, temporary.path()).output()?;
             let report = report(&output)?;
             assert_eq!(output.status.code(), Some(0), "{version} {mode}: {report:#}");
             assert_eq!(report["proved"], true, "{version} {mode}");
+
+            let links = list(&report, "/verification/links").len();
+            let title = format!("<title>PROVED: {links} of {links} links, ");
+            assert!(fs::read_to_string(&page)?.contains(&title), "{version} {mode}");
 
             // Below 16 there is one primary and its two subscribers, from 16 on a mesh.
             let links = list(&report, "/verification/links");
@@ -88,7 +94,7 @@ fn an_open_cluster_becomes_a_secure_one() -> Outcome {
                 assert_eq!(link["replicating"], true, "{version}");
                 assert!(link["tls"].as_str().is_some_and(|tls| tls.starts_with("TLSv1.")));
                 let from = if version >= PgVersion::V14 { "log" } else { "rules" };
-                assert_eq!(link["method_from"], from, "{version}");
+                assert_eq!(link["method-from"], from, "{version}");
             }
             let tried: BTreeSet<&str> = list(&report, "/verification/refusals")
                 .iter()

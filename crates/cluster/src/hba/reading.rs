@@ -48,6 +48,8 @@ pub(crate) struct DecidingRule {
     pub(crate) method: Method,
     /// The map in `pg_ident.conf` that says who may be whom.
     pub(crate) map: Option<String>,
+    /// The rule's fields as the server reads them, with no other option than the map.
+    pub(crate) text: String,
 }
 
 impl DecidingRule {
@@ -142,6 +144,7 @@ impl Reading {
             line: rule.line(),
             method: rule.method(),
             map: rule.options().map.as_ref().map(ToString::to_string),
+            text: fields(&rule),
         })
     }
 
@@ -195,6 +198,35 @@ impl Reading {
     }
 }
 
+/// The fields of a rule on one line. Comments and the options of other methods are not there: they may
+/// hold passwords.
+fn fields(rule: &Rule<'_>) -> String {
+    let field = |text: &[u8], quoted: bool| {
+        let text = String::from_utf8_lossy(text);
+        if quoted { format!("\"{text}\"") } else { text.into_owned() }
+    };
+    let databases: Vec<String> =
+        rule.databases().map(|one| field(one.text(), one.is_quoted())).collect();
+    let users: Vec<String> = rule.users().map(|one| field(one.text(), one.is_quoted())).collect();
+    let address = rule.address().map(|address| match address {
+        Address::All => "all".to_owned(),
+        Address::SameHost => "samehost".to_owned(),
+        Address::SameNet => "samenet".to_owned(),
+        Address::Host(name) | Address::Suffix(name) => String::from_utf8_lossy(name).into_owned(),
+        Address::Network(address, mask) => match ipnet::ip_mask_to_prefix(mask) {
+            Ok(bits) => format!("{address}/{bits}"),
+            Err(_) => format!("{address} {mask}"),
+        },
+    });
+    let map = rule.options().map.as_ref().map(|map| format!("map={map}"));
+    [Some(rule.connection().to_string()), Some(databases.join(",")), Some(users.join(",")), address]
+        .into_iter()
+        .chain([Some(rule.method().as_str().to_owned()), map])
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 /// An address that a rule is for; `None` for names.
 fn example(rule: &Rule<'_>) -> Option<IpAddr> {
     // An address that no host has (RFC 5737), for a rule that is for every one.
@@ -224,5 +256,26 @@ pub(crate) fn is_for_own_machine(rule: &Rule<'_>) -> bool {
             address.is_loopback() && mask.to_bits() == u128::MAX
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::sample;
+
+    #[test]
+    fn a_rule_is_shown_without_what_may_be_secret() {
+        let hba = b"hostssl \"a b\",+g repl,all 10.0.0.0/8 cert map=m # geheim\n\
+                    host all all 10.0.0.1 255.0.255.0 ldap ldapserver=x ldapbindpasswd=geheim\n";
+        let reading = Reading::of(&sample::node(hba, &[]), [10, 0, 0, 1].into());
+        let shown: Vec<String> = reading.rules.iter().map(|rule| fields(&rule)).collect();
+        assert_eq!(
+            shown,
+            [
+                "hostssl \"a b\",+g repl,all 10.0.0.0/8 cert map=m",
+                "host all all 10.0.0.1 255.0.255.0 ldap",
+            ]
+        );
     }
 }

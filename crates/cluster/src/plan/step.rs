@@ -51,7 +51,7 @@ pub struct Step {
 
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "do")]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "do")]
 #[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "a plan has each step once")]
 pub enum Action {

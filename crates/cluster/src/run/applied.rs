@@ -11,10 +11,11 @@ use sha2::{Digest as _, Sha256};
 use textfile::fs::{Access, FsError, Snapshot, create};
 use time::OffsetDateTime;
 
-use super::{folder::read_json, journal::rfc3339};
+use super::folder::read_json;
 use crate::{
     error::Error,
     plan::{Action, Plan, hex},
+    rfc3339,
     spec::Mode,
     topology::LinkPlace,
     vault::Vault,

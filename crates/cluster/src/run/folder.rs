@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::{
     applied::{APPLIED, Applied},
-    journal::{self, Journal, Told, rfc3339},
+    journal::{self, Journal, Told},
     vault,
 };
 use crate::{
@@ -44,7 +44,7 @@ pub(super) struct Header {
     /// The program that began it.
     pub(super) pgward: String,
     /// When it was begun.
-    #[serde(with = "rfc3339")]
+    #[serde(with = "crate::rfc3339")]
     pub(super) begun: OffsetDateTime,
     /// SHA-256 of the description.
     pub(super) description: String,

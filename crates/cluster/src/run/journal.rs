@@ -11,9 +11,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use textfile::fs::FsError;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
-use crate::{error::Error, sessions::SessionId};
+use crate::{error::Error, rfc3339, sessions::SessionId};
 
 /// A step's place in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -366,25 +366,4 @@ pub(crate) fn read(path: &Path) -> Result<(Told, u64), Error> {
         whole += text.len() as u64;
     }
     Ok((told, whole))
-}
-
-/// Times as RFC 3339.
-pub(super) mod rfc3339 {
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _, ser::Error as _};
-
-    use super::{OffsetDateTime, Rfc3339};
-
-    pub(in crate::run) fn serialize<S: Serializer>(
-        time: &OffsetDateTime,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&time.format(&Rfc3339).map_err(S::Error::custom)?)
-    }
-
-    pub(in crate::run) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<OffsetDateTime, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        OffsetDateTime::parse(&text, &Rfc3339).map_err(D::Error::custom)
-    }
 }

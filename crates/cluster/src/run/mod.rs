@@ -380,6 +380,7 @@ impl Status {
 
 /// What is known of a run.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct RunStatus {
     /// `0001-20261122T101500Z`: its number, and when it was begun.
     pub id: String,
@@ -388,10 +389,10 @@ pub struct RunStatus {
     /// Which way it goes, or has gone.
     pub state: State,
     /// When it was begun.
-    #[serde(with = "journal::rfc3339")]
+    #[serde(with = "crate::rfc3339")]
     pub begun: OffsetDateTime,
     /// When its journal was last written to.
-    #[serde(with = "journal::rfc3339")]
+    #[serde(with = "crate::rfc3339")]
     pub last: OffsetDateTime,
     /// How the links authenticate by it.
     pub mode: Mode,

@@ -6,6 +6,7 @@ use super::code::Code;
 
 /// Something that verification found, with what it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Finding {
     /// What kind of thing.
     pub code: Code,

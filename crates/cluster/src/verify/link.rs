@@ -32,6 +32,7 @@ use crate::{
 /// Role, TLS, certificate and state are those of the session's rows in `pg_stat_replication` (or
 /// `pg_stat_activity`) and `pg_stat_ssl` on the node that is connected to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct LinkProof {
     /// The node that connects.
     pub from: String,

@@ -9,13 +9,16 @@
 
 mod checks;
 mod code;
+mod decisions;
 pub mod drift;
 mod finding;
 mod link;
 pub mod log;
+mod nodes;
 pub(crate) mod probe;
 mod refusal;
 mod server;
+mod terms;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,27 +26,43 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::{sync::Semaphore, task::JoinSet};
 
+#[cfg(feature = "report")]
+pub(crate) use self::checks::WARN_DAYS;
 pub use self::{
     code::Code,
+    decisions::{Decision, RuleSeen},
     finding::{Finding, Severity},
     link::{LinkProof, MethodSource},
+    nodes::NodeSeen,
     refusal::{Control, Evidence, Refusal, Trial},
     server::ServerProof,
+    terms::{CertificatePurpose, CertificateTerm},
 };
 use crate::{
     conninfo::ConnInfo,
     demand::Demand,
     error::{Error, NodeContext as _},
     inspect::{self, Node, NodeState, THIS_MACHINE},
+    rfc3339,
     run::{self, Applied},
-    spec::ClusterSpec,
+    spec::{ClusterSpec, Mode, TopologyKind},
     sql,
     topology::{self, Cluster, Demands, Link, Topology},
 };
 
 /// What was proved of a cluster, and what not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Verification {
+    /// When it was begun.
+    #[serde(with = "rfc3339")]
+    pub at: OffsetDateTime,
+    /// How the nodes replicate, by the description.
+    pub topology: TopologyKind,
+    /// How the links shall authenticate, by the description.
+    pub mode: Mode,
+    /// Every node of the description.
+    pub nodes: Vec<NodeSeen>,
     /// Every link.
     pub links: Vec<LinkProof>,
     /// Every server that links lead to.
@@ -52,6 +71,10 @@ pub struct Verification {
     pub controls: Vec<Control>,
     /// Every attempt to get in that must fail.
     pub refusals: Vec<Refusal>,
+    /// Which rules decide about the links, on each node that could be asked.
+    pub decisions: Vec<Decision>,
+    /// The certificates that the links need, where they could be read.
+    pub certificates: Vec<CertificateTerm>,
     /// What is not as it should be, and why nothing else may have said so.
     pub findings: Vec<Finding>,
 }
@@ -132,13 +155,16 @@ pub async fn verify_with(
     let topology = topology::of(spec.topology);
     let links = links(topology, spec, &states, &mut findings);
     findings.extend(changed_since(spec, &states, &links));
-    let (known, mut proofs, demands) = {
+    let (known, mut proofs, demands, decisions, certificates) = {
         let cluster = Cluster { spec, states: &states, links: &links };
         let demands = demands(topology, &cluster, &mut findings);
         let (known, unknown) = wanted(topology, &cluster, &demands);
         findings.extend(checks::all(&cluster, &demands, &known, now));
-        (known, unknown, demands)
+        let decisions = decisions::all(&cluster, &demands, &known);
+        let certificates = terms::all(&cluster, &demands, now);
+        (known, unknown, demands, decisions, certificates)
     };
+    let nodes_seen = nodes::all(spec, &states);
     let context = Context {
         spec: spec.clone(),
         nodes: nodes.to_vec(),
@@ -160,14 +186,26 @@ pub async fn verify_with(
         refusals.extend(looked_at.refusals);
         findings.extend(looked_at.findings);
     }
-    findings.extend(servers.iter().flat_map(ServerProof::findings));
+    findings.extend(servers.iter().filter_map(ServerProof::finding));
     findings.extend(controls.iter().filter_map(Control::finding));
     findings.extend(refusals.iter().filter_map(Refusal::finding));
     findings.sort_by(|a, b| {
         (a.severity, &a.node, a.code, &a.what).cmp(&(b.severity, &b.node, b.code, &b.what))
     });
     findings.dedup();
-    Ok(Verification { links: proofs, servers, controls, refusals, findings })
+    Ok(Verification {
+        at: now,
+        topology: spec.topology,
+        mode: spec.mode,
+        nodes: nodes_seen,
+        links: proofs,
+        servers,
+        controls,
+        refusals,
+        decisions,
+        certificates,
+        findings,
+    })
 }
 
 /// What was changed by hand since the last run was applied, if one was.
@@ -394,11 +432,11 @@ async fn look_at(context: &Arc<Context>, state: &NodeState) -> LookedAt {
         within(patience, server::prove(context, node, state, demand)),
         within(patience, refusal::prove(context, node, state, demand)),
     );
-    let mut silent = |error: &Error| looked_at.findings.push(silent(&state.name, error));
+    let silent = |error: &Error| silent(&state.name, error);
     match links {
         Ok(links) => looked_at.links = links,
         Err(error) => {
-            silent(&error);
+            looked_at.findings.push(silent(&error));
             let why = without_node(&error).to_string();
             let unknown = |(link, _): &(Link, ConnInfo)| LinkProof::unknown(link, why.as_str());
             let unknown = context.links_to(&state.name).map(unknown);
@@ -406,15 +444,20 @@ async fn look_at(context: &Arc<Context>, state: &NodeState) -> LookedAt {
         }
     }
     match server {
-        Ok(server) => looked_at.server = server,
-        Err(error) => silent(&error),
+        Ok(server) => {
+            if let Some((server, about)) = server {
+                looked_at.server = Some(server);
+                looked_at.findings.extend(about);
+            }
+        }
+        Err(error) => looked_at.findings.push(silent(&error)),
     }
     match refusals {
         Ok((controls, refusals)) => {
             looked_at.controls = controls;
             looked_at.refusals = refusals;
         }
-        Err(error) => silent(&error),
+        Err(error) => looked_at.findings.push(silent(&error)),
     }
     looked_at
 }

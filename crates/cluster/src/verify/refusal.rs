@@ -28,6 +28,7 @@ use crate::{
 
 /// An attempt that must fail, and how it went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Refusal {
     /// On which node.
     pub node: String,
@@ -79,6 +80,7 @@ pub enum Evidence {
 
 /// A login with what the links have, from here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Control {
     /// On which node.
     pub node: String,
@@ -98,7 +100,7 @@ pub struct Control {
 
 impl Control {
     /// What it says if it is not as it should be.
-    pub(super) fn finding(&self) -> Option<Finding> {
+    pub(crate) fn finding(&self) -> Option<Finding> {
         let Self { node, role, from, answer, .. } = self;
         let who = format!("{role} from {from} to {}", target(self.database.as_deref()));
         match (self.let_in, self.expected) {

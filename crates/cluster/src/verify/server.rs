@@ -20,6 +20,7 @@ use crate::{
 
 /// What a server showed to a client that verifies it by the cluster's authority and by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ServerProof {
     /// The node.
     pub node: String,
@@ -31,9 +32,6 @@ pub struct ServerProof {
     pub days_left: Option<i64>,
     /// What is wrong; empty for a server that is proved.
     pub missing: Vec<String>,
-    /// What else is to be said.
-    #[serde(skip)]
-    about: Vec<Finding>,
 }
 
 impl ServerProof {
@@ -43,62 +41,63 @@ impl ServerProof {
         self.missing.is_empty()
     }
 
-    /// What is wrong, as findings.
-    pub(super) fn findings(&self) -> Vec<Finding> {
-        let mut findings = self.about.clone();
-        if !self.missing.is_empty() {
-            let what = self.missing.join("; ");
-            findings.push(Finding::error(Code::ServerUnproved, &self.node, what));
-        }
-        findings
+    /// What is wrong, as a finding.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let what = || self.missing.join("; ");
+        (!self.proved()).then(|| Finding::error(Code::ServerUnproved, &self.node, what()))
     }
 }
 
-/// Verifies the server of a node that links lead to, by its name and by its address.
+/// Verifies the server of a node that links lead to, by its name and by its address; with what else is
+/// to be said of it.
 pub(super) async fn prove(
     context: &Context,
     node: &Node,
     state: &NodeState,
     demand: &Demand,
-) -> Result<Option<ServerProof>, Error> {
+) -> Result<Option<(ServerProof, Vec<Finding>)>, Error> {
     if context.links_to(&node.spec.name).next().is_none() || demand.server.is_none() {
         return Ok(None);
     }
     look(context, node, state).await.map(Some).on_node(&node.spec.name)
 }
 
-async fn look(context: &Context, node: &Node, state: &NodeState) -> Result<ServerProof, Error> {
+async fn look(
+    context: &Context,
+    node: &Node,
+    state: &NodeState,
+) -> Result<(ServerProof, Vec<Finding>), Error> {
     let mut proof = ServerProof {
         node: node.spec.name.clone(),
         verified_as: Vec::new(),
         subject: None,
         days_left: None,
         missing: Vec::new(),
-        about: Vec::new(),
     };
+    let mut about = Vec::new();
     let any = tls::any_server(None)?;
     match probe::certificate_shown(&node.spec, &any, node.spec.host()).await? {
         Shown::Certificate(der) => {
             let shown = Certificate::from_der(&der)?;
             proof.subject = Some(shown.subject().to_string());
             proof.days_left = Some(shown.validity().days_left(context.now));
-            proof.about.extend(stale(state, &shown));
-            proof.about.extend(other_names(context, &node.spec.name, &shown));
+            about.extend(stale(state, &shown));
+            about.extend(other_names(context, &node.spec.name, &shown));
             if context.spec.topology == TopologyKind::Pgd {
-                proof.about.extend(connection_manager(node, &shown));
+                about.extend(connection_manager(node, &shown));
             }
         }
         Shown::Failed(reason) => proof.missing.push(reason),
         Shown::NoTls => {
             proof.missing.push("it speaks no TLS".to_owned());
-            return Ok(proof);
+            return Ok((proof, about));
         }
     }
     let secrets = &context.spec.secrets;
     if !secrets.join(authority::CERTIFICATE).exists() {
         let place = secrets.display();
         proof.missing.push(format!("there is no authority in {place} yet to verify it by"));
-        return Ok(proof);
+        return Ok((proof, about));
     }
     let client = tls::verify_full(secrets, None)?;
     let (name, address) = (node.spec.host().to_owned(), node.spec.address.to_string());
@@ -113,7 +112,7 @@ async fn look(context: &Context, node: &Node, state: &NodeState) -> Result<Serve
             Shown::NoTls => proof.missing.push(format!("as {host}: it speaks no TLS")),
         }
     }
-    Ok(proof)
+    Ok((proof, about))
 }
 
 /// A server that could not load its certificate says so in its log only, and keeps the old one.

@@ -62,8 +62,9 @@ async fn secured(mode: Mode) -> Outcome {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.out.contains("PLAN") && said.out.contains("\nPROVED: 2 of 2 links"), "{said:?}");
     assert!(said.talk.contains("node-1: "), "each step is told with -v: {said:?}");
-    let proved = json(&["verify", "--reconnect"])?;
+    let proved = json(&["verify", "--reconnect", "--html", "report.html"])?;
     assert_eq!(proved["result"]["proved"], true, "{proved:#}");
+    reported(&place, &servers, mode, &proved)?;
 
     let status = json(&["status"])?;
     assert_eq!(status["result"]["runs"][0]["state"], "applied", "{status:#}");
@@ -118,6 +119,43 @@ async fn secured(mode: Mode) -> Outcome {
 
     let said = place.run(["status"])?;
     assert_eq!(said.code, Some(2), "{said:?}");
+    Ok(())
+}
+
+/// What the page is made from, and the page.
+fn reported(place: &Place, servers: &Servers, mode: Mode, proved: &Value) -> Outcome {
+    let verification = &proved["result"]["verification"];
+    for (key, number) in [
+        ("/nodes", 2),
+        // Each node has a server's certificate, and perhaps one for its links; and there is the authority.
+        ("/certificates", if mode == Mode::Cert { 5 } else { 3 }),
+    ] {
+        assert_eq!(list(verification, key).len(), number, "{verification:#}");
+    }
+    let decisions = list(verification, "/decisions");
+    assert!(!decisions.is_empty());
+    let method = if mode == Mode::Cert { "cert" } else { "scram-sha-256" };
+    for decision in decisions {
+        assert_eq!(decision["over-tls"]["method"], method, "{decision:#}");
+        assert_eq!(decision["plain-text"]["method"], "reject", "{decision:#}");
+        assert_eq!(decision["missing"], serde_json::json!([]));
+    }
+
+    let page = place.read("report.html")?;
+    assert!(page.contains("<title>PROVED: 2 of 2 links, "), "{page}");
+    assert!(page.contains(&format!("{method}</code>")), "the rules: {page}");
+    // No key and no password.
+    assert!(!page.contains("PRIVATE KEY") && !page.contains("SCRAM-SHA-256$"));
+    if mode == Mode::Scram {
+        let data = servers.query("node-1", "SHOW data_directory")?.ok_or("no data directory")?;
+        let passfile = std::fs::read_to_string(format!("{data}/pgward/passfile"))?;
+        let passwords: Vec<&str> =
+            passfile.lines().filter_map(|line| line.rsplit(':').next()).collect();
+        assert!(passwords.iter().any(|password| password.len() >= 32));
+        for password in passwords {
+            assert!(!page.contains(password) && !proved.to_string().contains(password));
+        }
+    }
     Ok(())
 }
 

@@ -9,7 +9,9 @@ mod json;
 mod live;
 mod passwords;
 mod pki;
+mod report;
 #[path = "../schema/mod.rs"]
 mod schema;
 mod streams;
 mod support;
+mod terminal;

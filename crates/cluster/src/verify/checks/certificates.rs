@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// So many days before its end a certificate is worth a word.
-const WARN_DAYS: u32 = 30;
+pub(crate) const WARN_DAYS: u32 = 30;
 
 pub(super) fn check(
     cluster: &Cluster<'_>,

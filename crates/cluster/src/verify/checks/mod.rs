@@ -10,7 +10,11 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-pub(super) use self::{passwords::link_password, rules::link_addresses};
+pub(crate) use self::certificates::WARN_DAYS;
+pub(super) use self::{
+    passwords::link_password,
+    rules::{judge_way, link_addresses, targets as link_targets},
+};
 use super::{code::Code, finding::Finding};
 use crate::{
     conninfo::ConnInfo,

@@ -105,7 +105,11 @@ fn refused(state: &NodeState, reading: &Reading, refusal: &str, findings: &mut V
 }
 
 /// What links connect to, each with whether it is physical replication.
-fn targets(links: &[(Link, ConnInfo)], way: &WayIn, to: &str) -> Vec<(String, bool)> {
+pub(in crate::verify) fn targets(
+    links: &[(Link, ConnInfo)],
+    way: &WayIn,
+    to: &str,
+) -> Vec<(String, bool)> {
     let mut targets = Vec::new();
     for databases in &way.databases {
         match databases {
@@ -125,7 +129,7 @@ fn targets(links: &[(Link, ConnInfo)], way: &WayIn, to: &str) -> Vec<(String, bo
 }
 
 /// What is wrong with the rules that decide about one way in.
-fn judge_way<'q>(
+pub(in crate::verify) fn judge_way<'q>(
     reading: &Reading,
     way: &WayIn,
     question: impl Fn(bool) -> Question<'q>,

@@ -33,7 +33,7 @@ use crate::{
         console::Console,
         failure::Exit,
     },
-    nodes,
+    nodes::{self, report::ReportArgument},
 };
 
 /// `pgward demo`
@@ -51,6 +51,8 @@ pub(crate) struct Arguments {
     /// Leave the servers running afterwards, and say how to reach and to stop them
     #[arg(long)]
     keep: bool,
+    #[command(flatten)]
+    report: ReportArgument,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -70,6 +72,7 @@ pub(crate) struct Phase {
 
 /// What the demonstration has to show.
 #[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct Report {
     pub(crate) server_version: String,
     pub(crate) mode: Mode,
@@ -82,12 +85,18 @@ pub(crate) struct Report {
     /// From the open cluster to the proof, without building and starting servers.
     pub(crate) secured_in_seconds: f64,
     pub(crate) proved: bool,
+    /// Where the page is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) html: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) kept: Vec<KeptServer>,
 }
 
 /// Exit code 0: every link is proved; 1: not every; 2: it could not be shown.
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> ExitCode {
+    if let Err(failure) = arguments.report.check() {
+        return deliver(console, "demo", Err(failure));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -121,6 +130,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> ExitCode {
                 }
             }
             clean_up(&servers);
+            let written = arguments.report.write(&report.verification, console);
+            report.html = written.as_ref().ok().cloned().flatten();
             let text = if console.is_json() {
                 let exit = if report.proved { Exit::Fine } else { Exit::Findings };
                 as_json("demo", exit, &report)
@@ -133,6 +144,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> ExitCode {
                     tell(format_args!("{} is still running; stop: {}\n", server.node, server.stop));
                 }
                 return ExitCode::from(2);
+            }
+            if let Err(failure) = written {
+                console.show("error", &failure.problem.render());
+                return failure.exit.into();
             }
             if report.proved { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
@@ -306,6 +321,7 @@ async fn show(
         phases: progress.phases,
         secured_in_seconds,
         proved,
+        html: None,
         kept: Vec::new(),
     })
 }

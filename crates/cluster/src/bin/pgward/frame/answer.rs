@@ -13,7 +13,7 @@ use super::{
 
 /// The version of the JSON that commands print. It is raised when a program that reads it would have
 /// to be changed; keys that are added do not raise it.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// The answer of a command.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ mod init;
 mod inspect;
 mod plan;
 pub(crate) mod render;
+pub(crate) mod report;
 mod rotate;
 mod runs;
 mod status;

@@ -3,7 +3,7 @@
 use cluster::verify::{Code, Finding, Options};
 use serde_json::json;
 
-use super::{apply::verify_now, description::DescriptionArgument, render};
+use super::{apply::verify_now, description::DescriptionArgument, render, report::ReportArgument};
 use crate::frame::{
     answer::Answer,
     console::Console,
@@ -13,6 +13,11 @@ use crate::frame::{
 /// `pgward verify`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  pgward verify
+  pgward verify cluster.toml --html report.html
+  pgward verify --reconnect --format json
+
 Unless --reconnect is given, verifying only reads: for each link it is told by which method its session really came in, each server \
 is verified as the links do, and whatever must not get in is tried.
 
@@ -23,16 +28,22 @@ pub(crate) struct Arguments {
     /// End the session of every link first, so that each logs in anew by what is in force now
     #[arg(long)]
     reconnect: bool,
+    #[command(flatten)]
+    report: ReportArgument,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
+    arguments.report.check()?;
     let description = arguments.description.read()?;
     let options = Options::default().reconnect(arguments.reconnect);
     let verification = verify_now(&description, options, console)?;
     let proved = verification.proved();
     let text = render::verification(&verification) + &render::conclusion(&verification);
     let findings = render::findings(&verification.findings);
-    let result = json!({ "proved": proved, "verification": verification });
+    let mut result = json!({ "proved": proved, "verification": verification });
+    if let Some(path) = arguments.report.write(&verification, console)? {
+        result["html"] = path.into();
+    }
     let silent = |finding: &Finding| finding.code == Code::NodeSilent;
     let exit = match verification.findings.iter().any(silent) {
         true => Exit::Failed,

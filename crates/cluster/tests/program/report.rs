@@ -1,0 +1,71 @@
+//! `pgward verify --html`: where the page goes, and what is in its way.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use super::support::{Outcome, Place};
+
+/// A cluster of one node that nothing answers for: there is something to report all the same.
+fn describe(place: &Place) -> Outcome {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let text = format!(
+        "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"secrets\"\n\
+         [[nodes]]\nname = \"a <b>\"\naddress = \"127.0.0.1\"\npeers-from = [\"127.0.0.0/8\"]\n\
+         sql = \"host=127.0.0.1 port={port} user=x password=geheim\"\n"
+    );
+    Ok(place.write("pgward.toml", text, 0o600)?)
+}
+
+fn mode(place: &Place, name: &str) -> std::io::Result<u32> {
+    Ok(std::fs::metadata(place.path(name))?.permissions().mode() & 0o7777)
+}
+
+#[test]
+fn a_page_is_made_and_replaced() -> Outcome {
+    let place = Place::new()?;
+    describe(&place)?;
+    let verify = ["verify", "--html", "report.html"];
+    let said = place.run(verify)?;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.talk.contains("note: the report is in report.html"), "{said:?}");
+    let page = place.read("report.html")?;
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("NOT PROVED"), "{page}");
+    assert!(page.contains("PGW001") && page.contains("a &lt;b&gt;"), "{page}");
+    assert!(!page.contains("geheim"));
+    assert_eq!(mode(&place, "report.html")?, 0o600);
+
+    // Somebody gives it to others, by way of a link: so it stays.
+    std::fs::set_permissions(place.path("report.html"), std::fs::Permissions::from_mode(0o644))?;
+    symlink("report.html", place.path("link.html"))?;
+    let said = place.run(["verify", "--html", "link.html", "--format", "json"])?;
+    assert_eq!(said.json()?["result"]["html"], "link.html");
+    assert!(std::fs::symlink_metadata(place.path("link.html"))?.is_symlink());
+    assert_eq!(mode(&place, "report.html")?, 0o644);
+    assert!(place.read("report.html")?.contains("<!DOCTYPE html>"));
+    // Nothing is left beside it.
+    let there = std::fs::read_dir(place.path("."))?.count();
+    assert_eq!(there, 3, "the description, the page, the link");
+    Ok(())
+}
+
+/// The description in the place of the page: nobody loses it.
+#[test]
+fn nothing_else_is_replaced() -> Outcome {
+    let place = Place::new()?;
+    describe(&place)?;
+    let before = place.read("pgward.toml")?;
+    let said = place.run(["verify", "--html", "pgward.toml"])?;
+    assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:?}");
+    assert!(said.talk.contains("pgward.toml is there already, and is no report"), "{said:?}");
+    assert_eq!(place.read("pgward.toml")?, before);
+
+    for (path, words) in [
+        ("-", "the report is a file of its own"),
+        ("nowhere/report.html", "there is no folder nowhere"),
+        (".", "is no plain file"),
+    ] {
+        let said = place.run(["verify", "--html", path])?;
+        assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:?}");
+        assert!(said.talk.contains(words), "{said:?}");
+    }
+    Ok(())
+}

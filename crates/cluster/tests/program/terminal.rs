@@ -1,0 +1,81 @@
+//! What is different at a terminal: colours, and what is told of work under way.
+
+use std::{
+    net::TcpListener,
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use super::support::{Outcome, Place, Said};
+
+/// Runs the program at a terminal that `script` makes; both streams come as one.
+fn at_a_terminal(
+    place: &Place,
+    arguments: &str,
+    environment: &[(&str, &str)],
+) -> Result<Said, Box<dyn std::error::Error>> {
+    let mut command = Command::new("script");
+    command
+        .args(["--quiet", "--return", "--command"])
+        .arg(format!("{} {arguments}", env!("CARGO_BIN_EXE_pgward")))
+        .arg("/dev/null")
+        .current_dir(place.path("."))
+        .env_remove("NO_COLOR")
+        .env("TERM", "xterm")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null());
+    Said::of(command.output()?)
+}
+
+const COLOUR: &str = "\u{1b}[1m";
+
+#[test]
+fn colours_are_for_terminals_that_want_them() -> Outcome {
+    let place = Place::new()?;
+    place.write("pg_hba.conf", "host all all 10.0.0.0/8 md5\n", 0o600)?;
+    let lint = "hba lint pg_hba.conf --pg 17";
+    let said = at_a_terminal(&place, lint, &[])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.out.contains(COLOUR), "{said:?}");
+    for environment in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let said = at_a_terminal(&place, lint, &[environment])?;
+        assert!(said.out.contains("HBA006") && !said.out.contains('\u{1b}'), "{said:?}");
+    }
+    let said = at_a_terminal(&place, &format!("{lint} --color never"), &[])?;
+    assert!(!said.out.contains('\u{1b}'), "{said:?}");
+    Ok(())
+}
+
+/// A node that takes connections and says nothing, for longer than a second.
+#[test]
+fn what_takes_longer_than_a_second_is_told_of() -> Outcome {
+    let place = Place::new()?;
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let port = silent.local_addr()?.port();
+    let text = format!(
+        "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"secrets\"\n\
+         [[nodes]]\nname = \"a\"\naddress = \"127.0.0.1\"\npeers-from = [\"127.0.0.0/8\"]\n\
+         sql = \"host=127.0.0.1 port={port} user=x connect_timeout=1\"\n"
+    );
+    place.write("pgward.toml", text, 0o600)?;
+
+    // At a terminal at once, in a line that is taken away again.
+    let said = at_a_terminal(&place, "verify", &[])?;
+    let (line, gone) = ("\r\u{1b}[Kverify the links …", "\r\u{1b}[K");
+    assert!(said.out.contains(line) && said.out.matches(gone).count() > 1, "{said:?}");
+    // Elsewhere when it has ended.
+    let said = place.run(["verify"])?;
+    assert!(said.talk.starts_with("verify the links: done ("), "{said:?}");
+    assert!(!said.talk.contains('\u{1b}'), "{said:?}");
+    // And for programs.
+    let said = place.run(["verify", "--log-format", "json"])?;
+    let told: Vec<Value> = said.talk.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    assert_eq!(told.len(), 2, "{said:?}");
+    for (line, state) in told.iter().zip(["begun", "done"]) {
+        assert_eq!((&line["level"], &line["state"]), (&"progress".into(), &state.into()));
+        assert_eq!(line["message"], "verify the links");
+    }
+    assert!(told[1]["seconds"].as_f64().is_some_and(|seconds| seconds >= 1.0), "{said:?}");
+    Ok(())
+}
