@@ -10,7 +10,7 @@ pub(super) fn case(random: &mut Random) -> Vec<u8> {
         out.push(b'\n');
         return out;
     }
-    if random.once_in(300) {
+    if random.once_in(120) {
         return long(random);
     }
     let connection = random.pick(&[
@@ -68,21 +68,32 @@ pub(super) fn case(random: &mut Random) -> Vec<u8> {
     out
 }
 
-/// A line with a token, a comment or blanks about as long as old servers take them.
+/// A line with a token, a comment or blanks about as long as old servers take them, or as their
+/// buffers first are.
 fn long(random: &mut Random) -> Vec<u8> {
-    const LENGTHS: &[usize] =
-        &[255, 1023, 1024, 10_238, 10_239, 10_240, 20_477, 20_478, 20_479, 40_958];
-    let length = LENGTHS[random.below(LENGTHS.len())];
+    const LENGTHS: &[usize] = &[1024, 2048, 10_240, 20_479, 40_958];
+    let length = LENGTHS[random.below(LENGTHS.len())] + 2 - random.below(30);
     let many = |byte: &str| byte.repeat(length);
-    let line = match random.below(6) {
+    let rule = random.pick(&["local all all trust", "host all all ::/0 md5", "# x", "\"a b", ""]);
+    let line = match random.below(10) {
         0 => format!("local {} all trust", many("a")),
         1 => format!("local \"{}\" all trust", many("a")),
-        2 => format!("#{}", many("c")),
-        3 => format!("{}local all all trust", many(" ")),
+        2 => format!("#{}{rule}", many("c")),
+        3 => format!("{}{rule}", many(" ")),
         4 => format!("local {} all trust", "ab,".repeat(length / 3)),
-        _ => format!("local all all trust #{}\\\nlocal all", many("c")),
+        5 => format!("local all all trust #{}\\\nlocal all", many("c")),
+        6 => format!("local all all trust{}{rule}", many("\r")),
+        7 => format!("local a{} all trust {rule}", many("\"")),
+        8 => format!("local all,x{}#{rule}", many(",")),
+        _ => format!("local all all peer map={}x", many("m")),
     };
-    [line.as_bytes(), b"\n"].concat()
+    let mut line = line.into_bytes();
+    if random.once_in(4) {
+        let place = line.len() - random.below(line.len().min(40));
+        line.insert(place, *b"\0\\\"\n".get(random.below(4)).unwrap_or(&0));
+    }
+    line.extend_from_slice(random.pick(&["\n", "\r\n", "\r\r\n", "\\\n", " \\\r\n"]).as_bytes());
+    line
 }
 
 /// An LDAP URL, right or wrong.
