@@ -25,7 +25,9 @@ use crate::{
 pub struct Connection<'a> {
     /// Over what.
     pub via: Via,
-    /// The database that is asked for. Logical replication asks for one like everybody else.
+    /// The database that is asked for. Logical replication asks for one like everybody else. A client
+    /// that names none asks for the one with its role's name, and servers cut names off after 63
+    /// bytes: that is up to the caller.
     pub database: &'a [u8],
     /// The role that is asked for.
     pub user: &'a [u8],
@@ -173,6 +175,25 @@ pub struct UnknownNetwork;
 impl Network for UnknownNetwork {}
 
 /// A network in memory.
+///
+/// ```
+/// use hba_parser::{
+///     Connection, Encryption, HbaDocument, PgVersion, RoleGraph, Server, StaticNetwork,
+/// };
+///
+/// let file = HbaDocument::parse(*b"host all all .example.com md5\nhost all all samenet trust\n");
+/// let rules = file.interpret(&Server::new(PgVersion::V16));
+/// let mut network = StaticNetwork::default();
+/// network.hosts.push((b"web.example.com".to_vec(), [192, 0, 2, 7].into()));
+/// network.interfaces.push(([10, 0, 0, 1].into(), [255, 255, 255, 0].into()));
+/// let line = |address: [u8; 4]| {
+///     let who = Connection::tcp(address.into(), Encryption::Tls, b"app", b"web");
+///     rules.decide(&who, &RoleGraph::default(), &network).rule.map(|rule| rule.line())
+/// };
+/// assert_eq!(line([192, 0, 2, 7]), Some(1));
+/// assert_eq!(line([10, 0, 0, 99]), Some(2));
+/// assert_eq!(line([10, 0, 1, 99]), None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaticNetwork {
     /// Addresses and masks of the server's interfaces.
@@ -241,6 +262,23 @@ impl core::fmt::Display for Mismatch {
 }
 
 /// What decides about a connection.
+///
+/// ```
+/// use hba_parser::{
+///     Connection, Encryption, HbaDocument, Mismatch, PgVersion, RoleGraph, Server, UnknownNetwork,
+/// };
+///
+/// let file = HbaDocument::parse(*b"\
+/// hostssl app web 10.0.0.0/8 cert
+/// host    all all 10.0.0.0/8 scram-sha-256
+/// ");
+/// let rules = file.interpret(&Server::new(PgVersion::V16));
+/// let who = Connection::tcp([10, 1, 2, 3].into(), Encryption::None, b"app", b"web");
+/// let decision = rules.decide(&who, &RoleGraph::default(), &UnknownNetwork);
+/// assert_eq!(decision.rule.unwrap().line(), 2);
+/// let (passed, why) = decision.passed[0];
+/// assert_eq!((passed.line(), why), (1, Mismatch::NeedsTls));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Decision<'a> {
     /// The rule that decides; without one the server rejects the connection.

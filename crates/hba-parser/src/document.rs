@@ -165,6 +165,18 @@ impl IdentDocument {
 }
 
 /// What a line of pg_hba.conf is, as far as it shows in the line alone.
+///
+/// ```
+/// use hba_parser::{HbaDocument, LineClass, PgVersion};
+///
+/// let file = HbaDocument::parse(*b"# ours\n\ninclude more.conf\nlocal all all peer\nlocl\n");
+/// let classes = |version| file.lines(version).map(|line| line.class()).collect::<Vec<_>>();
+/// let new = classes(PgVersion::V16);
+/// assert_eq!(new[..2], [LineClass::Comment, LineClass::Blank]);
+/// assert!(matches!(new[2], LineClass::Include(_)) && matches!(new[3], LineClass::Rule(_)));
+/// assert_eq!(new[4], LineClass::Invalid);
+/// assert_eq!(classes(PgVersion::V15)[2], LineClass::Invalid);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum LineClass {

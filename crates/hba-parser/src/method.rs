@@ -6,7 +6,8 @@ use pg_version::PgVersion;
 
 use crate::Build;
 
-/// The first field of a rule: which connections it is for.
+/// The first field of a rule: which connections it is for (PostgreSQL's documentation, "The
+/// `pg_hba.conf` File"). It is a word in small letters, quoted or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum ConnectionType {
@@ -59,7 +60,8 @@ impl fmt::Display for ConnectionType {
     }
 }
 
-/// How a client proves who it is.
+/// How a client proves who it is (PostgreSQL's documentation, "Authentication Methods"). It is a word
+/// in small letters, quoted or not; which ones a server knows depends on its major and its build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -118,6 +118,19 @@ impl Rules {
 }
 
 /// A row of the view `pg_hba_file_rules`.
+///
+/// ```
+/// use hba_parser::{HbaDocument, PgVersion, Server};
+///
+/// let file = HbaDocument::parse(*b"hostssl all all all md5\nlocal all all none\n");
+/// let rules = file.interpret(&Server::new(PgVersion::V16).with_ssl(false));
+/// let rows: Vec<_> = rules.rows().collect();
+/// // Loaded, with a warning; refused, and so the whole file.
+/// assert!(rows[0].rule.is_some() && rows[0].error.is_some());
+/// assert!(rows[1].rule.is_none());
+/// assert_eq!(*rows[1].error.unwrap(), "invalid authentication method \"none\"");
+/// assert!(!rules.verdict().is_loaded());
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Row<'a> {
@@ -133,7 +146,22 @@ pub struct Row<'a> {
     pub error: Option<&'a Text>,
 }
 
-/// A rule.
+/// A rule: what one line is for, and how clients prove who they are.
+///
+/// ```
+/// use hba_parser::{Address, DatabaseKind, HbaDocument, PgVersion, Server, UserKind};
+///
+/// let file = HbaDocument::parse(*b"host app,\"all\" +web 10.1.2.3 255.255.0.0 md5\n");
+/// let rules = file.interpret(&Server::new(PgVersion::V16));
+/// let rule = rules.get(0).unwrap();
+/// // In quotes it is a database that is called all.
+/// assert!(rule.databases().all(|database| matches!(database.kind(), DatabaseKind::Name(_))));
+/// assert!(matches!(rule.users().next().unwrap().kind(), UserKind::Member(b"web")));
+/// // The bits that the mask does not have stay as they are written.
+/// let expected = Address::Network([10, 1, 2, 3].into(), [255, 255, 0, 0].into());
+/// assert_eq!(rule.address(), Some(expected));
+/// assert_eq!(file.to_bytes()[rule.method_span().range()], *b"md5");
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Rule<'a> {
     rules: &'a Rules,

@@ -44,17 +44,18 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Build {
-    /// OpenSSL
+    /// OpenSSL (`--with-openssl`, `--with-ssl`): without it `hostssl` rules never match, and `cert` is
+    /// no method.
     pub ssl: bool,
-    /// GSSAPI
+    /// GSSAPI (`--with-gssapi`): the method `gss`; without it `hostgssenc` rules never match.
     pub gss: bool,
-    /// OpenLDAP
+    /// OpenLDAP (`--with-ldap`): the method `ldap`.
     pub ldap: bool,
-    /// PAM
+    /// PAM (`--with-pam`): the method `pam`.
     pub pam: bool,
-    /// BSD authentication (OpenBSD)
+    /// BSD authentication (OpenBSD, `--with-bsd-auth`): the method `bsd`.
     pub bsd: bool,
-    /// SSPI (Windows)
+    /// SSPI (Windows): the method `sspi`.
     pub sspi: bool,
 }
 

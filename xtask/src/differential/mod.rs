@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(Outcome { compared, disagreements, explained }) => {
             disagreements.iter().for_each(|text| println!("{text}"));
             explained.iter().for_each(|(rule, count)| println!("left out: {count} {rule}"));
-            println!("agree {} of {compared}", compared - disagreements.len());
+            println!("agree {} of {compared}", compared.saturating_sub(disagreements.len()));
             ExitCode::from(if compared == 0 { 2 } else { u8::from(!disagreements.is_empty()) })
         }
     }

@@ -15,33 +15,53 @@ use crate::{
 pub(crate) use self::read::Reader;
 
 /// The options of a rule as the server understands them: of several with one name the last counts.
+///
+/// What stands in the file is in [`given`](Self::given); the other fields have what counts of it, with
+/// what the method implies (`parse_hba_auth_opt` and the end of `parse_hba_line` in `hba.c`). Flags
+/// are on only for the value `1`: any other is off, and never an error.
+///
+/// ```
+/// use hba_parser::{ClientCert, HbaDocument, PgVersion, Server};
+///
+/// let file = HbaDocument::parse(*b"hostssl all all all cert map=a map=b\n");
+/// let rules = file.interpret(&Server::new(PgVersion::V16));
+/// let rule = rules.get(0).unwrap();
+/// let options = rule.options();
+/// assert_eq!(*options.map.as_ref().unwrap(), "b");
+/// assert_eq!(options.client_cert, Some(ClientCert::VerifyFull), "implied");
+/// assert_eq!(options.given.len(), 2);
+/// assert_eq!(rule.shown_options(), ["map=b", "clientcert=verify-full"]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Options {
-    /// `map`: the map in pg_ident.conf. An empty name is the same as none.
+    /// `map`: the map in pg_ident.conf that says whom a system user may be; for `ident`, `peer`, `gss`,
+    /// `sspi`, `cert` and from 18 on `oauth`. An empty name is the same as none.
     pub map: Option<Text>,
-    /// `clientcert`, or what the method `cert` implies.
+    /// `clientcert` (`hostssl` only), or what the method `cert` implies. 12 and 13 take `1` for
+    /// `verify-ca` as well, and `0` and `no-verify` for nothing.
     pub client_cert: Option<ClientCert>,
-    /// `clientname`: what of the certificate is the user's name.
+    /// `clientname` (14 and newer, `hostssl` only): what of the certificate is the user's name.
     pub client_name: ClientName,
-    /// `pamservice`
+    /// `pamservice`: the service's name; without it PAM is asked for `postgresql`.
     pub pam_service: Option<Text>,
-    /// `pam_use_hostname`
+    /// `pam_use_hostname`: whether PAM is told the client's host name and not its address.
     pub pam_use_hostname: bool,
-    /// `include_realm`, or that the method implies it.
+    /// `include_realm`: whether the realm is part of the system user's name. `gss` and `sspi` imply
+    /// it.
     pub include_realm: bool,
-    /// `krb_realm`
+    /// `krb_realm`: the only realm whose principals may log in; `None` or an empty one is any.
     pub krb_realm: Option<Text>,
-    /// `compat_realm`, or that the method implies it.
+    /// `compat_realm`: whether the realm is the domain's NetBIOS name. `sspi` implies it.
     pub compat_realm: bool,
-    /// `upn_username`
+    /// `upn_username`: whether the name is that of the Kerberos principal (`sspi` only).
     pub upn_username: bool,
     /// Options of the method `ldap`.
     pub ldap: Option<Box<LdapOptions>>,
     /// Options of the method `radius`.
     pub radius: Option<Box<RadiusOptions>>,
-    /// Options of the method `oauth`.
+    /// Options of the method `oauth` (18). Issuer and scope must be there.
     pub oauth: Option<Box<OauthOptions>>,
     /// All options that the rule has, as they are written.
     pub given: Vec<GivenOption>,
@@ -141,33 +161,50 @@ pub enum ClientName {
     DistinguishedName,
 }
 
-/// Options of the method `ldap`.
+/// Options of the method `ldap`: what single options and `ldapurl` say together, in the order in
+/// which they stand.
+///
+/// With `prefix` or `suffix` the server binds as prefix + user + suffix (simple bind); with `base_dn`
+/// it looks for the user first (search+bind). A file that mixes both is refused.
+///
+/// ```
+/// use hba_parser::{HbaDocument, PgVersion, Server};
+///
+/// let file = HbaDocument::parse(*b"host all all all ldap ldapurl=\"ldaps://h/dc=x?uid?sub\"\n");
+/// let rules = file.interpret(&Server::new(PgVersion::V16));
+/// let ldap = rules.get(0).unwrap().options().ldap.clone().unwrap();
+/// assert_eq!(*ldap.base_dn.as_ref().unwrap(), "dc=x");
+/// assert_eq!((ldap.port, ldap.scope), (636, 2));
+/// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LdapOptions {
-    /// `ldapserver`
+    /// `ldapserver`: host names with blanks between them; without any the server asks DNS (SRV) for
+    /// those of the base's domain.
     pub server: Option<Text>,
-    /// `ldapport`; 0 is none.
+    /// `ldapport`: 0 is none, which means 389, or 636 with `ldaps`. An URL always sets it. Any number
+    /// but 0 is taken, as `atoi` reads it.
     pub port: i32,
-    /// `ldapscheme`
+    /// `ldapscheme`: `ldap` or `ldaps`. Another one is taken too, and fails at login.
     pub scheme: Option<Text>,
-    /// `ldaptls`
+    /// `ldaptls`: whether the connection to the LDAP server becomes one with TLS (StartTLS).
     pub tls: bool,
-    /// `ldapprefix`
+    /// `ldapprefix`: what stands before the user's name in the name to bind as.
     pub prefix: Option<Text>,
-    /// `ldapsuffix`
+    /// `ldapsuffix`: what stands behind it.
     pub suffix: Option<Text>,
-    /// `ldapbasedn`
+    /// `ldapbasedn`: where the search for the user begins.
     pub base_dn: Option<Text>,
-    /// `ldapbinddn`
+    /// `ldapbinddn`: whom to bind as for the search; anonymous without it.
     pub bind_dn: Option<Text>,
-    /// `ldapbindpasswd`
+    /// `ldapbindpasswd`: that user's password. Neither `Debug` nor serde shows it.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub bind_password: Option<Text>,
-    /// `ldapsearchattribute`
+    /// `ldapsearchattribute`: the attribute that has the user's name; `uid` without one and without a
+    /// filter.
     pub search_attribute: Option<Text>,
-    /// `ldapsearchfilter`
+    /// `ldapsearchfilter`: the filter of the search, with `$username` where the user's name goes.
     pub search_filter: Option<Text>,
     /// How deep the search goes: 0 base, 1 one level, 2 the subtree (unless an URL says otherwise).
     pub scope: i32,
@@ -192,19 +229,20 @@ impl core::fmt::Debug for LdapOptions {
     }
 }
 
-/// Options of the method `radius`: lists, and as they are written.
+/// Options of the method `radius`: lists, as `SplitGUCList` splits them. Those other than the servers
+/// have one value, or one for each server.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RadiusOptions {
-    /// `radiusservers`
+    /// `radiusservers`: names or addresses, asked one after the other.
     pub servers: Vec<Text>,
-    /// `radiussecrets`
+    /// `radiussecrets`: what each server shares with PostgreSQL. Neither `Debug` nor serde shows them.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub secrets: Vec<Text>,
-    /// `radiusports`
+    /// `radiusports`: 1812 without one.
     pub ports: Vec<Text>,
-    /// `radiusidentifiers`
+    /// `radiusidentifiers`: the NAS identifiers; `postgresql` without one.
     pub identifiers: Vec<Text>,
     #[cfg_attr(feature = "serde", serde(skip))]
     servers_text: Option<Text>,
@@ -232,13 +270,14 @@ impl core::fmt::Debug for RadiusOptions {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OauthOptions {
-    /// `issuer`
+    /// `issuer`: the authorization server's URL, or that of its discovery document.
     pub issuer: Option<Text>,
-    /// `scope`
+    /// `scope`: the OAuth scopes that a client needs, with blanks between them.
     pub scope: Option<Text>,
     /// `validator`, or the only one that the server has.
     pub validator: Option<Text>,
-    /// `delegate_ident_mapping`
+    /// `delegate_ident_mapping`: whether the validator alone says which role the token is for. No map
+    /// is asked then, and `map` is refused.
     pub delegate_ident_mapping: bool,
 }
 

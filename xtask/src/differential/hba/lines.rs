@@ -10,7 +10,7 @@ pub(super) fn case(random: &mut Random) -> Vec<u8> {
         out.push(b'\n');
         return out;
     }
-    if random.once_in(300) {
+    if random.once_in(120) {
         return long(random);
     }
     let connection = random.pick(&[
@@ -36,12 +36,14 @@ pub(super) fn case(random: &mut Random) -> Vec<u8> {
             fields.push(random.pick(MASKS).to_owned());
         }
     }
-    fields.push(random.pick(METHODS).to_owned());
-    while random.once_in(2) && fields.len() < 12 {
-        fields.push(match random.below(8) {
+    let method = random.pick(METHODS);
+    fields.push(method.to_owned());
+    while !random.once_in(3) && fields.len() < 12 {
+        fields.push(match random.below(10) {
             0 => format!("ldapurl=\"{}\"", ldap_url(random)),
             1 => radius(random),
-            _ => option(random),
+            2 => option(random),
+            _ => option_for(random, method),
         });
     }
     if random.once_in(15) {
@@ -68,21 +70,32 @@ pub(super) fn case(random: &mut Random) -> Vec<u8> {
     out
 }
 
-/// A line with a token, a comment or blanks about as long as old servers take them.
+/// A line with a token, a comment or blanks about as long as old servers take them, or as their
+/// buffers first are.
 fn long(random: &mut Random) -> Vec<u8> {
-    const LENGTHS: &[usize] =
-        &[255, 1023, 1024, 10_238, 10_239, 10_240, 20_477, 20_478, 20_479, 40_958];
-    let length = LENGTHS[random.below(LENGTHS.len())];
+    const LENGTHS: &[usize] = &[1024, 2048, 10_240, 20_479, 40_958];
+    let length = LENGTHS[random.below(LENGTHS.len())] + 2 - random.below(30);
     let many = |byte: &str| byte.repeat(length);
-    let line = match random.below(6) {
+    let rule = random.pick(&["local all all trust", "host all all ::/0 md5", "# x", "\"a b", ""]);
+    let line = match random.below(10) {
         0 => format!("local {} all trust", many("a")),
         1 => format!("local \"{}\" all trust", many("a")),
-        2 => format!("#{}", many("c")),
-        3 => format!("{}local all all trust", many(" ")),
+        2 => format!("#{}{rule}", many("c")),
+        3 => format!("{}{rule}", many(" ")),
         4 => format!("local {} all trust", "ab,".repeat(length / 3)),
-        _ => format!("local all all trust #{}\\\nlocal all", many("c")),
+        5 => format!("local all all trust #{}\\\nlocal all", many("c")),
+        6 => format!("local all all trust{}{rule}", many("\r")),
+        7 => format!("local a{} all trust {rule}", many("\"")),
+        8 => format!("local all,x{}#{rule}", many(",")),
+        _ => format!("local all all peer map={}x", many("m")),
     };
-    [line.as_bytes(), b"\n"].concat()
+    let mut line = line.into_bytes();
+    if random.once_in(4) {
+        let place = line.len() - random.below(line.len().min(40));
+        line.insert(place, *b"\0\\\"\n".get(random.below(4)).unwrap_or(&0));
+    }
+    line.extend_from_slice(random.pick(&["\n", "\r\n", "\r\r\n", "\\\n", " \\\r\n"]).as_bytes());
+    line
 }
 
 /// An LDAP URL, right or wrong.
@@ -408,100 +421,149 @@ fn address(random: &mut Random) -> String {
     format!("{}/{bits}", groups.join(":"))
 }
 
+const OPTIONS: &[&str] = &[
+    "map=m",
+    "map=",
+    "map",
+    "map=\"a b\"",
+    "clientcert=verify-full",
+    "clientcert=verify-ca",
+    "clientcert=1",
+    "clientcert=0",
+    "clientcert=no-verify",
+    "clientcert=x",
+    "clientname=CN",
+    "clientname=DN",
+    "clientname=x",
+    "pamservice=x",
+    "pam_use_hostname=1",
+    "include_realm=0",
+    "include_realm=1",
+    "krb_realm=R",
+    "compat_realm=1",
+    "upn_username=1",
+    "ldapserver=h",
+    "ldapserver=\"a b\"",
+    "ldapport=389",
+    "ldapport=x",
+    "ldapport=-1",
+    "ldaptls=1",
+    "ldapscheme=ldaps",
+    "ldapscheme=x",
+    "ldapprefix=\"cn=\"",
+    "ldapsuffix=x",
+    "ldapbasedn=x",
+    "ldapbasedn=\"dc=x,dc=y\"",
+    "ldapbinddn=x",
+    "ldapbindpasswd=x",
+    "ldapsearchattribute=uid",
+    "ldapsearchfilter=\"(a=$username)\"",
+    "ldapurl=\"ldap://h/dc=x?uid?sub\"",
+    "ldapurl=\"ldap://h:99/dc=x??one?(a=b)\"",
+    "ldapurl=ldap://",
+    "ldapurl=http://x",
+    "ldapurl=\"ldap://[::1]:389/x\"",
+    "ldapurl=\"ldap://h/x??bad\"",
+    "ldapurl=",
+    "ldapurl=ldaps://h",
+    "ldapurl=ldapi://x",
+    "ldapurl=\"ldap://h/%41%zz\"",
+    "ldapurl=\"<ldap://h/>\"",
+    "radiusservers=127.0.0.1",
+    "radiusservers=\"127.0.0.1,::1\"",
+    "radiusservers=\"\"",
+    "radiusservers=\"a b\"",
+    "radiussecrets=s",
+    "radiussecrets=\"a,b\"",
+    "radiussecrets=\"a,\"",
+    "radiusports=1812",
+    "radiusports=\"1,2\"",
+    "radiusports=x",
+    "radiusports=\"1,\"",
+    "radiusidentifiers=i",
+    "radiusidentifiers=\"a,,b\"",
+    "issuer=x",
+    "scope=x",
+    "validator=x",
+    "delegate_ident_mapping=1",
+    "bogus=1",
+    "=x",
+    "MAP=m",
+    "foo",
+    "map=a,b",
+    "\"map=a,b\"",
+    "@nosuch",
+    "clientcert=",
+    "clientcert=\"verify-ca \"",
+    "clientname=",
+    "include_realm=",
+    "ldapport=+5x",
+    "ldapport=99999999999",
+    "ldapscheme=",
+    "ldapprefix=",
+    "ldapbasedn=",
+    "ldaptls=2",
+    "pamservice=",
+    "krb_realm=",
+    "issuer=",
+    "scope=\"a b\"",
+    "delegate_ident_mapping=0",
+    "validator=one",
+    "map=\"a#b\"",
+    "map=a#b",
+    "\"map\"=m",
+    "ma\"p=\"m",
+    "map==",
+    "clientcert=\"verify-full\"",
+    "clientcert=Verify-Full",
+    "clientcert=verify-full,clientname=DN",
+    "clientname=\"DN\"",
+    "clientname=dn",
+    "ldapsearchfilter=(a=b),(c=d)",
+    "ldapsearchfilter=",
+    "ldapsuffix=",
+    "ldapbinddn=",
+    "ldapbindpasswd=\"a#b\"",
+    "ldapport= 389",
+    "ldapport=\" 389\"",
+    "radiusservers=",
+    "radiussecrets=",
+    "radiussecrets=\" \"",
+    "radiusports=\"1812, 1813 \"",
+    "radiusports=99999",
+    "radiusidentifiers=\"\"\"a b\"\"\"",
+    "issuer=\"\"",
+    "scope=",
+    "validator=",
+    "validator=two",
+    "delegate_ident_mapping=yes",
+    "pam_use_hostname=0",
+    "pam_use_hostname=on",
+    "include_realm=true",
+    "compat_realm=0",
+    "upn_username=0",
+];
+
 fn option(random: &mut Random) -> String {
-    const OPTIONS: &[&str] = &[
-        "map=m",
-        "map=",
-        "map",
-        "map=\"a b\"",
-        "clientcert=verify-full",
-        "clientcert=verify-ca",
-        "clientcert=1",
-        "clientcert=0",
-        "clientcert=no-verify",
-        "clientcert=x",
-        "clientname=CN",
-        "clientname=DN",
-        "clientname=x",
-        "pamservice=x",
-        "pam_use_hostname=1",
-        "include_realm=0",
-        "include_realm=1",
-        "krb_realm=R",
-        "compat_realm=1",
-        "upn_username=1",
-        "ldapserver=h",
-        "ldapserver=\"a b\"",
-        "ldapport=389",
-        "ldapport=x",
-        "ldapport=-1",
-        "ldaptls=1",
-        "ldapscheme=ldaps",
-        "ldapscheme=x",
-        "ldapprefix=\"cn=\"",
-        "ldapsuffix=x",
-        "ldapbasedn=x",
-        "ldapbasedn=\"dc=x,dc=y\"",
-        "ldapbinddn=x",
-        "ldapbindpasswd=x",
-        "ldapsearchattribute=uid",
-        "ldapsearchfilter=\"(a=$username)\"",
-        "ldapurl=\"ldap://h/dc=x?uid?sub\"",
-        "ldapurl=\"ldap://h:99/dc=x??one?(a=b)\"",
-        "ldapurl=ldap://",
-        "ldapurl=http://x",
-        "ldapurl=\"ldap://[::1]:389/x\"",
-        "ldapurl=\"ldap://h/x??bad\"",
-        "ldapurl=",
-        "ldapurl=ldaps://h",
-        "ldapurl=ldapi://x",
-        "ldapurl=\"ldap://h/%41%zz\"",
-        "ldapurl=\"<ldap://h/>\"",
-        "radiusservers=127.0.0.1",
-        "radiusservers=\"127.0.0.1,::1\"",
-        "radiusservers=\"\"",
-        "radiusservers=\"a b\"",
-        "radiussecrets=s",
-        "radiussecrets=\"a,b\"",
-        "radiussecrets=\"a,\"",
-        "radiusports=1812",
-        "radiusports=\"1,2\"",
-        "radiusports=x",
-        "radiusports=\"1,\"",
-        "radiusidentifiers=i",
-        "radiusidentifiers=\"a,,b\"",
-        "issuer=x",
-        "scope=x",
-        "validator=x",
-        "delegate_ident_mapping=1",
-        "bogus=1",
-        "=x",
-        "MAP=m",
-        "foo",
-        "map=a,b",
-        "\"map=a,b\"",
-        "@nosuch",
-        "clientcert=",
-        "clientcert=\"verify-ca \"",
-        "clientname=",
-        "include_realm=",
-        "ldapport=+5x",
-        "ldapport=99999999999",
-        "ldapscheme=",
-        "ldapprefix=",
-        "ldapbasedn=",
-        "ldaptls=2",
-        "pamservice=",
-        "krb_realm=",
-        "issuer=",
-        "scope=\"a b\"",
-        "delegate_ident_mapping=0",
-        "validator=one",
-        "map=\"a#b\"",
-        "map=a#b",
-        "\"map\"=m",
-        "ma\"p=\"m",
-        "map==",
-    ];
     random.pick(OPTIONS).to_owned()
+}
+
+/// An option of a method, if it has some: what they say together is checked only if each is good.
+fn option_for(random: &mut Random, method: &str) -> String {
+    let starts: &[&str] = match method {
+        "ldap" => &["ldap"],
+        "radius" => &["radius"],
+        "cert" | "\"md5\"" => &["clientcert", "clientname", "map"],
+        "oauth" => &["issuer", "scope", "validator", "delegate", "map"],
+        "gss" | "sspi" => &["include_realm", "krb_realm", "compat", "upn", "map"],
+        "pam" => &["pam"],
+        "peer" | "ident" => &["map"],
+        _ => return option(random),
+    };
+    loop {
+        let option = option(random);
+        if starts.iter().any(|start| option.starts_with(start)) {
+            return option;
+        }
+    }
 }
