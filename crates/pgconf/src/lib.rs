@@ -81,9 +81,10 @@
 //!
 //! # Limits
 //! What only a running server can tell is not told: whether a locale, a table space, a role exists,
-//! which other settings forbid a value, whether a recovery target is a time. The catalogue is that of
-//! certain builds ([`Catalogue`]): a name that it does not know is a warning. A file holds less than
-//! 4 GiB.
+//! which other settings forbid a value (of the recovery targets only one may be set), whether a recovery
+//! target is a time. Nor is that 12 to 15 do not start with folders that include each other eight deep,
+//! as they keep too many of them open. The catalogue is that of certain builds ([`Catalogue`]): a name
+//! that it does not know is a warning. A file holds less than 4 GiB.
 //!
 //! # Features
 //! | feature | adds |
