@@ -112,11 +112,17 @@ fn make_pairs() -> Vec<(&'static str, Pair)> {
     let pss = ["-sigopt", "rsa_padding_mode:pss"];
     let ed25519 = ["-newkey", "ed25519"];
     vec![
+        // Bound to with SHA-256 instead. (No server minds how a certificate signed itself.)
+        ("ecdsa-sha1", self_signed(&[&ec[..], &["-sha1"]].concat())),
+        ("rsa-md5", self_signed(&[&rsa[..], &["-md5"]].concat())),
+        ("rsa-sha1", self_signed(&[&rsa[..], &["-sha1"]].concat())),
+        ("pss-sha1", self_signed(&[&rsa[..], &["-sha1"], &pss[..]].concat())),
         ("ecdsa-sha224", self_signed(&[&ec[..], &["-sha224"]].concat())),
         ("ecdsa-sha256", self_signed(&[&ec[..], &["-sha256"]].concat())),
         ("ecdsa-sha384", self_signed(&[&ec[..], &["-sha384"]].concat())),
         ("ecdsa-sha512", self_signed(&[&ec[..], &["-sha512"]].concat())),
         ("rsa-sha256", self_signed(&[&rsa[..], &["-sha256"]].concat())),
+        ("rsa-sha384", self_signed(&[&rsa[..], &["-sha384"]].concat())),
         ("rsa-sha512", self_signed(&[&rsa[..], &["-sha512"]].concat())),
         ("pss-sha256", self_signed(&[&rsa[..], &["-sha256"], &pss[..]].concat())),
         ("pss-sha384", self_signed(&[&rsa[..], &["-sha384"], &pss[..]].concat())),
