@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn a_rule_is_shown_without_what_may_be_secret() {
         let hba = b"hostssl \"a b\",+g repl,all 10.0.0.0/8 cert map=m # geheim\n\
-                    host all all 10.0.0.1 255.0.255.0 ldap ldapserver=x ldapbindpasswd=geheim\n";
+                    host all all 10.0.0.1 255.0.255.0 ldap ldapserver=x ldapbasedn=y ldapbindpasswd=geheim\n";
         let reading = Reading::of(&sample::node(hba, &[]), [10, 0, 0, 1].into());
         let shown: Vec<String> = reading.rules.iter().map(|rule| fields(&rule)).collect();
         assert_eq!(

@@ -124,7 +124,7 @@ pub enum Action {
         wait: bool,
         /// `postgresql.auto.conf` as it was found, where `ALTER SYSTEM` writes it anew: the end of
         /// taking back.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, alias = "put_back", skip_serializing_if = "Option::is_none")]
         put_back: Option<Box<AutoConf>>,
     },
     /// Ends a link's session, and waits until it works by a new one.

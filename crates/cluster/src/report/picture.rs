@@ -183,7 +183,7 @@ fn drawn(view: &View<'_>, nodes: &[usize], pairs: &[Pair<'_>]) -> Markup {
         count(pairs.len(), "direction", "directions"),
     );
     let picture = html! {
-        svg.cluster role="group" aria-labelledby="picture-title" aria-describedby="picture-words"
+        svg.cluster.large[nodes.len() > 4] role="group" aria-labelledby="picture-title" aria-describedby="picture-words"
             viewBox=(format!("{left:.0} {top:.0} {width:.0} {height:.0}"))
             width=(format!("{width:.0}")) height=(format!("{height:.0}")) {
             title #picture-title { "The nodes, and which of their links are proved" }
@@ -277,8 +277,8 @@ fn node(view: &View<'_>, index: usize, at: Point) -> Markup {
             rect.box.(state.class()) x=(place(x)) y=(place(y)) width=(WIDTH) height=(HEIGHT) rx="8" {}
             use.mark.(state.class()) href={ "#mark-" (state.class()) } width="16" height="16"
                 x=(place(x + 9.0)) y=(place(y + 15.0)) {}
-            text.name x=(place(x + 33.0)) y=(place(y + 20.0)) { (cut(name)) }
-            text.below x=(place(x + 33.0)) y=(place(y + 36.0)) { (below) }
+            text.name x=(place(x + 33.0)) y=(place(y + 20.0)) { (cut(name, 13)) }
+            text.below x=(place(x + 33.0)) y=(place(y + 36.0)) { (cut(&below, 16)) }
         }
     }
 }
@@ -294,10 +294,9 @@ pub(super) const fn node_word(state: State) -> &'static str {
 }
 
 /// What fits into a box.
-fn cut(name: &str) -> String {
-    const WIDE: usize = 13;
-    if name.chars().count() <= WIDE {
-        return name.to_owned();
+fn cut(text: &str, wide: usize) -> String {
+    if text.chars().count() <= wide {
+        return text.to_owned();
     }
-    name.chars().take(WIDE - 1).chain(['…']).collect()
+    text.chars().take(wide - 1).chain(['…']).collect()
 }

@@ -53,7 +53,7 @@ fn many_links_are_a_matrix() {
     ] {
         let page = report::html(&verification);
         let nodes = verification.nodes.len();
-        assert_eq!(page.contains("<svg class=\"cluster\""), drawn, "{nodes} nodes");
+        assert_eq!(page.contains("<svg class=\"cluster"), drawn, "{nodes} nodes");
         assert_eq!(page.matches("<table class=\"matrix").count(), 1, "{nodes} nodes");
         assert_eq!(page.matches("<details class=\"entry link\"").count(), verification.links.len());
     }
