@@ -41,6 +41,7 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// Starts it, with an empty page. None only where the tests were told that there is no browser.
+    #[expect(clippy::print_stderr, reason = "what was left out is said where tests speak")]
     pub(crate) fn start() -> Outcome<Option<Self>> {
         let program = match program() {
             Err(error) if std::env::var_os("PGWARD_TEST_NO_BROWSER").is_some() => {
