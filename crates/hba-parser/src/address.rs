@@ -142,13 +142,19 @@ fn inet_aton(text: &[u8]) -> Option<Ipv4Addr> {
     ))
     .parse(text);
     let (_, (first, second, third, fourth)) = parsed.ok()?;
-    let parts: Vec<u32> = [Some(first), second, third, fourth].into_iter().flatten().collect();
-    let (last, leading) = parts.split_last()?;
-    let free_bits = 32 - 8 * u32::try_from(leading.len()).ok()?;
-    if leading.iter().any(|part| *part > 0xff) || u64::from(*last) >= 1_u64 << free_bits {
+    // Each number but the last is an octet.
+    let (mut leading, mut last, mut free_bits) = (0_u32, first, 32_u32);
+    for number in [second, third, fourth].into_iter().flatten() {
+        if last > 0xff {
+            return None;
+        }
+        leading = leading << 8 | last;
+        last = number;
+        free_bits -= 8;
+    }
+    if u64::from(last) >= 1_u64 << free_bits {
         return None;
     }
-    let leading = leading.iter().fold(0_u32, |bits, part| bits << 8 | part);
     Some(Ipv4Addr::from(leading.checked_shl(free_bits).unwrap_or(0) | last))
 }
 

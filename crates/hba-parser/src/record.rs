@@ -1,6 +1,6 @@
 //! A line of pg_hba.conf as a rule: `parse_hba_line`.
 
-use alloc::{boxed::Box, format, vec::Vec};
+use alloc::{boxed::Box, format};
 use core::{net::IpAddr, ops::Range};
 
 use pg_version::PgVersion;
@@ -94,17 +94,14 @@ pub(crate) trait Report {
 }
 
 /// The fields of a line, in their order.
-struct Fields<'t> {
+struct Fields<'t, I> {
     line: &'t LineData,
-    fields: Vec<Range<u32>>,
-    next: usize,
+    fields: I,
 }
 
-impl Fields<'_> {
+impl<I: Iterator<Item = Range<u32>>> Fields<'_, I> {
     fn next(&mut self) -> Option<Range<u32>> {
-        let field = self.fields.get(self.next).cloned();
-        self.next += 1;
-        field
+        self.fields.next()
     }
 
     /// The next field, or the problem that there is none.
@@ -138,7 +135,7 @@ pub(crate) fn is_keyword(tokens: &Tokenized, token: u32, keyword: &[u8]) -> bool
 pub(crate) fn parse(parsing: &mut Parsing<'_>) -> Result<RuleData, Problem> {
     let (tokens, server) = (parsing.tokens, parsing.server);
     let line = &tokens.lines[parsing.line as usize];
-    let mut fields = Fields { line, fields: tokens.fields(line).collect(), next: 0 };
+    let mut fields = Fields { line, fields: tokens.fields(line) };
     let field = fields.expect(Code::InvalidConnectionType, "connection type")?;
     let connection = connection_type(tokens, &field, server, parsing)?;
     let databases = fields.expect(Code::NoDatabase, "database specification")?;
@@ -239,7 +236,7 @@ fn connection_type(
 /// The address, and the mask that may follow it.
 fn address(
     tokens: &Tokenized,
-    fields: &mut Fields<'_>,
+    fields: &mut Fields<'_, impl Iterator<Item = Range<u32>>>,
     server: &Server,
 ) -> Result<AddressData, Problem> {
     let field = fields.expect(Code::NoAddress, "IP address specification")?;
@@ -279,7 +276,7 @@ fn address(
 
 fn mask(
     tokens: &Tokenized,
-    fields: &mut Fields<'_>,
+    fields: &mut Fields<'_, impl Iterator<Item = Range<u32>>>,
     network: IpAddr,
     server: &Server,
 ) -> Result<IpAddr, Problem> {

@@ -31,6 +31,26 @@ fn the_same_meaning_is_no_difference() {
 }
 
 #[test]
+fn a_role_is_a_member_of_itself() {
+    check(
+        "local all grp peer\nlocal all +grp md5\n",
+        "local all +grp md5\nlocal all grp peer\n",
+        &["grp to other databases from the Unix socket: peer -> md5"],
+    );
+}
+
+#[test]
+fn one_name_of_a_long_list() {
+    let names: Vec<String> = (0..3000).map(|name| format!("user{name}")).collect();
+    let list = names.join(",");
+    check(
+        &format!("local all {list} reject\nlocal all {list} peer\n"),
+        &format!("local all {} reject\nlocal all {list} peer\n", names[1..].join(",")),
+        &["user0 to other databases from the Unix socket: rejected -> peer"],
+    );
+}
+
+#[test]
 fn who_gains_and_who_loses() {
     check(
         "local all all peer\n",
