@@ -209,7 +209,7 @@ fn matches_name(name: &[u8], host: &str) -> Result<bool, HostMismatch> {
 
 /// `wildcard_certificate_match`: `*.` at the start stands for one label.
 fn matches_wildcard(pattern: &[u8], host: &[u8]) -> bool {
-    if !pattern.starts_with(b"*.") || pattern.len() > host.len() {
+    if !pattern.starts_with(b"*.") || pattern.len() < 3 || pattern.len() > host.len() {
         return false;
     }
     // The pattern without its star must end the host, and no dot may stand left of it. As in
@@ -324,6 +324,9 @@ mod tests {
             ("*.bar.test", "a..bar.test", true),
             ("*.0.0.1", "::ffff:127.0.0.1", true),
             ("*", "foo", false),
+            ("*.", "x.", false),
+            ("*.", "..", false),
+            ("*..", "x..", true),
             ("f*.test", "foo.test", false),
         ] {
             assert_eq!(
