@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
+#[cfg(feature = "report")]
 pub(crate) use self::certificates::WARN_DAYS;
 pub(super) use self::{
     passwords::link_password,
