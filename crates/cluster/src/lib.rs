@@ -66,6 +66,7 @@ mod sessions;
 pub mod spec;
 mod sql;
 pub mod status;
+mod text;
 mod tls;
 pub mod topology;
 pub mod transport;
@@ -73,3 +74,4 @@ pub mod vault;
 pub mod verify;
 
 pub use error::Error;
+pub use text::Text;
