@@ -67,7 +67,7 @@ pub(crate) fn keep(
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
     };
-    let step = |action, undo| Step { node: THIS_MACHINE.to_owned(), action, undo: Some(undo) };
+    let step = |action, undo| Step { node: THIS_MACHINE.into(), action, undo: Some(undo) };
     let mut steps = Vec::new();
     if before.is_none() {
         steps.push(step(

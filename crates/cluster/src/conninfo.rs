@@ -6,7 +6,7 @@
 //! `interface_dsn` hold. Source of the rules: PostgreSQL documentation, section "Connection
 //! Strings", and `src/interfaces/libpq/fe-connect.c`; the same in majors 12 to 18.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::Range, str::FromStr};
 
 use zeroize::Zeroizing;
 
@@ -30,7 +30,9 @@ use zeroize::Zeroizing;
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConnInfo {
-    parameters: Vec<(String, Zeroizing<String>)>,
+    /// Keywords and values in turns, each ended by a NUL, as libpq's strings are: one piece of memory
+    /// for each of what may be a million connection strings.
+    parameters: Zeroizing<String>,
 }
 
 /// Parameters whose values are secrets.
@@ -46,22 +48,64 @@ impl ConnInfo {
 
     /// Every parameter in its order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
-        self.parameters.iter().map(|(keyword, value)| (keyword.as_str(), value.as_str()))
+        let mut words = self.parameters.split_terminator('\0');
+        std::iter::from_fn(move || Some((words.next()?, words.next()?)))
     }
 
-    /// Gives a parameter a value: in its place if it is there, else at the end.
-    pub fn set(&mut self, keyword: &str, value: impl Into<String>) {
-        let value = Zeroizing::new(value.into());
-        match self.parameters.iter_mut().find(|parameter| parameter.0 == keyword) {
-            Some(parameter) => parameter.1 = value,
-            None => self.parameters.push((keyword.to_owned(), value)),
+    /// Gives a parameter a value: in its place if it is there, else at the end. What follows a NUL in
+    /// it is left out, for that is where libpq's strings end.
+    pub fn set(&mut self, keyword: &str, value: impl AsRef<str>) {
+        let (keyword, value) = (until_nul(keyword), until_nul(value.as_ref()));
+        match self.place(keyword) {
+            Some((_, old)) => self.splice(old, &[value]),
+            None => self.push(keyword, value),
         }
     }
 
     /// What a repeated keyword does: the last one counts, and stands last.
-    fn put(&mut self, keyword: &str, value: Zeroizing<String>) {
+    fn put(&mut self, keyword: &str, value: &str) {
+        let (keyword, value) = (until_nul(keyword), until_nul(value));
         self.remove(keyword);
-        self.parameters.push((keyword.to_owned(), value));
+        self.push(keyword, value);
+    }
+
+    fn push(&mut self, keyword: &str, value: &str) {
+        let end = self.parameters.len();
+        self.splice(end..end, &[keyword, "\0", value, "\0"]);
+    }
+
+    /// Where a parameter is: where it begins, and its value without the NUL.
+    fn place(&self, keyword: &str) -> Option<(usize, Range<usize>)> {
+        let mut begin = 0;
+        for (name, value) in self.iter() {
+            let start = begin + name.len() + 1;
+            let end = start + value.len();
+            if name == keyword {
+                return Some((begin, start..end));
+            }
+            begin = end + 1;
+        }
+        None
+    }
+
+    /// Puts other text in a place. Memory that gets too small is wiped.
+    fn splice(&mut self, place: Range<usize>, pieces: &[&str]) {
+        let added: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let length = self.parameters.len() - place.len() + added;
+        if length > self.parameters.capacity() {
+            // Several parameters are set one after another.
+            let mut grown =
+                Zeroizing::new(String::with_capacity(length.max(64).next_power_of_two()));
+            grown.push_str(&self.parameters[..place.start]);
+            grown.extend(pieces.iter().copied());
+            grown.push_str(&self.parameters[place.end..]);
+            self.parameters = grown;
+        } else if let [piece] = pieces {
+            self.parameters.replace_range(place, piece);
+        } else {
+            let text = Zeroizing::new(pieces.concat());
+            self.parameters.replace_range(place, &text);
+        }
     }
 
     /// Whether a parameter's value is a secret.
@@ -72,18 +116,22 @@ impl ConnInfo {
 
     /// Takes out every parameter whose value is a secret.
     pub fn remove_secrets(&mut self) {
-        self.parameters.retain(|(keyword, _)| !SECRETS.contains(&keyword.as_str()));
+        for secret in SECRETS {
+            self.remove(secret);
+        }
     }
 
     /// Takes a parameter out.
     pub fn remove(&mut self, keyword: &str) {
-        self.parameters.retain(|parameter| parameter.0 != keyword);
+        while let Some((begin, value)) = self.place(keyword) {
+            self.splice(begin..value.end + 1, &[""]);
+        }
     }
 
     /// The connection string in the form `keyword=value`, with its secrets.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
-        let room = self.parameters.iter().map(|(k, v)| k.len() + 2 * v.len() + 4).sum();
+        let room = 2 * self.parameters.len() + 4 * self.iter().count();
         let mut text = Zeroizing::new(String::with_capacity(room));
         for (keyword, value) in self.iter() {
             write_parameter(&mut text, keyword, value);
@@ -94,13 +142,17 @@ impl ConnInfo {
     /// [`ConnInfo::to_text`] with stars for each secret.
     #[must_use]
     pub fn to_masked_text(&self) -> String {
-        let mut text = String::new();
+        let mut text = String::with_capacity(self.parameters.len() + 2 * self.iter().count());
         for (keyword, value) in self.iter() {
             let shown = if SECRETS.contains(&keyword) { "********" } else { value };
             write_parameter(&mut text, keyword, shown);
         }
         text
     }
+}
+
+fn until_nul(text: &str) -> &str {
+    text.split('\0').next().unwrap_or_default()
 }
 
 fn write_parameter(text: &mut String, keyword: &str, value: &str) {
@@ -173,7 +225,7 @@ fn parse_keywords(text: &str) -> Result<ConnInfo, ConnInfoError> {
                 Some((_, c)) => value.push(c),
             }
         };
-        conninfo.put(keyword, value);
+        conninfo.put(keyword, &value);
         rest = rest[end..].trim_start_matches(space);
     }
     Ok(conninfo)
@@ -193,7 +245,7 @@ fn parse_uri(text: &str, offset: usize) -> Result<ConnInfo, ConnInfoError> {
     let (user, password) = user.split_once(':').unwrap_or((user, ""));
     for (keyword, raw) in [("user", user), ("password", password)] {
         if !raw.is_empty() {
-            conninfo.put(keyword, decode(raw)?);
+            conninfo.put(keyword, &decode(raw)?);
         }
     }
     let (mut names, mut ports) = (Vec::new(), Vec::new());
@@ -216,7 +268,7 @@ fn parse_uri(text: &str, offset: usize) -> Result<ConnInfo, ConnInfoError> {
         }
     }
     if !dbname.is_empty() {
-        conninfo.put("dbname", decode(dbname)?);
+        conninfo.put("dbname", &decode(dbname)?);
     }
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let missing = || ConnInfoError::MissingEquals { column: column(parameter) };
@@ -225,7 +277,7 @@ fn parse_uri(text: &str, offset: usize) -> Result<ConnInfo, ConnInfoError> {
         if (keyword, value) == ("ssl", "true") {
             conninfo.set("sslmode", "require");
         } else {
-            conninfo.put(&decode(keyword)?, decode(value)?);
+            conninfo.put(&decode(keyword)?, &decode(value)?);
         }
     }
     Ok(conninfo)
@@ -343,6 +395,27 @@ mod tests {
             let error = text.parse::<ConnInfo>().map_err(|error| error.to_string());
             assert_eq!(error.err().as_deref(), Some(message), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_set_is_what_is_got() {
+        let mut conninfo = ConnInfo::default();
+        conninfo.set("host", "a");
+        conninfo.set("password", "first");
+        conninfo.set("port", "1");
+        conninfo.set("host", "a longer name");
+        conninfo.set("password", "");
+        conninfo.set("user", "x\0y");
+        conninfo.remove("port");
+        conninfo.remove("none");
+        let all: Vec<_> = conninfo.iter().collect();
+        assert_eq!(all, [("host", "a longer name"), ("password", ""), ("user", "x")]);
+        conninfo.remove_secrets();
+        assert_eq!(conninfo.to_text().as_str(), "host='a longer name' user=x");
+        // A value is no keyword.
+        conninfo.set("user", "host");
+        conninfo.remove("host");
+        assert_eq!(conninfo.to_text().as_str(), "user=host");
     }
 
     #[test]

@@ -70,6 +70,7 @@ mod sessions;
 pub mod spec;
 mod sql;
 pub mod status;
+mod text;
 mod tls;
 pub mod topology;
 pub mod transport;
@@ -81,3 +82,4 @@ pub mod verify;
 struct Readme;
 
 pub use error::Error;
+pub use text::Text;

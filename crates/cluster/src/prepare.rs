@@ -62,12 +62,12 @@ impl<'a> Preparation<'a> {
                  what the rules must say",
             ));
         }
-        let demands = topology::demands(topology, &Cluster { spec, states, links: &links })?;
+        let demands = topology::demands(topology, &Cluster::new(spec, states, &links))?;
         Ok(Self { spec, states, topology, links, demands })
     }
 
     pub(crate) fn cluster(&self) -> Cluster<'_> {
-        Cluster { spec: self.spec, states: self.states, links: &self.links }
+        Cluster::new(self.spec, self.states, &self.links)
     }
 
     pub(crate) fn plan(&self, renew: Renew, now: OffsetDateTime) -> Result<Prepared, Error> {

@@ -4,6 +4,7 @@
 //! [`ClusterSpec::from_toml`], or built by a program.
 
 mod check;
+mod directory;
 mod error;
 
 use std::{
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::transport::FilesSpec;
 
+pub(crate) use directory::Directory;
 pub use error::{Place, SpecError};
 
 /// A cluster: its nodes, and how their links shall be secured.

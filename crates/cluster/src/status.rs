@@ -162,9 +162,9 @@ async fn session(to: &Node, key: &SessionKey) -> Result<Option<SessionStatus>, E
 
 fn of_link(link: &Link, session: Option<SessionStatus>) -> LinkStatus {
     LinkStatus {
-        from: link.from.clone(),
-        to: link.to.clone(),
-        name: link.name.clone(),
+        from: link.from.to_string(),
+        to: link.to.to_string(),
+        name: link.name.to_string(),
         enabled: link.enabled,
         sslmode: link.conninfo.get("sslmode").unwrap_or("prefer").to_owned(),
         lasting: link.session.is_lasting(),

@@ -186,7 +186,7 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
         VH4QKyuVVCWxZ3LRiWTfBsrLlbJ0MShKcDW3mTXfVXI=:Jl5eXgWzqYfOMTBpSvCA0RUBRYlqCtxLr5eEJjDDyVs=";
     vault.insert("stored", secret(stored));
 
-    let step = |action: Action| Step { node: "node-1".to_owned(), action, undo: None };
+    let step = |action: Action| Step { node: "node-1".into(), action, undo: None };
     let write = |path: &Path, mode, expected, content| {
         step(Action::WriteFile {
             path: path.to_owned(),
@@ -244,13 +244,13 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
         stage(
             "switch the links over",
             vec![step(Action::SwitchLink {
-                to: "node-2".to_owned(),
-                name: "to_node_2".to_owned(),
-                place: LinkPlace::Subscription { database: "app".to_owned() },
-                before: "host=node-2".to_owned(),
-                after: "host=node-2 sslmode=verify-full".to_owned(),
+                to: "node-2".into(),
+                name: "to_node_2".into(),
+                place: LinkPlace::Subscription { database: "app".to_owned() }.into(),
+                before: "host=node-2".into(),
+                after: "host=node-2 sslmode=verify-full".into(),
                 put_back: None,
-                session: SessionKey::None,
+                session: SessionKey::None.into(),
                 statements: vec![(None, Statement::new("ALTER ROLE repl CONNECTION LIMIT 7"))],
                 reload: false,
                 wait: true,
@@ -412,7 +412,7 @@ fn a_password_in_clear_is_in_no_bundle() {
         vault.insert("clear", Zeroizing::new(clear.as_bytes().to_vec()));
         let statement = Statement::with_secret("ALTER ROLE repl PASSWORD", "clear");
         let action = Action::Execute { database: None, statement };
-        let step = Step { node: "node-1".to_owned(), action, undo: None };
+        let step = Step { node: "node-1".into(), action, undo: None };
         let stage = Stage { title: String::new(), pace: Pace::AllAtOnce, steps: vec![step] };
         let plan = Plan {
             mode: Mode::Scram,

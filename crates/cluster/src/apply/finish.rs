@@ -23,8 +23,8 @@ pub(super) async fn finish(work: &Arc<Work>, stuck: &BTreeSet<String>, ended: &m
     for (stage, content) in work.plan.stages.iter().enumerate() {
         for (step, planned) in content.steps.iter().enumerate() {
             let at = At { stage, step };
-            if is_read_later(work, at) && !stuck.contains(&planned.node) {
-                reloads.insert(planned.node.clone());
+            if is_read_later(work, at) && !stuck.contains(&*planned.node) {
+                reloads.insert(planned.node.to_string());
             }
             if is_last(work, at) && work.journal.state(at).is_to_undo() {
                 reconnects.push(at);
@@ -89,7 +89,7 @@ async fn read_certificates(work: Arc<Work>, name: String) -> (String, Result<Rel
 async fn connect_anew(work: Arc<Work>, at: At, stuck: BTreeSet<String>) -> Option<String> {
     let step = work.step(at)?.clone();
     let Action::Reconnect { to, session } = &step.action else { return None };
-    if [&step.node, to].into_iter().any(|node| stuck.contains(node)) {
+    if [&step.node, to].into_iter().any(|node| stuck.contains(&**node)) {
         // It will be when what is left is taken back.
         return None;
     }

@@ -12,6 +12,7 @@ use crate::{
     inspect::{self, Node, NodeState},
     plan::{Action, Stage},
     run::journal::At,
+    text::Text,
     topology::{self, LinkPlace},
 };
 
@@ -24,7 +25,7 @@ pub(super) struct LinksNow {
 }
 
 /// By node and name, which is unique in its place only: the places, and the connection strings.
-type Links = BTreeMap<(String, String), Vec<(LinkPlace, String)>>;
+type Links = BTreeMap<(Text, Text), Vec<(Arc<LinkPlace>, String)>>;
 
 /// What there is to know of a link.
 #[derive(Debug)]
@@ -116,8 +117,8 @@ impl LinksNow {
             (Err(reason), _) | (_, Some(reason)) => return LinkNow::Unknown(reason.clone()),
             (Ok(links), None) => links.lock().unwrap_or_else(PoisonError::into_inner),
         };
-        let there = links.get(&(from.to_owned(), name.to_owned()));
-        match there.and_then(|there| there.iter().find(|(at, _)| at == place)) {
+        let there = links.get(&(from.into(), name.into()));
+        match there.and_then(|there| there.iter().find(|(at, _)| **at == *place)) {
             Some((_, now)) => LinkNow::Conninfo(now.clone()),
             None => LinkNow::Gone,
         }
@@ -127,8 +128,8 @@ impl LinksNow {
     pub(super) fn set(&self, from: &str, name: &str, place: &LinkPlace, now: &str) {
         let Ok(links) = &self.links else { return };
         let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
-        let there = links.get_mut(&(from.to_owned(), name.to_owned()));
-        for (_, there) in there.into_iter().flatten().filter(|(at, _)| at == place) {
+        let there = links.get_mut(&(from.into(), name.into()));
+        for (_, there) in there.into_iter().flatten().filter(|(at, _)| **at == *place) {
             now.clone_into(there);
         }
     }

@@ -179,7 +179,7 @@ impl Work {
     }
 
     fn event(&self, record: &Record) -> Option<Event> {
-        let place = |at: &At| self.step(*at).map(|step| step.node.clone()).unwrap_or_default();
+        let place = |at: &At| self.step(*at).map(|step| step.node.to_string()).unwrap_or_default();
         let does = |at: &At| self.step(*at).map(|s| s.action.to_string()).unwrap_or_default();
         let undoes = |at: &At| {
             let undo = self.step(*at).map(|step| step.undo.as_ref().unwrap_or(&step.action));
@@ -289,7 +289,7 @@ fn by_node(index: usize, stage: &Stage) -> Vec<(String, Vec<At>)> {
     let mut place: BTreeMap<&str, usize> = BTreeMap::new();
     for (number, step) in stage.steps.iter().enumerate() {
         let place = *place.entry(&step.node).or_insert_with(|| {
-            by_node.push((step.node.clone(), Vec::new()));
+            by_node.push((step.node.to_string(), Vec::new()));
             by_node.len() - 1
         });
         by_node[place].1.push(At { stage: index, step: number });

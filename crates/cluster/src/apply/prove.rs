@@ -18,6 +18,7 @@ use crate::{
     plan::Action,
     run::journal::{At, Found},
     sessions::{self, SessionId},
+    text::Text,
     topology::{LinkPlace, SessionKey},
 };
 
@@ -25,12 +26,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct LinkToProve {
     /// The node that connects.
-    pub(super) from: String,
+    pub(super) from: Text,
     /// The node that it leads to.
-    pub(super) to: String,
-    pub(super) name: String,
-    pub(super) place: LinkPlace,
-    pub(super) key: SessionKey,
+    pub(super) to: Text,
+    pub(super) name: Text,
+    pub(super) place: Arc<LinkPlace>,
+    pub(super) key: Arc<SessionKey>,
     /// The session by which it was connected before, which proves nothing.
     pub(super) before: Option<SessionId>,
 }
@@ -68,7 +69,7 @@ impl LinksBefore {
                     key: session.clone(),
                     before: None,
                 };
-                let links = all.entry(to.clone()).or_default();
+                let links = all.entry(to.to_string()).or_default();
                 match links.iter_mut().find(|(there, _)| there.is(&link)) {
                     // A link that is switched twice: the first time tells how it was found.
                     Some((_, there)) => *there = there.or(worked),
@@ -90,7 +91,7 @@ impl LinksBefore {
     /// With links that were switched back, and have not been seen to work since.
     pub(super) fn with(mut self, switched: Vec<LinkToProve>) -> Self {
         for link in switched {
-            let links = self.0.entry(link.to.clone()).or_default();
+            let links = self.0.entry(link.to.to_string()).or_default();
             links.retain(|there| !there.is(&link));
             links.push(link);
         }
@@ -141,7 +142,7 @@ pub(super) async fn as_found(
     }
     let steps = work.plan.stages.iter().flat_map(|stage| &stage.steps);
     let nodes: BTreeSet<String> =
-        steps.map(|step| step.node.clone()).chain(before.0.keys().cloned()).collect();
+        steps.map(|step| step.node.to_string()).chain(before.0.keys().cloned()).collect();
     let nodes: Vec<String> =
         nodes.difference(stuck).filter(|name| *name != THIS_MACHINE).cloned().collect();
     let prove = |name: String| {

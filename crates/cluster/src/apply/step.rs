@@ -14,6 +14,7 @@ use crate::{
     plan::{Action, Expectation, Statement},
     run::journal::{At, Effect, Found, Seen},
     sessions::{self, SecuredWay, SessionId},
+    text::Text,
     topology::SessionKey,
 };
 
@@ -148,7 +149,7 @@ pub(super) async fn run(
 pub(super) async fn switch(
     work: &Arc<Work>,
     node: &Node,
-    statements: &[(Option<String>, Statement)],
+    statements: &[(Option<Text>, Statement)],
     reload: bool,
 ) -> Result<(), Failure> {
     for (index, (database, statement)) in statements.iter().enumerate() {

@@ -158,10 +158,10 @@ impl Undoing {
     /// Why a step must stay as it is: what stands on it could not be taken back.
     fn keeper(&self, at: At) -> Option<String> {
         let other = match self.work.step(at).map(|step| &step.action) {
-            Some(Action::SwitchLink { to, .. }) => Some(to),
+            Some(Action::SwitchLink { to, .. }) => Some(&**to),
             _ => None,
         };
-        let keeper = std::iter::once(&self.node).chain(other).find(|n| self.stuck.contains(*n))?;
+        let keeper = std::iter::once(&*self.node).chain(other).find(|n| self.stuck.contains(*n))?;
         Some(format!("stays for what could not be taken back on {keeper}"))
     }
 
@@ -197,7 +197,7 @@ impl Undoing {
         self.ended.left.push(format!("{}: {reason}", self.node));
         self.now_stuck.insert(self.node.clone());
         if let Some(Action::SwitchLink { to, .. }) = step.map(|step| &step.action) {
-            self.now_stuck.insert(to.clone());
+            self.now_stuck.insert(to.to_string());
         }
         let _ = self.work.record(Record::Left { at, reason }).await;
     }
@@ -218,7 +218,7 @@ pub(crate) async fn tidy(work: &Arc<Work>) -> Result<(), Error> {
     let mut files: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
     for (at, state) in &told.steps {
         let Some(step) = work.step(*at) else { continue };
-        let paths = files.entry(step.node.clone()).or_default();
+        let paths = files.entry(step.node.to_string()).or_default();
         let interrupted = match told.state {
             Some(State::TakingBack) => state.undo_begun && !state.undone || !state.is_done(),
             _ => !state.is_done(),

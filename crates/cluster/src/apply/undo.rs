@@ -21,6 +21,7 @@ use crate::{
     inspect::Node,
     plan::{Action, AutoConf, Content, Expected, Statement, Step, hex},
     run::journal::{At, Found},
+    text::Text,
     transport::NodeFile,
 };
 
@@ -58,7 +59,7 @@ pub(super) enum Act {
 
 /// A link that gets its old connection string.
 pub(super) struct SwitchBack {
-    statements: Vec<(Option<String>, Statement)>,
+    statements: Vec<(Option<Text>, Statement)>,
     reload: bool,
     put_back: Option<Box<AutoConf>>,
     /// The connection string that it has then, secrets masked.
@@ -337,7 +338,7 @@ async fn link(
         statements: statements.clone(),
         reload: *reload,
         put_back: put_back.clone(),
-        now: before.clone(),
+        now: before.to_string(),
         link,
         wait,
     };

@@ -1,8 +1,12 @@
 //! The passwords that links log in with, and the password files that hold them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
 
-use passfile::{Key, Libpq, NewEntry, PassFile};
+use passfile::{EditError, Field, Key, Libpq, NewEntry, PassFile};
+use pg_version::PgVersion;
 use zeroize::Zeroizing;
 
 use super::{Credentials, belongs_to, shared::Shared};
@@ -55,17 +59,17 @@ pub(super) fn make(
                 }
             }
         }
+        let password = Rc::new(password);
         for (link, to) in used.links {
             let Some(file) = files.of_mut(&link.from) else { continue };
-            for host in [to.host(), to.name.as_str(), &to.address.to_string()] {
-                let port = to.port.to_string();
-                let entry =
-                    NewEntry::new(password.as_bytes()).host(host).port(&port).user(used.role);
-                file.set(&entry).map_err(|error| Error::plan(error.to_string()))?;
+            for host in [to.host().to_owned(), to.name.clone(), to.address.to_string()] {
+                file.wanted.insert((host, to.port, used.role), password.clone());
             }
         }
     }
-    for (peer, File { state, there, file }) in files.by_writer {
+    for (peer, mut file) in files.by_writer {
+        file.fill()?;
+        let File { state, there, file, .. } = file;
         // A file that is as it was is not written.
         let bytes = file.to_bytes();
         let good = there.map_or(bytes.is_empty(), |there| {
@@ -96,6 +100,75 @@ struct File<'a> {
     /// As it was found.
     there: Option<&'a NodeFile>,
     file: PassFile,
+    /// The passwords that it must have.
+    wanted: Wanted<'a>,
+}
+
+/// Passwords by host, port and role.
+type Wanted<'a> = BTreeMap<(String, u16, &'a str), Rc<Zeroizing<String>>>;
+
+impl File<'_> {
+    /// Gives it the passwords that it has not. What is right stays as it is, and is not gone through
+    /// again for each of what may be thousands of lines.
+    fn fill(&mut self) -> Result<(), Error> {
+        let refused = |error: EditError| Error::plan(error.to_string());
+        let right = lines_that_are_right(&self.file, &self.wanted);
+        let mut new = Zeroizing::new(Vec::new());
+        for ((host, port, role), password) in &self.wanted {
+            let port_text = port.to_string();
+            let entry = NewEntry::new(password.as_bytes()).host(host).port(&port_text).user(*role);
+            if self.file.line_count() == 0 {
+                let line = entry.to_line().map_err(|error| refused(error.into()))?;
+                // Memory that gets too small is wiped.
+                if new.capacity() < new.len() + line.len() + 1 {
+                    let room = 2 * (new.len() + line.len() + 1);
+                    let mut grown = Zeroizing::new(Vec::with_capacity(room));
+                    grown.extend_from_slice(&new);
+                    new = grown;
+                }
+                new.extend_from_slice(&line);
+                new.push(b'\n');
+            } else if !right.contains(&(host.as_str(), *port, role)) {
+                self.file.set(&entry).map_err(refused)?;
+            }
+        }
+        if !new.is_empty() {
+            let parsed = PassFile::parse(std::mem::take(&mut *new));
+            self.file = parsed.map_err(|error| Error::plan(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// What every libpq finds with the password that is wanted, in a line that has no double.
+fn lines_that_are_right<'w>(
+    file: &PassFile,
+    wanted: &'w Wanted<'_>,
+) -> HashSet<(&'w str, u16, &'w str)> {
+    let mut lines: HashMap<[Field<'_>; 4], Vec<usize>> = HashMap::new();
+    let entries: Vec<_> = file.entries(&Libpq::default()).collect();
+    for entry in &entries {
+        lines.entry(entry.fields()).or_default().push(entry.line());
+    }
+    let versions = [PgVersion::OLDEST, PgVersion::NEWEST];
+    let prepared = versions.map(|version| file.clone().prepare(Libpq::new(version)));
+    let is_right = |host: &str, port: &str, role: &str, password: &str| {
+        let fields = [host, port, "", role].map(Field::from);
+        let fields = fields.map(|field| if field == Field::from("") { Field::Any } else { field });
+        let Some([line]) = lines.get(&fields).map(Vec::as_slice) else { return false };
+        let key = Key::new(role).host(host).port(port);
+        prepared.iter().all(|prepared| {
+            let found = prepared.lookup(&key);
+            found.is_some_and(|found| {
+                found.line() == *line && *found.password() == *password.as_bytes()
+            })
+        })
+    };
+    wanted
+        .iter()
+        .filter(|((host, port, role), password)| is_right(host, &port.to_string(), role, password))
+        .map(|((host, port, role), _)| (host.as_str(), *port, *role))
+        .collect()
 }
 
 impl<'a> Files<'a> {
@@ -114,7 +187,9 @@ impl<'a> Files<'a> {
             let there = state.file(&path);
             let bytes = there.map(|file| file.bytes.to_vec()).unwrap_or_default();
             let file = PassFile::parse(bytes).map_err(|error| Error::plan(error.to_string()))?;
-            files.by_writer.insert(&state.name, File { state, there, file });
+            files
+                .by_writer
+                .insert(&state.name, File { state, there, file, wanted: BTreeMap::new() });
         }
         Ok(files)
     }
@@ -123,8 +198,8 @@ impl<'a> Files<'a> {
         Some(&self.by_writer.get(self.writers.get(node)?)?.file)
     }
 
-    fn of_mut(&mut self, node: &str) -> Option<&mut PassFile> {
-        Some(&mut self.by_writer.get_mut(self.writers.get(node)?)?.file)
+    fn of_mut(&mut self, node: &str) -> Option<&mut File<'a>> {
+        self.by_writer.get_mut(self.writers.get(node)?)
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn write(
     };
     let expected = Expected::of(before);
     let action = Action::WriteFile { path, access, expected, content };
-    Some((change, Step { node: state.name.clone(), action, undo: Some(undo) }))
+    Some((change, Step { node: (&state.name).into(), action, undo: Some(undo) }))
 }
 
 /// The step that gives a file other bytes, which an earlier step or inspection left as `before`.
@@ -58,7 +58,7 @@ pub(crate) fn rewrite(
     let undo = restore(path, access, &content, Content::Public(before.to_vec()));
     let expected = Expected::of(Some(before));
     let action = Action::WriteFile { path: path.to_owned(), access, expected, content };
-    Step { node: node.to_owned(), action, undo: Some(undo) }
+    Step { node: node.into(), action, undo: Some(undo) }
 }
 
 /// The action that puts back what was there before `written`.

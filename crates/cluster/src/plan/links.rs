@@ -8,10 +8,12 @@ use crate::{
     error::Error,
     inspect::NodeState,
     spec::Mode,
+    text::Text,
     topology::{self, Cluster, Demands, Dsn, Link, LinkPlace, Switch, Topology},
 };
 
 /// What becomes of the links.
+#[derive(Default)]
 pub(super) struct Switches {
     /// For the reader.
     pub(super) changes: Vec<LinkChange>,
@@ -22,32 +24,81 @@ pub(super) struct Switches {
     pub(super) switch: Vec<Step>,
 }
 
+impl Switches {
+    fn extend(&mut self, more: Self) {
+        self.changes.extend(more.changes);
+        self.prepare.extend(more.prepare);
+        self.switch.extend(more.switch);
+    }
+}
+
+/// A connection string, and what people see of it.
+struct Shown<'a> {
+    conninfo: &'a ConnInfo,
+    /// Secrets masked.
+    text: Text,
+}
+
+impl<'a> Shown<'a> {
+    fn of(conninfo: &'a ConnInfo) -> Self {
+        Self { conninfo, text: conninfo.to_masked_text().into() }
+    }
+}
+
 /// Gives the links their secured connection strings.
 pub(super) fn switch(
     topology: &dyn Topology,
     cluster: &Cluster<'_>,
     demands: &Demands,
 ) -> Result<Switches, Error> {
-    let mut all = Switches { changes: Vec::new(), prepare: Vec::new(), switch: Vec::new() };
-    for link in cluster.links {
+    // Each on its own, and there may be a million: all of the machine works on them.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = cluster.links.len().div_ceil(threads).max(1024);
+    let mut all = Switches::default();
+    std::thread::scope(|scope| {
+        let begin = |links| scope.spawn(move || switch_each(topology, cluster, demands, links));
+        let working: Vec<_> = cluster.links.chunks(share).map(begin).collect();
+        for (place, work) in working.into_iter().enumerate() {
+            let done = work.join().map_err(|_| Error::Cancelled)??;
+            if place == 0 {
+                all = done;
+            } else {
+                all.extend(done);
+            }
+        }
+        Ok(all)
+    })
+}
+
+/// Gives some of the links their secured connection strings.
+fn switch_each(
+    topology: &dyn Topology,
+    cluster: &Cluster<'_>,
+    demands: &Demands,
+    links: &[Link],
+) -> Result<Switches, Error> {
+    let mut all = Switches::default();
+    for link in links {
         let after = topology::wanted(topology, cluster, demands, link)?;
         if after == link.conninfo {
             continue;
         }
         let change =
-            |before: &ConnInfo, after: &ConnInfo| step(topology, cluster, link, before, after);
+            |before: &Shown<'_>, after: &Shown<'_>| step(topology, cluster, link, before, after);
         let either = either_way(cluster, link, &after);
-        let between = either.as_ref().unwrap_or(&link.conninfo);
+        let (found, after) = (Shown::of(&link.conninfo), Shown::of(&after));
+        let either = either.as_ref().map(Shown::of);
+        let between = either.as_ref().unwrap_or(&found);
         let Some(last) = change(between, &after) else { continue };
+        all.prepare.extend(either.as_ref().and_then(|either| change(&found, either)));
         all.changes.push(LinkChange {
             from: link.from.clone(),
             to: link.to.clone(),
             name: link.name.clone(),
             place: link.place.clone(),
-            before: link.conninfo.to_masked_text(),
-            after: after.to_masked_text(),
+            before: found.text,
+            after: after.text,
         });
-        all.prepare.extend(either.as_ref().and_then(|either| change(&link.conninfo, either)));
         all.switch.push(last);
     }
     Ok(all)
@@ -97,27 +148,32 @@ fn step(
     topology: &dyn Topology,
     cluster: &Cluster<'_>,
     link: &Link,
-    before: &ConnInfo,
-    after: &ConnInfo,
+    before: &Shown<'_>,
+    after: &Shown<'_>,
 ) -> Option<Step> {
     let from = cluster.state(&link.from);
     // The WAL receiver of major 12 takes another primary_conninfo at a restart only.
-    let physical = link.place == LinkPlace::PrimaryConninfo;
+    let physical = *link.place == LinkPlace::PrimaryConninfo;
     let restarts = physical && from.is_some_and(|from| from.version < PgVersion::V13);
     // A link that is switched off does not replicate, before or after.
     let wait = link.enabled && link.session.is_lasting() && !restarts;
     let auto_conf = from.filter(|_| physical).and_then(auto_conf).map(Box::new);
-    let action = |from: &ConnInfo, to: &ConnInfo, wait, put_back| {
-        let name = if *to == link.conninfo { as_found(link) } else { with_credentials(link) };
-        let dsn = if to.has_secret() { Dsn::Secret(&name) } else { Dsn::Plain(to) };
+    let action = |from: &Shown<'_>, to: &Shown<'_>, wait, put_back| {
+        let name = to.conninfo.has_secret().then(|| {
+            if *to.conninfo == link.conninfo { as_found(link) } else { with_credentials(link) }
+        });
+        let dsn = match &name {
+            Some(name) => Dsn::Secret(name),
+            None => Dsn::Plain(to.conninfo, &to.text),
+        };
         let Switch { statements, reload } = topology.switch(link, dsn)?;
         Some(Action::SwitchLink {
             to: link.to.clone(),
             name: link.name.clone(),
             place: link.place.clone(),
             session: link.session.clone(),
-            before: from.to_masked_text(),
-            after: to.to_masked_text(),
+            before: from.text.clone(),
+            after: to.text.clone(),
             statements,
             reload,
             wait,
@@ -125,7 +181,7 @@ fn step(
         })
     };
     // What was found comes back when the link is as it was found.
-    let last = auto_conf.filter(|_| *before == link.conninfo);
+    let last = auto_conf.filter(|_| *before.conninfo == link.conninfo);
     let there = action(before, after, wait, None)?;
     Some(Step { node: link.from.clone(), action: there, undo: action(after, before, false, last) })
 }

@@ -122,7 +122,7 @@ impl<'a> Maker<'a> {
                 statement: statement.clone(),
             };
             self.statements.push(Step {
-                node: state.name.clone(),
+                node: (&state.name).into(),
                 action: execute(&demanded.statement),
                 undo: demanded.undo.as_ref().map(execute),
             });
@@ -135,7 +135,7 @@ impl<'a> Maker<'a> {
         let execute = |statement| Action::Execute { database: None, statement };
         let mut step = |there: Statement, back: String| {
             self.roles.push(Step {
-                node: state.name.clone(),
+                node: (&state.name).into(),
                 action: execute(there),
                 undo: Some(execute(Statement::new(demand.local(&back)))),
             });
@@ -230,7 +230,7 @@ impl<'a> Maker<'a> {
             let made = |step: &Step| step.node == state.name && step.action == action;
             if !self.place.iter().any(made) {
                 let undo = Some(Action::RemoveFolder { path });
-                self.place.push(Step { node: state.name.clone(), action, undo });
+                self.place.push(Step { node: (&state.name).into(), action, undo });
             }
         }
     }
@@ -260,7 +260,7 @@ impl<'a> Maker<'a> {
             Statement::new(format!("{alter} NULL"))
         };
         self.passwords.push(Step {
-            node: state.name.clone(),
+            node: (&state.name).into(),
             action: set(Statement::with_secret(&alter, secret)),
             // A role that is made here goes as a whole.
             undo: found.map(|_| set(undo)),
@@ -281,7 +281,7 @@ impl<'a> Maker<'a> {
         }
 
         let reload = || Step {
-            node: state.name.clone(),
+            node: (&state.name).into(),
             action: Action::Reload(Expectation { certificate: own.server_fingerprint.clone() }),
             undo: None,
         };
@@ -318,7 +318,7 @@ impl<'a> Maker<'a> {
         if !close.is_empty() {
             close.push(reload());
             if let Some(action) = end_old_sessions(demand) {
-                close.push(Step { node: state.name.clone(), action, undo: None });
+                close.push(Step { node: (&state.name).into(), action, undo: None });
             }
             self.close.extend(close);
         }

@@ -11,7 +11,7 @@ mod statement;
 mod step;
 mod stored;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub use statement::Statement;
 pub(crate) use step::hex;
 pub use step::{Action, AutoConf, Content, Expectation, Expected, Pace, Stage, Step};
 
-use crate::{spec::Mode, topology::LinkPlace};
+use crate::{spec::Mode, text::Text, topology::LinkPlace};
 
 /// What shall be done to a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,17 +70,17 @@ pub struct FileChange {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkChange {
     /// The node that connects.
-    pub from: String,
+    pub from: Text,
     /// The node that is connected to.
-    pub to: String,
+    pub to: Text,
     /// The link's name.
-    pub name: String,
+    pub name: Text,
     /// Where its connection string is kept.
-    pub place: LinkPlace,
+    pub place: Arc<LinkPlace>,
     /// Its connection string now, secrets masked.
-    pub before: String,
+    pub before: Text,
     /// Its connection string then.
-    pub after: String,
+    pub after: Text,
 }
 
 /// Something that the reader should know before saying yes.

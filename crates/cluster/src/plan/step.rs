@@ -1,6 +1,6 @@
 //! What a plan consists of: stages of steps, each of them data.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    text::Text,
     topology::{LinkPlace, SessionKey},
     vault::Vault,
 };
@@ -42,7 +43,7 @@ pub enum Pace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// On which node.
-    pub node: String,
+    pub node: Text,
     /// What is done.
     pub action: Action,
     /// What restores the state before; none where nothing is left to restore.
@@ -53,7 +54,6 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "do")]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "a plan has each step once")]
 pub enum Action {
     /// Makes a folder, unless it is there.
     MakeFolder {
@@ -105,19 +105,19 @@ pub enum Action {
     /// Gives a link another connection string.
     SwitchLink {
         /// The node that the link leads to.
-        to: String,
+        to: Text,
         /// What the link is called where it is kept.
-        name: String,
+        name: Text,
         /// Where it is kept: a name is unique in its place only.
-        place: LinkPlace,
+        place: Arc<LinkPlace>,
         /// How its session there is found.
-        session: SessionKey,
+        session: Arc<SessionKey>,
         /// Its connection string before, secrets masked.
-        before: String,
+        before: Text,
         /// Its connection string then, secrets masked.
-        after: String,
+        after: Text,
         /// The statements that do it, each with its database; the administrator's own if none.
-        statements: Vec<(Option<String>, Statement)>,
+        statements: Vec<(Option<Text>, Statement)>,
         /// Whether the server must read its configuration afterwards.
         reload: bool,
         /// Whether to wait until it works by the new connection string.
@@ -130,9 +130,9 @@ pub enum Action {
     /// Ends a link's session, and waits until it works by a new one.
     Reconnect {
         /// The node that the link leads to.
-        to: String,
+        to: Text,
         /// How its session there is found.
-        session: SessionKey,
+        session: Arc<SessionKey>,
     },
     /// Ends the roles' sessions from the network that were let in by other rules than those of the
     /// secured way: all that began before it was open, and of the later ones those that cannot have

@@ -78,7 +78,7 @@ pub fn authority(
 
 fn reload(state: &NodeState, certificate: Option<String>) -> Step {
     Step {
-        node: state.name.clone(),
+        node: (&state.name).into(),
         action: Action::Reload(Expectation { certificate }),
         undo: None,
     }

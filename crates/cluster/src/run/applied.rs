@@ -101,7 +101,7 @@ impl Applied {
     ) -> Result<Self, Error> {
         let mut nodes = before.map(|before| before.nodes).unwrap_or_default();
         for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
-            let node = nodes.entry(step.node.clone()).or_default();
+            let node = nodes.entry(step.node.to_string()).or_default();
             match &step.action {
                 Action::WriteFile { path, access, content, .. } => {
                     let Access { mode, uid, gid } = *access;
@@ -122,13 +122,13 @@ impl Applied {
             }
         }
         for change in &plan.links {
-            let links = &mut nodes.entry(change.from.clone()).or_default().links;
-            links.retain(|link| (&link.name, &link.place) != (&change.name, &change.place));
+            let links = &mut nodes.entry(change.from.to_string()).or_default().links;
+            links.retain(|link| link.name != *change.name || link.place != *change.place);
             links.push(AppliedLink {
-                name: change.name.clone(),
-                place: change.place.clone(),
-                to: change.to.clone(),
-                conninfo: change.after.clone(),
+                name: change.name.to_string(),
+                place: (*change.place).clone(),
+                to: change.to.to_string(),
+                conninfo: change.after.to_string(),
             });
         }
         Ok(Self { run: run.to_owned(), at, mode: plan.mode, nodes })

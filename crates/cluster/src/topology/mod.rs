@@ -6,8 +6,9 @@ mod pgd;
 mod timescale;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
 pub use native::Native;
@@ -23,23 +24,24 @@ use crate::{
     inspect::{Homes, NodeState, Setting},
     plan::Statement,
     spec::{ClusterSpec, Mode, NodeSpec, TopologyKind},
+    text::Text,
 };
 
 /// A directed link: node `from` logs in to node `to`.
 #[derive(Clone, Debug)]
 pub struct Link {
     /// The node that connects.
-    pub from: String,
+    pub from: Text,
     /// The node that is connected to. A node may have a link to itself.
-    pub to: String,
+    pub to: Text,
     /// What the link is called where it is kept.
-    pub name: String,
+    pub name: Text,
     /// Where its connection string is kept.
-    pub place: LinkPlace,
+    pub place: Arc<LinkPlace>,
     /// The connection string as it is now.
     pub conninfo: ConnInfo,
     /// How its session on `to` is found.
-    pub session: SessionKey,
+    pub session: Arc<SessionKey>,
     /// Whether it is switched on; one that is not has no session.
     pub enabled: bool,
 }
@@ -161,7 +163,7 @@ impl Link {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switch {
     /// Statements on `from`, each with its database; the administrator's own if none.
-    pub statements: Vec<(Option<String>, Statement)>,
+    pub statements: Vec<(Option<Text>, Statement)>,
     /// Whether the server must read its configuration afterwards.
     pub reload: bool,
 }
@@ -169,8 +171,8 @@ pub struct Switch {
 /// A connection string that is to be written somewhere: as it is, or the vault's secret of a name.
 #[derive(Clone, Copy, Debug)]
 pub enum Dsn<'a> {
-    /// It has no secret.
-    Plain(&'a ConnInfo),
+    /// It has no secret; as text it is this.
+    Plain(&'a ConnInfo, &'a Text),
     /// It has one, and so has the vault.
     Secret(&'a str),
 }
@@ -178,9 +180,9 @@ pub enum Dsn<'a> {
 impl Dsn<'_> {
     /// A statement that ends with it as a quoted literal.
     #[must_use]
-    pub fn after(self, text: impl Into<String>) -> Statement {
+    pub fn after(self, text: impl Into<Text>) -> Statement {
         match self {
-            Self::Plain(conninfo) => Statement::with_literal(text, &conninfo.to_text()),
+            Self::Plain(_, conninfo) => Statement::with_literal(text, conninfo.clone()),
             Self::Secret(name) => Statement::with_secret(text, name),
         }
     }
@@ -245,7 +247,7 @@ impl Places<'_> {
 }
 
 /// The whole cluster, as a topology looks at it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Cluster<'a> {
     /// The description.
     pub spec: &'a ClusterSpec,
@@ -253,13 +255,46 @@ pub struct Cluster<'a> {
     pub states: &'a [NodeState],
     /// Every link.
     pub links: &'a [Link],
+    by_name: HashMap<&'a str, (Option<&'a NodeSpec>, Option<&'a NodeState>)>,
+    by_ends: OnceLock<Ends>,
+}
+
+/// The places of links in their order, by the nodes at their ends.
+#[derive(Debug, Default)]
+struct Ends {
+    from: HashMap<Text, Vec<usize>>,
+    to: HashMap<Text, Vec<usize>>,
 }
 
 impl<'a> Cluster<'a> {
+    /// The cluster of a description.
+    #[must_use]
+    pub fn new(spec: &'a ClusterSpec, states: &'a [NodeState], links: &'a [Link]) -> Self {
+        let mut by_name: HashMap<&str, (Option<&NodeSpec>, Option<&NodeState>)> = HashMap::new();
+        for node in &spec.nodes {
+            by_name.entry(&node.name).or_default().0.get_or_insert(node);
+        }
+        for state in states {
+            by_name.entry(&state.name).or_default().1.get_or_insert(state);
+        }
+        Self { spec, states, links, by_name, by_ends: OnceLock::new() }
+    }
+
     /// What inspection found on a node.
     #[must_use]
     pub fn state(&self, node: &str) -> Option<&'a NodeState> {
-        self.states.iter().find(|state| state.name == node)
+        self.by_name.get(node)?.1
+    }
+
+    fn by_ends(&self) -> &Ends {
+        self.by_ends.get_or_init(|| {
+            let mut ends = Ends::default();
+            for (place, link) in self.links.iter().enumerate() {
+                ends.from.entry(link.from.clone()).or_default().push(place);
+                ends.to.entry(link.to.clone()).or_default().push(place);
+            }
+            ends
+        })
     }
 
     /// What the description says of a node.
@@ -268,17 +303,19 @@ impl<'a> Cluster<'a> {
     /// [`Error::Plan`] if it says nothing.
     pub fn node(&self, name: &str) -> Result<&'a NodeSpec, Error> {
         let missing = || Error::plan(format!("the description has no node {name}"));
-        self.spec.node(name).ok_or_else(missing)
+        self.by_name.get(name).and_then(|found| found.0).ok_or_else(missing)
     }
 
     /// The links that lead to a node.
-    pub fn links_to<'n>(&self, node: &'n str) -> impl Iterator<Item = &'a Link> + use<'a, 'n> {
-        self.links.iter().filter(move |link| link.to == node)
+    pub fn links_to(&self, node: &str) -> impl Iterator<Item = &'a Link> {
+        let places = self.by_ends().to.get(node).into_iter().flatten();
+        places.filter_map(|place| self.links.get(*place))
     }
 
     /// The links that start at a node.
-    pub fn links_from<'n>(&self, node: &'n str) -> impl Iterator<Item = &'a Link> + use<'a, 'n> {
-        self.links.iter().filter(move |link| link.from == node)
+    pub fn links_from(&self, node: &str) -> impl Iterator<Item = &'a Link> {
+        let places = self.by_ends().from.get(node).into_iter().flatten();
+        places.filter_map(|place| self.links.get(*place))
     }
 }
 
@@ -324,7 +361,7 @@ pub(crate) fn wanted(
 ) -> Result<ConnInfo, Error> {
     let missing = || Error::plan(format!("node {} was not inspected", link.from));
     let from = cluster.state(&link.from).ok_or_else(missing)?;
-    let demand = demands.get(&link.from).ok_or_else(missing)?;
+    let demand = demands.get(&*link.from).ok_or_else(missing)?;
     let end = LinkEnd { from, demand, to: cluster.node(&link.to)? };
     Ok(topology.secured(cluster, link, &end))
 }

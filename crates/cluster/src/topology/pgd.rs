@@ -9,7 +9,7 @@
 //! The connection strings are each node's own `bdr.node_summary.interface_connstr`, one for every
 //! node of the group; `bdr.alter_node_interface` changes them on the node that it is called on.
 
-use std::path::PathBuf;
+use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use pg_version::PgVersion;
 use postgres_protocol::escape::{escape_identifier, escape_literal};
@@ -22,7 +22,8 @@ use crate::{
     error::Error,
     inspect::{BdrState, Homes, NodeState},
     plan::Statement,
-    spec::{ClusterSpec, Mode, NodeSpec},
+    spec::{ClusterSpec, Directory, Mode, NodeSpec},
+    text::Text,
 };
 
 /// A group of EDB Postgres Distributed.
@@ -43,7 +44,11 @@ const LOCAL: &str = "SET bdr.ddl_replication = off";
 
 impl Topology for Pgd {
     fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error> {
-        let mut links = Vec::new();
+        let directory = Directory::new(spec);
+        // The same for every node that knows them.
+        let mut names: HashMap<&str, Text> = HashMap::new();
+        let count = nodes.iter().flat_map(|node| &node.bdr).map(|bdr| bdr.interfaces.len()).sum();
+        let mut links = Vec::with_capacity(count);
         for node in nodes {
             let Some(bdr) = &node.bdr else {
                 return Err(Error::plan(format!(
@@ -52,8 +57,12 @@ impl Topology for Pgd {
                     node.name, node.admin.database
                 )));
             };
+            let from: Text = (&node.name).into();
+            let place = LinkPlace::BdrInterface { database: bdr.database.clone() };
+            let place = Arc::new(place);
+            let mut sessions = Sessions::of(&directory, node, bdr, &spec.link_role);
             for (name, conninfo) in &bdr.interfaces {
-                let to = described(spec, name, conninfo).ok_or_else(|| {
+                let to = described(&directory, name, conninfo).ok_or_else(|| {
                     Error::plan(format!(
                         "PGD node {name}, which node {} connects to ({}), is none of the described \
                          nodes: describe it too",
@@ -61,13 +70,14 @@ impl Topology for Pgd {
                         conninfo.to_masked_text()
                     ))
                 })?;
+                let mut text = |name| names.entry(name).or_insert_with(|| name.into()).clone();
                 links.push(Link {
-                    from: node.name.clone(),
-                    to: to.name.clone(),
-                    name: name.clone(),
-                    place: LinkPlace::BdrInterface { database: bdr.database.clone() },
+                    from: from.clone(),
+                    to: text(&to.name),
+                    name: text(name),
+                    place: place.clone(),
                     conninfo: conninfo.clone(),
-                    session: session(spec, node, bdr, name, conninfo),
+                    session: sessions.to(name, conninfo),
                     enabled: true,
                 });
             }
@@ -142,10 +152,10 @@ impl Topology for Pgd {
     }
 
     fn switch(&self, link: &Link, dsn: Dsn<'_>) -> Option<Switch> {
-        let LinkPlace::BdrInterface { database } = &link.place else { return None };
+        let LinkPlace::BdrInterface { database } = &*link.place else { return None };
         let name = escape_literal(&link.name);
         let alter = format!("SELECT bdr.alter_node_interface({},", name.trim_start());
-        let statements = vec![(Some(database.clone()), dsn.after(alter).then(")"))];
+        let statements = vec![(Some(database.into()), dsn.after(alter).then(")"))];
         Some(Switch { statements, reload: false })
     }
 
@@ -171,38 +181,78 @@ impl Topology for Pgd {
 }
 
 /// The node of the description that a PGD node is: the one at its address, else the one of its name.
-fn described<'s>(spec: &'s ClusterSpec, name: &str, conninfo: &ConnInfo) -> Option<&'s NodeSpec> {
-    let port = conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;
-    spec.node_at(conninfo.get("host"), conninfo.get("hostaddr"), port).or_else(|| spec.node(name))
-}
-
-/// How the session of a node's link to `name` is found there.
-fn session(
-    spec: &ClusterSpec,
-    node: &NodeState,
-    bdr: &BdrState,
+fn described<'s>(
+    directory: &Directory<'s>,
     name: &str,
     conninfo: &ConnInfo,
-) -> SessionKey {
-    let Some(local) = &bdr.local_node else { return SessionKey::None };
-    let Some(from) = spec.node(&node.name).filter(|_| local != name) else {
-        return SessionKey::None;
-    };
-    let place = |conninfo: &ConnInfo| {
-        let host = conninfo.get("hostaddr").or(conninfo.get("host")).map(str::to_owned);
-        (host, conninfo.get("port").unwrap_or("5432").to_owned())
-    };
-    // A group on native subscriptions tells its slots.
-    let subscription = node.subscriptions.iter().find(|s| place(&s.conninfo) == place(conninfo));
-    let slot = subscription.and_then(|subscription| subscription.slot.clone());
-    let mut roles = vec![spec.link_role.clone()];
-    roles.extend(conninfo.get("user").filter(|user| *user != spec.link_role).map(str::to_owned));
-    let ending = local.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-    SessionKey::Peer {
-        slots: slot.map_or_else(|| bdr.slots.clone(), |slot| vec![slot]),
-        ending: format!("_{ending}"),
-        roles,
-        address: from.address,
+) -> Option<&'s NodeSpec> {
+    let port = conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;
+    let found = directory.at(conninfo.get("host"), conninfo.get("hostaddr"), port);
+    found.or_else(|| directory.named(name))
+}
+
+/// Where a connection string leads to.
+type Target<'a> = (Option<&'a str>, &'a str);
+
+fn target(conninfo: &ConnInfo) -> Target<'_> {
+    let host = conninfo.get("hostaddr").or(conninfo.get("host"));
+    (host, conninfo.get("port").unwrap_or("5432"))
+}
+
+/// How the sessions of a node's links are found on the nodes that they lead to.
+struct Sessions<'a> {
+    /// The node's own name in the group, and where it comes from.
+    own: Option<(&'a str, IpAddr)>,
+    bdr: &'a BdrState,
+    /// A group on native subscriptions tells its slots.
+    slots: HashMap<Target<'a>, Option<&'a String>>,
+    link_role: &'a str,
+    /// Most links of a node differ in nothing of it: by slot and user.
+    found: HashMap<(Option<&'a String>, Option<&'a str>), Arc<SessionKey>>,
+    none: Arc<SessionKey>,
+}
+
+impl<'a> Sessions<'a> {
+    fn of(
+        directory: &Directory<'a>,
+        node: &'a NodeState,
+        bdr: &'a BdrState,
+        link_role: &'a str,
+    ) -> Self {
+        let address = directory.named(&node.name).map(|from| from.address);
+        let mut slots = HashMap::new();
+        for subscription in &node.subscriptions {
+            let target = target(&subscription.conninfo);
+            slots.entry(target).or_insert(subscription.slot.as_ref());
+        }
+        Self {
+            own: bdr.local_node.as_deref().zip(address),
+            bdr,
+            slots,
+            link_role,
+            found: HashMap::new(),
+            none: Arc::new(SessionKey::None),
+        }
+    }
+
+    fn to(&mut self, name: &str, conninfo: &'a ConnInfo) -> Arc<SessionKey> {
+        let Some((local, address)) = self.own.filter(|(local, _)| *local != name) else {
+            return self.none.clone();
+        };
+        let slot = self.slots.get(&target(conninfo)).copied().flatten();
+        let user = conninfo.get("user").filter(|user| *user != self.link_role);
+        let key = || {
+            let mut roles = vec![self.link_role.to_owned()];
+            roles.extend(user.map(str::to_owned));
+            let ending = local.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            Arc::new(SessionKey::Peer {
+                slots: slot.map_or_else(|| self.bdr.slots.clone(), |slot| vec![slot.clone()]),
+                ending: format!("_{ending}"),
+                roles,
+                address,
+            })
+        };
+        self.found.entry((slot, user)).or_insert_with(key).clone()
     }
 }
 

@@ -190,12 +190,12 @@ fn link(access: &NodeState, to: &NodeSpec, server: Option<&ForeignServer>, role:
         ),
     });
     Link {
-        from: access.name.clone(),
-        to: to.name.clone(),
-        name: server.map_or_else(|| to.name.clone(), |server| server.name.clone()),
-        place: LinkPlace::AccessNode,
+        from: (&access.name).into(),
+        to: (&to.name).into(),
+        name: server.map_or(&to.name, |server| &server.name).into(),
+        place: LinkPlace::AccessNode.into(),
         conninfo,
-        session,
+        session: session.into(),
         enabled: server.is_some(),
     }
 }

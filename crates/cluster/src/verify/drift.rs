@@ -59,7 +59,7 @@ pub fn since(
         }
         for left in &node.links {
             let mut own = links.iter().filter(|link| link.from == state.name);
-            let is_it = |link: &&Link| link.name == left.name && link.place == left.place;
+            let is_it = |link: &&Link| link.name == left.name && *link.place == left.place;
             let AppliedLink { name, to, conninfo, .. } = left;
             let finding = match own.find(is_it) {
                 None => Some(drifted(format!("the link {name} is gone"))),

@@ -80,9 +80,9 @@ impl LinkProof {
 
     fn of(link: &Link) -> Self {
         Self {
-            from: link.from.clone(),
-            to: link.to.clone(),
-            name: link.name.clone(),
+            from: link.from.to_string(),
+            to: link.to.to_string(),
+            name: link.name.to_string(),
             user: link.user().unwrap_or_default().to_owned(),
             method: None,
             hba_file: None,
@@ -206,7 +206,7 @@ async fn use_on_demand(
     // A session is told from others by its role: links of one role are used one after another.
     let mut by_role: BTreeMap<&str, Vec<(usize, Link)>> = BTreeMap::new();
     for (index, (link, _)) in links.iter().enumerate() {
-        if let SessionKey::OnDemand { role, .. } = &link.session {
+        if let SessionKey::OnDemand { role, .. } = &*link.session {
             let role = link.user().unwrap_or(role);
             by_role.entry(role).or_default().push((index, link.clone()));
         }
@@ -230,7 +230,7 @@ async fn use_on_demand(
 }
 
 async fn use_link(context: &Context, client: &Client, link: &Link) -> Result<OnDemand, Error> {
-    let SessionKey::OnDemand { database, role, statement } = &link.session else {
+    let SessionKey::OnDemand { database, role, statement } = &*link.session else {
         return Err(Error::plan("the link has a session of its own"));
     };
     let from = context.node(&link.from)?;
@@ -257,9 +257,9 @@ fn down(link: &Link, was_cut: bool) -> (LinkProof, Vec<Finding>) {
 
 /// What a link is called in a message. An access node has one for each role by the same name.
 fn title(link: &Link) -> String {
-    match (&link.place, link.user()) {
+    match (&*link.place, link.user()) {
         (LinkPlace::AccessNode, Some(role)) => format!("{} as {role}", link.name),
-        _ => link.name.clone(),
+        _ => link.name.to_string(),
     }
 }
 
@@ -365,7 +365,7 @@ impl Judge<'_> {
             tls: session.tls.is_some(),
             user: &session.user,
             database: link.database().unwrap_or_default(),
-            physical: link.place == LinkPlace::PrimaryConninfo,
+            physical: *link.place == LinkPlace::PrimaryConninfo,
         })
     }
 

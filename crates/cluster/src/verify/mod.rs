@@ -156,7 +156,7 @@ pub async fn verify_with(
     let links = links(topology, spec, &states, &mut findings);
     findings.extend(changed_since(spec, &states, &links));
     let (known, mut proofs, demands, decisions, certificates) = {
-        let cluster = Cluster { spec, states: &states, links: &links };
+        let cluster = Cluster::new(spec, &states, &links);
         let demands = demands(topology, &cluster, &mut findings);
         let (known, unknown) = wanted(topology, &cluster, &demands);
         findings.extend(checks::all(&cluster, &demands, &known, now));

@@ -14,7 +14,8 @@ use crate::{
     error::Error,
     inspect::{ForeignServer, NodeState},
     plan::Statement,
-    spec::ClusterSpec,
+    spec::{ClusterSpec, Directory},
+    text::Text,
     topology::{Dsn, ForeignPlace, Link, LinkPlace, SessionKey, Switch},
 };
 
@@ -30,11 +31,15 @@ const OF_MAPPING: [&str; 8] = [
     "scram_server_key",
 ];
 
-pub(super) fn links(spec: &ClusterSpec, node: &NodeState) -> Result<Vec<Link>, Error> {
+pub(super) fn links(
+    spec: &ClusterSpec,
+    directory: &Directory<'_>,
+    node: &NodeState,
+) -> Result<Vec<Link>, Error> {
     let mut links = Vec::new();
     for server in node.foreign_servers.iter().filter(|server| server.wrapper == "postgres_fdw") {
         // A server that leads elsewhere is not of this cluster.
-        let Some(to) = described(spec, &server.options) else { continue };
+        let Some(to) = described(directory, &server.options) else { continue };
         for (index, (local, options)) in server.mappings.iter().enumerate() {
             let mut conninfo = server.options.clone();
             for (name, value) in options.iter() {
@@ -61,9 +66,9 @@ pub(super) fn links(spec: &ClusterSpec, node: &NodeState) -> Result<Vec<Link>, E
                 .as_deref()
                 .is_some_and(|local| node.role(local).is_some_and(|role| role.superuser));
             links.push(Link {
-                from: node.name.clone(),
-                to: to.name.clone(),
-                name: format!("{} for {whose}", server.name),
+                from: (&node.name).into(),
+                to: (&to.name).into(),
+                name: format!("{} for {whose}", server.name).into(),
                 place: LinkPlace::ForeignServer(ForeignPlace {
                     database: server.database.clone(),
                     server: server.name.clone(),
@@ -73,9 +78,10 @@ pub(super) fn links(spec: &ClusterSpec, node: &NodeState) -> Result<Vec<Link>, E
                     // Superusers may anyway; PUBLIC may be anybody.
                     without_password: !superuser && node.version >= PgVersion::V13,
                     by_server: node.version < PgVersion::V13,
-                }),
+                })
+                .into(),
                 conninfo,
-                session: session(node, server, local.as_deref()),
+                session: session(node, server, local.as_deref()).into(),
                 enabled: true,
             });
         }
@@ -127,12 +133,12 @@ fn of_mapping(place: &ForeignPlace, name: &str) -> bool {
 
 /// Both statements. Done twice, they change nothing the second time: each looks first.
 pub(super) fn switch(link: &Link, place: &ForeignPlace, dsn: Dsn<'_>) -> Switch {
-    let database = Some(place.database.clone());
+    let database = Some(Text::from(&place.database));
     let server = escape_identifier(&place.server);
     let user = place.local.as_deref().map_or_else(|| "PUBLIC".to_owned(), escape_identifier);
     let mapping = format!("ALTER USER MAPPING FOR {user} SERVER {server}");
     let wanted = match dsn {
-        Dsn::Plain(conninfo) => conninfo.clone(),
+        Dsn::Plain(conninfo, _) => conninfo.clone(),
         // What goes back to what was found: the secret itself comes last.
         Dsn::Secret(_) => link.conninfo.clone(),
     };

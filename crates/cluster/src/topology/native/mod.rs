@@ -14,7 +14,7 @@ use crate::{
     demand::{ClientPlace, Databases, Demand, PairPlace, RoleDemand, WayIn},
     error::Error,
     inspect::NodeState,
-    spec::{ClusterSpec, Mode, NodeSpec},
+    spec::{ClusterSpec, Directory, Mode, NodeSpec},
 };
 
 /// PostgreSQL's own links.
@@ -29,14 +29,15 @@ const PASSFILE: &str = "pgward/passfile";
 
 impl Topology for Native {
     fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error> {
+        let directory = Directory::new(spec);
         let mut links = Vec::new();
         for node in nodes {
             // A standby has its primary's catalogue: subscriptions and servers are not its own.
             if node.in_recovery {
-                links.extend(standby::link(spec, node)?);
+                links.extend(standby::link(&directory, node)?);
             } else {
-                links.extend(subscription::links(spec, node)?);
-                links.extend(foreign::links(spec, node)?);
+                links.extend(subscription::links(&directory, node)?);
+                links.extend(foreign::links(spec, &directory, node)?);
             }
         }
         Ok(links)
@@ -65,7 +66,7 @@ impl Topology for Native {
             })
             .map(|role| ClientPlace { role: role.to_owned(), pair: client_pair(spec, role) });
         let mut notes = Vec::new();
-        if from().any(|link| link.place == LinkPlace::PrimaryConninfo) {
+        if from().any(|link| *link.place == LinkPlace::PrimaryConninfo) {
             notes.extend(standby::note(state));
         }
         Ok(Demand {
@@ -86,14 +87,14 @@ impl Topology for Native {
 
     fn secured(&self, cluster: &Cluster<'_>, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
         let conninfo = super::secured(cluster.spec, link, end);
-        match &link.place {
+        match &*link.place {
             LinkPlace::ForeignServer(place) => foreign::secured(place, conninfo),
             _ => conninfo,
         }
     }
 
     fn switch(&self, link: &Link, dsn: Dsn<'_>) -> Option<Switch> {
-        match &link.place {
+        match &*link.place {
             LinkPlace::Subscription { database } => Some(subscription::switch(link, database, dsn)),
             LinkPlace::PrimaryConninfo => Some(standby::switch(dsn)),
             LinkPlace::ForeignServer(place) => Some(foreign::switch(link, place, dsn)),
@@ -117,9 +118,9 @@ impl Topology for Native {
 }
 
 /// The node that a connection string leads to.
-fn described<'s>(spec: &'s ClusterSpec, conninfo: &ConnInfo) -> Option<&'s NodeSpec> {
+fn described<'s>(directory: &Directory<'s>, conninfo: &ConnInfo) -> Option<&'s NodeSpec> {
     let port = conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;
-    spec.node_at(conninfo.get("host"), conninfo.get("hostaddr"), port)
+    directory.at(conninfo.get("host"), conninfo.get("hostaddr"), port)
 }
 
 /// The role that a link will log in as: the one that it names if it is one of the description's.
@@ -142,7 +143,7 @@ fn client_pair(spec: &ClusterSpec, role: &str) -> PairPlace {
 /// What links connect to as a role.
 fn targets(cluster: &Cluster<'_>, role: &str) -> Vec<Databases> {
     let links = || cluster.links.iter().filter(|link| logs_in_as(cluster.spec, link) == role);
-    let physical = |link: &&Link| link.place == LinkPlace::PrimaryConninfo;
+    let physical = |link: &&Link| *link.place == LinkPlace::PrimaryConninfo;
     let mut names: Vec<String> = links()
         .filter(|link| !physical(link))
         .filter_map(|link| link.database().map(str::to_owned))
@@ -173,7 +174,7 @@ fn roles(cluster: &Cluster<'_>, state: &NodeState) -> Vec<RoleDemand> {
     };
     let demand = |role: &str| {
         let as_role = |link: &&Link| logs_in_as(spec, link) == role;
-        let replicates = |link: &Link| !matches!(link.place, LinkPlace::ForeignServer(_));
+        let replicates = |link: &Link| !matches!(*link.place, LinkPlace::ForeignServer(_));
         let used = cluster.links.iter().filter(as_role);
         RoleDemand {
             replication: used.clone().any(replicates),

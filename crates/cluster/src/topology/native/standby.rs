@@ -11,13 +11,13 @@ use crate::{
     conninfo::ConnInfo,
     error::Error,
     inspect::NodeState,
-    spec::ClusterSpec,
+    spec::Directory,
     topology::{Cluster, Dsn, Link, LinkPlace, SessionKey, Switch},
 };
 
-pub(super) fn link(spec: &ClusterSpec, node: &NodeState) -> Result<Option<Link>, Error> {
+pub(super) fn link(directory: &Directory<'_>, node: &NodeState) -> Result<Option<Link>, Error> {
     let Some(conninfo) = &node.primary_conninfo else { return Ok(None) };
-    let Some(to) = described(spec, conninfo) else {
+    let Some(to) = described(directory, conninfo) else {
         return Err(Error::plan(format!(
             "primary_conninfo of node {} leads to none of the described nodes ({}): describe that node \
              too",
@@ -30,16 +30,16 @@ pub(super) fn link(spec: &ClusterSpec, node: &NodeState) -> Result<Option<Link>,
         Some(slot) => SessionKey::Slot(slot.to_owned()),
         None => SessionKey::Walreceiver {
             application: application(node, conninfo),
-            address: spec.node(&node.name).map_or(to.address, |own| own.address),
+            address: directory.named(&node.name).map_or(to.address, |own| own.address),
         },
     };
     Ok(Some(Link {
-        from: node.name.clone(),
-        to: to.name.clone(),
-        name: "primary_conninfo".to_owned(),
-        place: LinkPlace::PrimaryConninfo,
+        from: (&node.name).into(),
+        to: (&to.name).into(),
+        name: "primary_conninfo".into(),
+        place: LinkPlace::PrimaryConninfo.into(),
         conninfo: conninfo.clone(),
-        session,
+        session: session.into(),
         enabled: true,
     }))
 }
@@ -74,7 +74,7 @@ pub(super) fn primary_of<'a>(cluster: &Cluster<'a>, state: &'a NodeState) -> &'a
         if !at.in_recovery {
             break;
         }
-        let link = cluster.links_from(&at.name).find(|l| l.place == LinkPlace::PrimaryConninfo);
+        let link = cluster.links_from(&at.name).find(|l| *l.place == LinkPlace::PrimaryConninfo);
         match link.and_then(|link| cluster.state(&link.to)) {
             Some(next) => at = next,
             None => break,

@@ -10,15 +10,17 @@ use super::described;
 use crate::{
     error::Error,
     inspect::NodeState,
-    spec::ClusterSpec,
+    spec::Directory,
+    text::Text,
     topology::{Dsn, Link, LinkPlace, SessionKey, Switch},
 };
 
-pub(super) fn links(spec: &ClusterSpec, node: &NodeState) -> Result<Vec<Link>, Error> {
+pub(super) fn links(directory: &Directory<'_>, node: &NodeState) -> Result<Vec<Link>, Error> {
+    let from: Text = (&node.name).into();
     let mut links = Vec::new();
     for subscription in &node.subscriptions {
         let conninfo = &subscription.conninfo;
-        let Some(to) = described(spec, conninfo) else {
+        let Some(to) = described(directory, conninfo) else {
             return Err(Error::plan(format!(
                 "subscription {} of node {} leads to none of the described nodes ({}): describe that \
                  node too, or drop the subscription",
@@ -27,13 +29,14 @@ pub(super) fn links(spec: &ClusterSpec, node: &NodeState) -> Result<Vec<Link>, E
                 conninfo.to_masked_text()
             )));
         };
+        let session = subscription.slot.clone().map_or(SessionKey::None, SessionKey::Slot);
         links.push(Link {
-            from: node.name.clone(),
-            to: to.name.clone(),
-            name: subscription.name.clone(),
-            place: LinkPlace::Subscription { database: subscription.database.clone() },
+            from: from.clone(),
+            to: (&to.name).into(),
+            name: (&subscription.name).into(),
+            place: LinkPlace::Subscription { database: subscription.database.clone() }.into(),
             conninfo: conninfo.clone(),
-            session: subscription.slot.clone().map_or(SessionKey::None, SessionKey::Slot),
+            session: session.into(),
             enabled: subscription.enabled,
         });
     }
@@ -42,5 +45,5 @@ pub(super) fn links(spec: &ClusterSpec, node: &NodeState) -> Result<Vec<Link>, E
 
 pub(super) fn switch(link: &Link, database: &str, dsn: Dsn<'_>) -> Switch {
     let alter = format!("ALTER SUBSCRIPTION {} CONNECTION", escape_identifier(&link.name));
-    Switch { statements: vec![(Some(database.to_owned()), dsn.after(alter))], reload: false }
+    Switch { statements: vec![(Some(database.into()), dsn.after(alter))], reload: false }
 }

@@ -142,7 +142,7 @@ fn check_link(mode: Mode, link: &Link, wanted: &ConnInfo, findings: &mut Vec<Fin
         || now.get("channel_binding") == Some("require")
         || now.get("require_auth") == Some("scram-sha-256");
     // What an access node does has been said.
-    let by_access_node = link.place == LinkPlace::AccessNode;
+    let by_access_node = *link.place == LinkPlace::AccessNode;
     if has_password && !guarded && !by_access_node {
         findings.push(find(
             Code::PasswordGivenAway,

@@ -81,7 +81,7 @@ pub(super) fn check_file(
     findings: &mut Vec<Finding>,
 ) {
     let (Some(from), Ok(to)) = (cluster.state(&link.from), cluster.node(&link.to)) else { return };
-    let Some(lookup) = Lookup::new(from, demands.get(&link.from), wanted, to, cluster) else {
+    let Some(lookup) = Lookup::new(from, demands.get(&*link.from), wanted, to, cluster) else {
         return;
     };
     let mut find = |(code, what): (Code, String)| {
@@ -119,7 +119,7 @@ pub(in crate::verify) fn link_password(
     to: &str,
     role: &str,
 ) -> Option<scram::Password> {
-    let cluster = Cluster { spec: &context.spec, states: &context.states, links: &[] };
+    let cluster = Cluster::new(&context.spec, &context.states, &[]);
     context.links_to(to).filter(|(link, _)| link.from != to).find_map(|(link, wanted)| {
         let (from, demand) = (context.state(&link.from)?, context.demand(&link.from));
         let lookup = Lookup::new(from, demand, wanted, cluster.node(to).ok()?, &cluster)?;
