@@ -54,7 +54,6 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "a plan has each step once")]
 pub enum Action {
     /// Makes a folder, unless it is there.
     MakeFolder {
