@@ -189,7 +189,7 @@ async fn what_changes_under_a_run_is_taken_back() -> Tested {
     // The certificate is another's by the time the links look: they do not take it.
     let fault = Fault { name: "another certificate", moment: "switch", node: "" };
     let (certificate, other) = (two.join("pgward/root.crt"), bench.clone());
-    let failed = disturbed(&bench, &fault, Limits { answer: Duration::from_secs(2), ..LIMITS }, {
+    let failed = disturbed(&bench, &fault, Limits { answer: Duration::from_secs(12), ..LIMITS }, {
         let certificate = certificate.clone();
         move || {
             fs::write(&certificate, other_authority()).unwrap();
