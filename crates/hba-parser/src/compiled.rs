@@ -4,7 +4,7 @@
 //! match, 64 rules to a word. A question takes the words for what it asks, keeps what all of them
 //! have, and looks closely at the few rules that are left, in their order.
 
-use alloc::{collections::BTreeMap, vec, vec::Vec};
+use alloc::{collections::BTreeMap, vec::Vec};
 use core::net::IpAddr;
 
 use crate::{
@@ -59,26 +59,38 @@ impl Bits {
     }
 }
 
+/// Rules in their order, as the words of 64 that are not empty: a name or network that few rules have
+/// costs little memory, and one that all have is read 64 at a time.
+#[derive(Debug, Default)]
+struct Sparse(Vec<(u32, u64)>);
+
+impl Sparse {
+    fn insert(&mut self, rule: u32) {
+        let (word, bit) = (rule / 64, 1 << (rule % 64));
+        match self.0.last_mut() {
+            Some(last) if last.0 == word => last.1 |= bit,
+            _ => self.0.push((word, bit)),
+        }
+    }
+}
+
 /// Which rules name a name, and which may mean any.
 #[derive(Debug, Default)]
 struct Names {
-    exact: BTreeMap<Vec<u8>, Vec<u32>>,
+    exact: BTreeMap<Vec<u8>, Sparse>,
     any: Bits,
 }
 
 impl Names {
     fn insert(&mut self, name: &[u8], rule: u32) {
         match self.exact.get_mut(name) {
-            Some(rules) if rules.last() == Some(&rule) => {}
-            Some(rules) => rules.push(rule),
-            None => {
-                self.exact.insert(name.to_vec(), vec![rule]);
-            }
+            Some(rules) => rules.insert(rule),
+            None => self.exact.entry(name.to_vec()).or_default().insert(rule),
         }
     }
 
     fn cursor(&self, name: &[u8]) -> Cursor<'_> {
-        Cursor { rules: self.exact.get(name).map_or(&[], Vec::as_slice) }
+        Cursor { words: self.exact.get(name).map_or(&[], |rules| rules.0.as_slice()) }
     }
 }
 
@@ -94,7 +106,7 @@ struct Networks {
 struct NetworkNode {
     first: u128,
     last: u128,
-    rules: Vec<u32>,
+    rules: Sparse,
     /// The next larger network around it
     parent: Option<u32>,
 }
@@ -106,9 +118,11 @@ impl Networks {
         let mut out = Self::default();
         for (first, last, rule) in all {
             match out.networks.last_mut() {
-                Some(same) if (same.first, same.last) == (first, last) => same.rules.push(rule),
+                Some(same) if (same.first, same.last) == (first, last) => same.rules.insert(rule),
                 _ => {
-                    out.networks.push(NetworkNode { first, last, rules: vec![rule], parent: None });
+                    let mut rules = Sparse::default();
+                    rules.insert(rule);
+                    out.networks.push(NetworkNode { first, last, rules, parent: None });
                 }
             }
         }
@@ -157,24 +171,23 @@ impl Networks {
     }
 }
 
-/// An ascending list of rules, read word by word.
+/// A [`Sparse`] set of rules, read word by word.
 #[derive(Clone, Copy)]
 struct Cursor<'r> {
-    rules: &'r [u32],
+    words: &'r [(u32, u64)],
 }
 
 impl Cursor<'_> {
     fn word(&mut self, word: u32) -> u64 {
-        let mut bits = 0;
-        while let [first, rest @ ..] = self.rules
-            && first / 64 <= word
+        while let [(first, bits), rest @ ..] = self.words
+            && *first <= word
         {
-            if first / 64 == word {
-                bits |= 1 << (first % 64);
+            self.words = rest;
+            if *first == word {
+                return *bits;
             }
-            self.rules = rest;
         }
-        bits
+        0
     }
 }
 
@@ -293,7 +306,7 @@ impl CompiledRules {
         };
         let mut around: Vec<Cursor<'_>> = Vec::new();
         if let Some(networks) = networks {
-            let cursors = networks.around(address).map(|node| Cursor { rules: &node.rules });
+            let cursors = networks.around(address).map(|node| Cursor { words: &node.rules.0 });
             around.extend(cursors);
         }
         let mut asked = Asked::new(connection, roles, network);
