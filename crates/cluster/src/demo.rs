@@ -19,6 +19,7 @@ use crate::{
 use pg_version::PgVersion;
 use pgtest::{Installation, Rows, Server, Session};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 /// The role that replicates.
 pub const ROLE: &str = "replicator";
@@ -236,10 +237,17 @@ impl Servers {
                 }
                 let start = Instant::now();
                 let name = name_of(*to);
-                app(publisher)?.query(&format!("INSERT INTO note VALUES ('{name}', 'seen')"))?;
+                // Another text each time: a row from before is not taken for this one.
+                let text = OffsetDateTime::now_utc().unix_timestamp_nanos();
+                app(publisher)?.query(&format!(
+                    "INSERT INTO note VALUES ('{name}', '{text}') \
+                     ON CONFLICT (node) DO UPDATE SET text = excluded.text"
+                ))?;
                 let mut seen = Vec::new();
                 for reader in &readers {
-                    let count = format!("SELECT count(*) FROM note WHERE node = '{name}'");
+                    let count = format!(
+                        "SELECT count(*) FROM note WHERE node = '{name}' AND text = '{text}'"
+                    );
                     if wait(&servers[reader], "1", &count).is_ok() {
                         seen.push(name_of(*reader));
                     }

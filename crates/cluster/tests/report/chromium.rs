@@ -233,7 +233,8 @@ fn the_keyboard_is_enough() -> Outcome {
         browser.press("Enter")?;
         // The browser goes there in its own time.
         let target = target.as_str().unwrap_or_default().to_owned();
-        browser.wait_for(&format!("document.activeElement.matches('summary{target}') && {open}"))?;
+        browser
+            .wait_for(&format!("document.activeElement.matches('summary{target}') && {open}"))?;
     }
     assert_eq!(browser.complaints()?, [""; 0]);
     Ok(())
