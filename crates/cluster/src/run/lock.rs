@@ -23,8 +23,7 @@ pub(super) const LOCK: &str = "lock";
 /// Held for as long as a process works on a cluster.
 #[derive(Debug)]
 pub(crate) struct RunLock {
-    /// Closing it gives the lock back.
-    _file: File,
+    file: File,
 }
 
 impl RunLock {
@@ -61,7 +60,7 @@ impl RunLock {
         // The mode, should the file be from elsewhere; the text is for people.
         file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(io("change"))?;
         file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(io("write"))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 
     /// Who has the lock of a folder for secrets; `None` if nobody has.
@@ -77,11 +76,26 @@ impl RunLock {
             Err(error) => return Err(io("open")(error).into()),
         };
         match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(None),
+            Ok(()) => {
+                give_back(&file);
+                Ok(None)
+            }
             Err(Errno::WOULDBLOCK) => Ok(Some(owner(&mut file))),
             Err(error) => Err(io("lock")(error.into()).into()),
         }
     }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        give_back(&self.file);
+    }
+}
+
+/// To close the file is not enough: a program that another thread is about to start has it open, too,
+/// until it has started.
+fn give_back(file: &File) {
+    let _ = flock(file, FlockOperation::Unlock);
 }
 
 /// Whose lock it is, as its holder wrote it.
@@ -91,5 +105,25 @@ fn owner(file: &mut File) -> String {
     match file.read_to_string(&mut text) {
         Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
         _ => "it has just begun".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Between `fork` and `exec` a child has every file of its parent open.
+    #[test]
+    fn it_is_given_back_though_a_child_still_has_the_file() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let folder = tempfile::tempdir()?;
+        let lock = RunLock::take(folder.path())?;
+        assert!(RunLock::take(folder.path()).is_err());
+        let of_the_child = lock.file.try_clone()?;
+        drop(lock);
+        assert_eq!(RunLock::holder(folder.path())?, None);
+        drop(RunLock::take(folder.path())?);
+        drop(of_the_child);
+        Ok(())
     }
 }
