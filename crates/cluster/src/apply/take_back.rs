@@ -15,7 +15,6 @@ use textfile::fs::is_temporary_of;
 
 use super::{
     Work,
-    bounded::for_each,
     by_node,
     finish::{finish, is_last},
     links::LinksNow,
@@ -24,6 +23,7 @@ use super::{
     undo::{self, Undone},
 };
 use crate::{
+    bounded::for_each,
     deadline::within,
     error::{Error, NodeContext as _},
     inspect::THIS_MACHINE,
