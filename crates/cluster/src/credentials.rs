@@ -6,7 +6,6 @@ mod shared;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use hba_parser::Method;
 use pki::{Authority, Certificate, GeneralName, HostNames, PrivateKey, Profile, Validity};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -62,15 +61,6 @@ pub(crate) fn tls_settings(
     [("ssl", "on"), ("ssl_ca_file", root), ("ssl_cert_file", certificate), ("ssl_key_file", key)]
         .map(|(name, value)| (name, value.to_owned()))
         .into()
-}
-
-/// The method of a mode.
-pub(crate) const fn hba_method(mode: Mode) -> Method {
-    match mode {
-        Mode::Cert => Method::Cert,
-        Mode::Scram => Method::ScramSha256,
-        Mode::Trust => Method::Trust,
-    }
 }
 
 /// What is made anew although it is good.

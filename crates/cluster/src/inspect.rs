@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use queries::hba_errors;
+pub(crate) use queries::{hba_errors, load_time};
 
 use pg_version::PgVersion;
 use pgconf::Configuration;

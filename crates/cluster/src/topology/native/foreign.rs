@@ -6,7 +6,7 @@
 //! mapping (13 and later; documentation, "postgres_fdw", "User Mapping Options").
 
 use pg_version::PgVersion;
-use postgres_protocol::escape::{escape_identifier, escape_literal};
+use postgres_protocol::escape::escape_identifier;
 
 use super::described;
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     inspect::{ForeignServer, NodeState},
     plan::Statement,
     spec::{ClusterSpec, Directory},
+    sql::literal,
     text::Text,
     topology::{Dsn, ForeignPlace, Link, LinkPlace, SessionKey, Switch},
 };
@@ -182,10 +183,6 @@ pub(super) fn switch(link: &Link, place: &ForeignPlace, dsn: Dsn<'_>) -> Switch 
 /// The vault's name of a secret option of a mapping as it was found.
 pub(crate) fn secret_name(link: &Link, option: &str) -> String {
     format!("{}: {option} of {} as found", link.from, link.name)
-}
-
-fn literal(text: &str) -> String {
-    escape_literal(text).trim_start().to_owned()
 }
 
 /// A statement that makes a server's or mapping's options these, whatever they are: each is added,
