@@ -16,6 +16,7 @@ use crate::{
     demand::PairPlace,
     error::Error,
     inspect::NodeState,
+    plan::SharedFile,
     spec::{ClusterSpec, Mode, NodeSpec},
     topology::{Cluster, Demands, Topology},
     transport::NodeFile,
@@ -28,6 +29,8 @@ pub(crate) struct Credentials {
     /// The authority's certificate.
     pub(crate) root: String,
     pub(crate) nodes: BTreeMap<String, NodeCredentials>,
+    /// The files that one node gets for others, too.
+    pub(crate) shared: Vec<SharedFile>,
 }
 
 /// What one node gets. What it has already and may keep is not here.
@@ -122,7 +125,7 @@ pub(crate) fn make(
         nodes.insert(node.name.clone(), own);
     }
     let root = authority.root().to_pem();
-    let mut credentials = Credentials { root, nodes };
+    let mut credentials = Credentials { root, nodes, shared: shared.files().collect() };
     if cluster.spec.mode == Mode::Scram {
         passwords::make(topology, cluster, demands, renew.passwords, &mut credentials, vault)?;
     }
