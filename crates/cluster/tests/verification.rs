@@ -4,7 +4,7 @@
 #[path = "standin/mod.rs"]
 mod standin;
 
-use std::time::Duration;
+use std::{fs, io::Write as _, time::Duration};
 
 use cluster::{
     inspect,
@@ -147,10 +147,27 @@ async fn every_format_of_the_log_is_read() -> Outcome {
 
     // The file that has the beginnings is not the one that is written to.
     configure(&mesh, one, "log_filename = 'first.log'\n", false)?;
+    // Nothing of the session's first moment is in the next file.
+    let old = "SELECT clock_timestamp() > backend_start + '3 s'::interval FROM pg_stat_replication";
+    one.wait(old, "t")?;
     one.edit_conf("log_filename = 'second.log'\n")?;
     one.reload()?;
     one.wait("SELECT pg_current_logfile()", "log/second.log")?;
     by_log("stderr").await?;
+
+    // Somebody has compressed the file with the beginning: what later ones have of the session may be
+    // its own words.
+    let first = one.data_dir().join("log/first.log");
+    let pid = format!("[{}]", one.value("SELECT pid FROM pg_stat_replication")?);
+    let text = fs::read_to_string(&first)?;
+    let words: Vec<&str> = text.split_inclusive('\n').filter(|line| line.contains(&pid)).collect();
+    assert!(words.iter().any(|line| line.contains("connection authenticated")), "{text}");
+    let mut second =
+        fs::OpenOptions::new().append(true).open(one.data_dir().join("log/second.log"))?;
+    second.write_all(words.concat().as_bytes())?;
+    fs::write(&first, b"\x1f\x8b\x08\x00compressed\n")?;
+    let (link, _) = proof(&spec).await?;
+    assert_eq!(link.method_from, MethodSource::Rules, "{link:#?}");
 
     // Much was logged before, and since.
     let much = "DO $$ BEGIN FOR n IN 1..4000 LOOP RAISE LOG '% %', n, repeat('x', 400); END LOOP; \

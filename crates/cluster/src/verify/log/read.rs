@@ -189,24 +189,34 @@ impl Log {
                 Format::Csv => (0, file.size),
                 _ => (self.place_of(client, file, start).await?, WINDOW),
             };
-            if nth == 0 {
-                whole = begin == 0;
-            }
             let (mut part, mut end) = (Vec::new(), begin);
+            let (mut is_log, mut past) = (false, false);
             // More than one window where very much was logged in the moment that it began.
-            while end < file.size && end - begin < MOST {
+            while end < file.size && end - begin < MOST && !past {
                 let Some(more) = read(client, &file.path, end, length).await? else {
                     return Ok(None);
                 };
                 let until = self.stories(&more, end > 0).until;
+                is_log |= until.is_some();
                 part.extend(more);
                 end += length;
                 let until = time(client, until.as_deref()).await?;
-                if until.is_some_and(|until| until > start + SLACK) {
-                    break;
-                }
+                past = until.is_some_and(|until| until > start + SLACK);
+            }
+            if !part.is_empty() && !is_log {
+                // Another program's file, or one that somebody has compressed: what was before says
+                // nothing of what comes after.
+                (text, whole) = (Vec::new(), false);
+                continue;
+            }
+            if nth == 0 {
+                whole = begin == 0;
             }
             text.extend_from_slice(if begin > 0 { behind_first_line(&part) } else { &part });
+            // The next files are of later.
+            if past {
+                break;
+            }
         }
         let stories = self.stories(&text, false);
         // An older file ended before the session began.
