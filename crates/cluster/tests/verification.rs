@@ -73,10 +73,24 @@ async fn a_node_that_does_not_answer_is_a_finding() -> Outcome {
     let pid = third.server().pid().ok_or("no server")?;
     let pid = rustix::process::Pid::from_raw(pid.try_into()?).ok_or("no process")?;
     rustix::process::kill_process(pid, rustix::process::Signal::STOP)?;
-    let looked =
-        secured::look_with(&spec, Options::default().patience(Duration::from_secs(4))).await;
+    let looked = look_shortly(&spec).await;
     rustix::process::kill_process(pid, rustix::process::Signal::CONT)?;
-    judge(&looked?, "gave up after 4 s")
+    judge(&looked?, "gave up after ")
+}
+
+/// Verifies with as little patience as is enough for the nodes that do answer: a busy machine takes
+/// longer.
+async fn look_shortly(spec: &ClusterSpec) -> Outcome<Verification> {
+    let mut patience = Duration::from_secs(3);
+    loop {
+        let options = Options::default().patience(patience);
+        let verification = secured::look_with(spec, options).await?;
+        let proved = verification.links.iter().filter(|link| link.proved()).count();
+        if proved == 2 || patience > standin::PATIENCE {
+            return Ok(verification);
+        }
+        patience *= 3;
+    }
 }
 
 /// A node without what the description says is there.
@@ -217,7 +231,8 @@ async fn links_are_made_to_connect_anew() -> Outcome {
     // They work, and would not come back.
     one.edit_conf("ssl_ca_file = ''\n")?;
     one.reload()?;
-    let options = Options::default().reconnect(true).patience(Duration::from_secs(4));
+    // The other link comes back in this time, also on a busy machine.
+    let options = Options::default().reconnect(true).patience(Duration::from_secs(12));
     let verification = secured::look_with(&spec, options).await?;
     let down = of(&verification, Code::LinkDown);
     assert_eq!(down.len(), 1, "{verification:#?}");
