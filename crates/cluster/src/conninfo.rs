@@ -39,6 +39,11 @@ pub struct ConnInfo {
 const SECRETS: [&str; 5] =
     ["password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"];
 
+/// Whether a parameter's value is a secret.
+pub(crate) fn is_secret(keyword: &str) -> bool {
+    SECRETS.contains(&keyword)
+}
+
 impl ConnInfo {
     /// The value of a parameter.
     #[must_use]
@@ -111,7 +116,7 @@ impl ConnInfo {
     /// Whether a parameter's value is a secret.
     #[must_use]
     pub fn has_secret(&self) -> bool {
-        self.iter().any(|(keyword, _)| SECRETS.contains(&keyword))
+        self.iter().any(|(keyword, _)| is_secret(keyword))
     }
 
     /// Takes out every parameter whose value is a secret.
@@ -144,7 +149,7 @@ impl ConnInfo {
     pub fn to_masked_text(&self) -> String {
         let mut text = String::with_capacity(self.parameters.len() + 2 * self.iter().count());
         for (keyword, value) in self.iter() {
-            let shown = if SECRETS.contains(&keyword) { "********" } else { value };
+            let shown = if is_secret(keyword) { "********" } else { value };
             write_parameter(&mut text, keyword, shown);
         }
         text

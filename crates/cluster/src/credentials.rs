@@ -6,7 +6,6 @@ mod shared;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use hba_parser::Method;
 use pki::{Authority, Certificate, GeneralName, HostNames, PrivateKey, Profile, Validity};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -17,6 +16,7 @@ use crate::{
     demand::PairPlace,
     error::Error,
     inspect::NodeState,
+    plan::SharedFile,
     spec::{ClusterSpec, Mode, NodeSpec},
     topology::{Cluster, Demands, Topology},
     transport::NodeFile,
@@ -29,6 +29,8 @@ pub(crate) struct Credentials {
     /// The authority's certificate.
     pub(crate) root: String,
     pub(crate) nodes: BTreeMap<String, NodeCredentials>,
+    /// The files that one node gets for others, too.
+    pub(crate) shared: Vec<SharedFile>,
 }
 
 /// What one node gets. What it has already and may keep is not here.
@@ -62,15 +64,6 @@ pub(crate) fn tls_settings(
     [("ssl", "on"), ("ssl_ca_file", root), ("ssl_cert_file", certificate), ("ssl_key_file", key)]
         .map(|(name, value)| (name, value.to_owned()))
         .into()
-}
-
-/// The method of a mode.
-pub(crate) const fn hba_method(mode: Mode) -> Method {
-    match mode {
-        Mode::Cert => Method::Cert,
-        Mode::Scram => Method::ScramSha256,
-        Mode::Trust => Method::Trust,
-    }
 }
 
 /// What is made anew although it is good.
@@ -132,7 +125,7 @@ pub(crate) fn make(
         nodes.insert(node.name.clone(), own);
     }
     let root = authority.root().to_pem();
-    let mut credentials = Credentials { root, nodes };
+    let mut credentials = Credentials { root, nodes, shared: shared.files().collect() };
     if cluster.spec.mode == Mode::Scram {
         passwords::make(topology, cluster, demands, renew.passwords, &mut credentials, vault)?;
     }

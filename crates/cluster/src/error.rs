@@ -36,7 +36,7 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error(transparent)]
     Files(#[from] FsError),
-    /// The way to the node's files fails.
+    /// A node's machine cannot be reached, or its bundle not be made.
     #[error(transparent)]
     Transport(#[from] crate::transport::TransportError),
     /// The data directory that the server names is not to be found among the node's files.
@@ -75,12 +75,6 @@ pub enum Error {
     #[error("{reason}")]
     NotTaken {
         /// What the server still does, and what it says.
-        reason: String,
-    },
-    /// A node's machine cannot be reached, or its bundle not be made.
-    #[error("{reason}")]
-    Reach {
-        /// What ssh, the system or the server says.
         reason: String,
     },
     /// A link does not work.
@@ -134,13 +128,13 @@ impl From<pki::Error> for Error {
 
 impl From<crate::transport::SshError> for Error {
     fn from(error: crate::transport::SshError) -> Self {
-        Self::Reach { reason: error.to_string() }
+        Self::Transport(error.into())
     }
 }
 
 impl From<crate::transport::bundle::BundleError> for Error {
     fn from(error: crate::transport::bundle::BundleError) -> Self {
-        Self::Reach { reason: error.to_string() }
+        Self::Transport(error.into())
     }
 }
 

@@ -302,13 +302,7 @@ impl File<'_> {
 
     /// Whether a rule for TCP could decide about this role.
     fn concerns_role(&self, rule: &Rule<'_>, role: &str) -> bool {
-        rule.connection() != ConnectionType::Local
-            && rule.users().any(|user| match user.kind() {
-                UserKind::All => true,
-                UserKind::Member(group) => self.roles.is_member(role.as_bytes(), group),
-                UserKind::Regex(regex) => could_match(regex, role),
-                UserKind::Name(name) => name == role.as_bytes(),
-            })
+        rule.connection() != ConnectionType::Local && names(rule, role, &self.roles)
     }
 
     /// Whether a rule is for the links' roles alone.
@@ -360,6 +354,16 @@ fn words(document: &HbaDocument, rule: &Rule<'_>, version: PgVersion) -> String 
         Some(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
         None => format!("line {}", rule.line()),
     }
+}
+
+/// Whether a role is among a rule's users.
+fn names(rule: &Rule<'_>, role: &str, roles: &RoleGraph) -> bool {
+    rule.users().any(|user| match user.kind() {
+        UserKind::All => true,
+        UserKind::Member(group) => roles.is_member(role.as_bytes(), group),
+        UserKind::Regex(regex) => could_match(regex, role),
+        UserKind::Name(name) => name == role.as_bytes(),
+    })
 }
 
 /// A pattern that is too much work to follow could match anything.

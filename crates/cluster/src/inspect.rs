@@ -15,16 +15,16 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use queries::hba_errors;
+pub(crate) use queries::{hba_errors, load_time};
 
 use pg_version::PgVersion;
 use pgconf::Configuration;
 use textfile::{MemoryFiles, fs::Access};
-use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use zeroize::Zeroizing;
 
 use crate::{
+    bounded::{AT_ONCE, for_each},
     conninfo::ConnInfo,
     error::{Error, NodeContext as _},
     spec::{ClusterSpec, NodeSpec},
@@ -310,23 +310,17 @@ impl NodeState {
     }
 }
 
-/// Inspects every node, all at the same time; what is found is in the order of `nodes`.
+/// Inspects every node, many at the same time; what is found is in the order of `nodes`.
 ///
 /// # Errors
 /// As [`inspect`], for the first node that fails.
 pub async fn inspect_all(spec: &ClusterSpec, nodes: &[Node]) -> Result<Vec<NodeState>, Error> {
     let spec = Arc::new(spec.clone());
-    let mut inspecting = JoinSet::new();
-    for (index, node) in nodes.iter().enumerate() {
-        let (spec, node) = (spec.clone(), node.clone());
-        inspecting.spawn(async move { inspect(&spec, &node).await.map(|state| (index, state)) });
-    }
-    let mut states = Vec::new();
-    while let Some(inspected) = inspecting.join_next().await {
-        states.push(inspected.map_err(|_| Error::Cancelled)??);
-    }
-    states.sort_by_key(|(index, _)| *index);
-    Ok(states.into_iter().map(|(_, state)| state).collect())
+    let inspected = for_each(AT_ONCE, nodes.to_vec(), |node| {
+        let spec = spec.clone();
+        async move { inspect(&spec, &node).await }
+    });
+    inspected.await?.into_iter().collect()
 }
 
 /// Inspects a node.

@@ -48,6 +48,7 @@
 
 pub mod apply;
 pub mod authority;
+mod bounded;
 mod conf;
 pub mod conninfo;
 mod credentials;

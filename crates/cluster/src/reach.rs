@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
 use crate::{
+    bounded::{AT_ONCE, for_each},
     conninfo::ConnInfo,
     error::{Error, NodeContext as _},
     inspect::Node,
     spec::{ClusterSpec, NodeSpec},
     sql,
-    transport::{BundleNode, FilesSpec, SshNode, Transport},
+    transport::{BundleNode, Transport},
 };
 
 /// The nodes of a description, each with the way to it. Dropped, connections to their machines end.
@@ -32,39 +31,27 @@ impl Reached {
     }
 }
 
-/// Opens the ways to all nodes, at the same time. Must be called in the Tokio runtime in which they
+/// Opens the ways to all nodes, many at the same time. Must be called in the Tokio runtime in which they
 /// will be used.
 ///
 /// # Errors
 /// [`Error::Node`] for the first that cannot be reached.
 pub async fn reach(spec: &ClusterSpec) -> Result<Reached, Error> {
-    let mut opening = JoinSet::new();
-    for (index, node) in spec.nodes.iter().enumerate() {
-        let node = node.clone();
-        opening.spawn(async move { open(&node).await.on_node(&node.name).map(|it| (index, it)) });
-    }
-    let mut opened = Vec::new();
-    while let Some(ended) = opening.join_next().await {
-        opened.push(ended.map_err(|_| Error::Cancelled)??);
-    }
-    opened.sort_by_key(|(index, _)| *index);
-    let (nodes, ways) = opened.into_iter().map(|(_, it)| it).unzip();
+    let opened = for_each(AT_ONCE, spec.nodes.clone(), |node| async move {
+        open(&node).await.on_node(&node.name)
+    });
+    let opened: Vec<_> = opened.await?.into_iter().collect::<Result<_, _>>()?;
+    let (nodes, ways) = opened.into_iter().unzip();
     Ok(Reached { nodes, ways })
 }
 
 async fn open(spec: &NodeSpec) -> Result<(Node, Transport), Error> {
-    let way = match &spec.files {
-        FilesSpec::Local => Transport::Local,
-        FilesSpec::Ssh(ssh) => Transport::Ssh(SshNode::new(ssh.clone())?),
-        FilesSpec::Bundle(bundle) => {
-            let node = spec.clone();
-            let connect = Arc::new(move || {
-                let node = node.clone();
-                Box::pin(async move { sql::connect(&node, None).await }) as _
-            });
-            Transport::Bundle(BundleNode::open(bundle.clone(), &spec.name, connect).await?)
-        }
-    };
+    let node = spec.clone();
+    let connect = Arc::new(move || {
+        let node = node.clone();
+        Box::pin(async move { sql::connect(&node, None).await }) as _
+    });
+    let way = Transport::open(&spec.files, &spec.name, connect).await?;
     let mut reached = spec.clone();
     if let Transport::Ssh(_) = way {
         let sql: ConnInfo = spec

@@ -160,12 +160,19 @@ fn prove(
 }
 
 /// A plan of these stages that changes no connection string.
-fn plan_of(spec: &ClusterSpec, files: Vec<plan::FileChange>, stages: Vec<Stage>) -> Plan {
+fn plan_of(
+    spec: &ClusterSpec,
+    credentials: &Credentials,
+    files: Vec<plan::FileChange>,
+    stages: Vec<Stage>,
+) -> Plan {
+    let stages: Vec<Stage> = stages.into_iter().filter(|stage| !stage.steps.is_empty()).collect();
     Plan {
         mode: spec.mode,
         files,
         links: Vec::new(),
-        stages: stages.into_iter().filter(|stage| !stage.steps.is_empty()).collect(),
         warnings: Vec::new(),
+        shared: plan::files::written(&credentials.shared, &stages),
+        stages,
     }
 }

@@ -121,14 +121,14 @@ pub(crate) fn pick(key: &SessionKey, senders: &[WalSender]) -> Option<Session> {
         let found = senders.iter().find(|sender| sender.slot.as_deref() == Some(name))?;
         Some(found_by(found, format!("replication slot {name}")))
     };
+    // Only where there is no other that it could be.
+    let only = |is_it: &dyn Fn(&WalSender) -> bool| {
+        let mut found = senders.iter().filter(|sender| is_it(sender));
+        found.next().filter(|_| found.next().is_none())
+    };
     match key {
         SessionKey::Slot(slot) => by_slot(slot),
         SessionKey::Peer { slots, ending, roles, address } => {
-            // Only where there is no other that it could be.
-            let only = |is_it: &dyn Fn(&WalSender) -> bool| {
-                let mut found = senders.iter().filter(|sender| is_it(sender));
-                found.next().filter(|_| found.next().is_none())
-            };
             let named = |sender: &WalSender| {
                 sender.slot.as_ref().is_some_and(|slot| slot.ends_with(ending.as_str()))
             };
@@ -150,9 +150,10 @@ pub(crate) fn pick(key: &SessionKey, senders: &[WalSender]) -> Option<Session> {
                 })
         }
         SessionKey::Walreceiver { application, address } => {
-            let named = || senders.iter().filter(|sender| sender.application == *application);
-            let there = named().find(|sender| sender.session.address == Some(*address));
-            let found = there.or_else(|| named().next())?;
+            let named = |sender: &WalSender| sender.application == *application;
+            let from_there =
+                |sender: &&WalSender| named(sender) && sender.session.address == Some(*address);
+            let found = senders.iter().find(from_there).or_else(|| only(&named))?;
             Some(found_by(found, format!("the walsender for {application}")))
         }
         SessionKey::OnDemand { .. } | SessionKey::None => None,
@@ -369,5 +370,24 @@ mod tests {
         );
         assert_eq!(found(&[nameless.clone(), nameless]), None);
         assert_eq!(found(&[elsewhere, stranger]), None);
+    }
+
+    #[test]
+    fn a_standbys_session_is_no_other_standbys() {
+        let key = SessionKey::Walreceiver {
+            application: "walreceiver".to_owned(),
+            address: [10, 0, 0, 1].into(),
+        };
+        let receiver = |pid, address| {
+            let WalSender { session, .. } = sender(None, "repl", address);
+            let session = Session { pid, ..session };
+            WalSender { session, application: "walreceiver".to_owned(), slot: None }
+        };
+        let found = |senders: &[WalSender]| pick(&key, senders).map(|session| session.pid);
+        let (other, another) = (receiver(2, [10, 0, 0, 2]), receiver(3, [10, 0, 0, 3]));
+        assert_eq!(found(&[other.clone(), receiver(1, [10, 0, 0, 1])]), Some(1));
+        // Something on the way gives it another address.
+        assert_eq!(found(&[other.clone(), sender(None, "repl", [10, 0, 0, 1])]), Some(2));
+        assert_eq!(found(&[other, another]), None);
     }
 }

@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hba_parser::Method;
 use ipnet::IpNet;
 use pki::KeyAlgorithm;
 use serde::{Deserialize, Serialize};
@@ -82,10 +83,14 @@ impl Mode {
     /// The method as `pg_hba.conf` has it.
     #[must_use]
     pub const fn hba_method(self) -> &'static str {
+        self.method().as_str()
+    }
+
+    pub(crate) const fn method(self) -> Method {
         match self {
-            Self::Cert => "cert",
-            Self::Scram => "scram-sha-256",
-            Self::Trust => "trust",
+            Self::Cert => Method::Cert,
+            Self::Scram => Method::ScramSha256,
+            Self::Trust => Method::Trust,
         }
     }
 }

@@ -4,6 +4,7 @@ mod access;
 
 use std::time::Duration;
 
+use postgres_protocol::escape::escape_literal;
 use tokio_postgres::Client;
 
 use self::access::Access;
@@ -84,6 +85,20 @@ async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Err
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => Err(refused(error.to_string())),
         Err(_) => Err(refused(format!("no answer within {} s", patience.as_secs_f32()))),
+    }
+}
+
+/// Text as a literal, without the blank that is put before one that has an escape.
+pub(crate) fn literal(text: &str) -> String {
+    escape_literal(text).trim_start().to_owned()
+}
+
+/// What the server does not let this user ask tells nothing.
+pub(crate) fn told<T>(answer: Result<T, tokio_postgres::Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.as_db_error().is_some() => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

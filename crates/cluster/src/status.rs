@@ -3,16 +3,18 @@
 //! It proves nothing; [`verify`](crate::verify) does. A node that does not answer keeps nobody from
 //! hearing of the others.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use serde::Serialize;
-use tokio::task::JoinSet;
 
 use crate::{
+    bounded::{AT_ONCE, for_each},
     error::{Error, NodeContext as _},
     inspect::{self, Node, NodeState},
-    sessions,
+    sessions::{self, Session, WalSender, pick},
     spec::ClusterSpec,
     sql,
-    topology::{self, Link, SessionKey},
+    topology::{self, Link},
 };
 
 /// What a quick look shows.
@@ -84,26 +86,22 @@ pub struct SessionStatus {
     pub state: String,
 }
 
-/// Looks at every node, all at the same time.
+/// Looks at every node, many at the same time.
 ///
 /// # Errors
 /// [`Error`] if the links of the nodes that answer make no sense; not for a node that does not.
 pub async fn status(spec: &ClusterSpec, nodes: &[Node]) -> Result<Status, Error> {
-    let mut looking = JoinSet::new();
-    for (index, node) in nodes.iter().enumerate() {
-        let (spec, node) = (spec.clone(), node.clone());
-        looking.spawn(async move { (index, look(&spec, &node).await) });
-    }
-    let mut found = Vec::new();
-    while let Some(looked) = looking.join_next().await {
-        found.push(looked.map_err(|_| Error::Cancelled)?);
-    }
-    found.sort_by_key(|(index, _)| *index);
-    let (mut states, mut shown) = (Vec::new(), Vec::new());
-    for (index, looked) in found {
-        let name = nodes[index].spec.name.clone();
+    let shared = Arc::new(spec.clone());
+    let looked = for_each(AT_ONCE, nodes.to_vec(), |node| {
+        let spec = shared.clone();
+        async move { look(&spec, &node).await }
+    });
+    let (mut states, mut shown, mut senders) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for (node, looked) in nodes.iter().zip(looked.await?) {
+        let name = node.spec.name.clone();
         match looked {
-            Ok((state, started, loaded)) => {
+            Ok(Looked { state, started, loaded, walsenders }) => {
+                senders.insert(name.clone(), walsenders);
                 shown.push(NodeStatus {
                     name,
                     error: None,
@@ -125,42 +123,37 @@ pub async fn status(spec: &ClusterSpec, nodes: &[Node]) -> Result<Status, Error>
         }
     }
     let links = topology::of(spec.topology).links(spec, &states)?;
-    let mut shown_links = Vec::new();
-    for link in &links {
-        let to = nodes.iter().find(|node| node.spec.name == link.to);
-        let answers = shown.iter().any(|node| node.name == link.to && node.error.is_none());
-        let session = match to.filter(|_| answers) {
-            Some(to) => session(to, &link.session).await.on_node(&link.to)?,
-            None => None,
-        };
-        shown_links.push(of_link(link, session));
-    }
-    Ok(Status { nodes: shown, links: shown_links })
+    let of_link = |link: &Link| {
+        let there = senders.get(&*link.to).and_then(|there| pick(&link.session, there));
+        of_link(link, there)
+    };
+    Ok(Status { nodes: shown, links: links.iter().map(of_link).collect() })
 }
 
-async fn look(spec: &ClusterSpec, node: &Node) -> Result<(NodeState, String, String), Error> {
+/// What a look at a node shows.
+struct Looked {
+    state: NodeState,
+    started: String,
+    loaded: String,
+    walsenders: Vec<WalSender>,
+}
+
+async fn look(spec: &Arc<ClusterSpec>, node: &Node) -> Result<Looked, Error> {
     const QUERY: &str = "SELECT pg_catalog.date_trunc('second', \
                                     pg_catalog.pg_postmaster_start_time())::text, \
                                 pg_catalog.date_trunc('second', \
                                     pg_catalog.pg_conf_load_time())::text";
-    let state = inspect::inspect(spec, node).await?;
     let client = sql::connect(&node.spec, None).await?;
-    let row = client.query_one(QUERY, &[]).await.on_node(&node.spec.name)?;
-    Ok((state, row.get(0), row.get(1)))
+    let look = async {
+        let state = inspect::inspect_with(&client, spec, node).await?;
+        let row = client.query_one(QUERY, &[]).await?;
+        let walsenders = sessions::walsenders(&client).await?;
+        Ok::<_, Error>(Looked { state, started: row.get(0), loaded: row.get(1), walsenders })
+    };
+    look.await.on_node(&node.spec.name)
 }
 
-async fn session(to: &Node, key: &SessionKey) -> Result<Option<SessionStatus>, Error> {
-    let client = sql::connect(&to.spec, None).await?;
-    let session = sessions::find(&client, key).await?;
-    Ok(session.map(|session| SessionStatus {
-        user: session.user,
-        tls: session.tls,
-        certificate: session.certificate,
-        state: session.state,
-    }))
-}
-
-fn of_link(link: &Link, session: Option<SessionStatus>) -> LinkStatus {
+fn of_link(link: &Link, session: Option<Session>) -> LinkStatus {
     LinkStatus {
         from: link.from.to_string(),
         to: link.to.to_string(),
@@ -168,6 +161,11 @@ fn of_link(link: &Link, session: Option<SessionStatus>) -> LinkStatus {
         enabled: link.enabled,
         sslmode: link.conninfo.get("sslmode").unwrap_or("prefer").to_owned(),
         lasting: link.session.is_lasting(),
-        session,
+        session: session.map(|session| SessionStatus {
+            user: session.user,
+            tls: session.tls,
+            certificate: session.certificate,
+            state: session.state,
+        }),
     }
 }

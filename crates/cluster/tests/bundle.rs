@@ -275,7 +275,14 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
             ],
         ),
     ];
-    let plan = Plan { mode: Mode::Scram, files: vec![], links: vec![], stages, warnings: vec![] };
+    let plan = Plan {
+        mode: Mode::Scram,
+        files: vec![],
+        links: vec![],
+        stages,
+        warnings: vec![],
+        shared: vec![],
+    };
     (plan, vault)
 }
 
@@ -420,6 +427,7 @@ fn a_password_in_clear_is_in_no_bundle() {
             links: vec![],
             stages: vec![stage],
             warnings: vec![],
+            shared: vec![],
         };
         let error = node.record(&plan, &vault).unwrap_err();
         assert!(matches!(error, BundleError::ClearSecret { .. }), "{error}");

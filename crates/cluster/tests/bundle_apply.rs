@@ -148,7 +148,7 @@ async fn nodes_out_of_reach_are_secured_by_hand_and_proved() -> Outcome {
         }
         let mut verification = verify::verify(spec, &nodes, now).await?;
         // A session that was cut is back when the launcher has come round.
-        let patience = tokio::time::Instant::now() + Duration::from_secs(20);
+        let patience = tokio::time::Instant::now() + Duration::from_secs(120);
         while !verification.proved() && tokio::time::Instant::now() < patience {
             verification = verify::verify(spec, &nodes, now).await?;
         }

@@ -142,13 +142,15 @@ fn an_interrupted_demonstration_leaves_nothing() -> Outcome {
     ];
     for phase in phases {
         let temporary = temporary()?;
-        let mut child =
-            pgward(&[], temporary.path()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut child = pgward(&["--log-format", "json"], temporary.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
         let talk = child.stderr.take().ok_or("no standard error")?;
         let mut lines = BufReader::new(talk).lines();
-        let began = format!("{phase} …");
         for line in lines.by_ref() {
-            if line? == began {
+            let told: Value = serde_json::from_str(&line?)?;
+            if told["message"] == phase && told["state"] == "begun" {
                 break;
             }
         }
@@ -157,6 +159,8 @@ fn an_interrupted_demonstration_leaves_nothing() -> Outcome {
         let rest: Vec<String> = lines.map_while(Result::ok).collect();
         let status = wait(&mut child)?;
         assert_eq!(status, Some(130), "{phase}: {rest:?}");
+        let last: Value = serde_json::from_str(rest.last().ok_or("nothing was said")?)?;
+        assert_eq!(last["level"], "error", "{phase}: {rest:?}");
         nothing_is_left(temporary.path())?;
     }
     Ok(())

@@ -142,7 +142,7 @@ fn standby(
 
 /// Waits until a query's only value is `expected`.
 fn wait(server: &Server, query: &str, expected: &str) -> Outcome {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while server.query(query)?.value() != Some(expected) {
         assert!(Instant::now() < deadline, "{query}: {}", server.log_text()?);
         std::thread::yield_now();

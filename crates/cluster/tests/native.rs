@@ -222,7 +222,7 @@ async fn what_must_be_different_before_is_said() -> Tested {
 
 /// Asks until a condition holds.
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> Tested<bool>) -> Tested {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
     while !holds().await? {
         assert!(tokio::time::Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(10)).await;

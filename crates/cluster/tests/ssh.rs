@@ -21,6 +21,7 @@ use cluster::{
 use proptest::prelude::*;
 use rustix::process::{Pid, Signal, kill_process};
 use textfile::{FileErrorKind, FileKind, Files as _, fs::Access, fs::FsError};
+use tokio::net::TcpSocket;
 
 use crate::sshd::{Fault, Relay, Setup, Sshd, folder_of, new_key, processes_with};
 
@@ -322,9 +323,11 @@ async fn who_is_not_let_in_is_told_so() {
     let error = SshNode::new(spec).unwrap().connect().await.unwrap_err();
     assert!(matches!(error, SshError::NoProgram { .. }), "{error}");
 
-    // Nobody listens on a port that was just given back.
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = SshNode::new(sshd.spec_at(closed)).unwrap().connect().await.unwrap_err();
+    // Nobody listens, and nobody else gets the port.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let spec = sshd.spec_at(closed.local_addr().unwrap());
+    let error = SshNode::new(spec).unwrap().connect().await.unwrap_err();
     assert!(
         matches!(&error, SshError::Unreachable { said, .. } if said.contains("refused")),
         "{error}"
@@ -344,6 +347,8 @@ async fn a_host_that_hangs_delays_no_other() {
     let sshd = Sshd::start();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut spec = sshd.spec_at(silent.local_addr().unwrap());
+    // Longer than the other takes on any machine.
+    spec.connect_timeout = 300;
     let hanging = SshNode::new(spec.clone()).unwrap();
     let waiting = tokio::spawn(async move { hanging.connect().await });
 

@@ -15,7 +15,10 @@ use cluster::{
 use pg_version::PgVersion;
 use pgtest::Shutdown;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
+};
 use tokio_postgres::NoTls;
 
 use crate::sshd::{Setup, Sshd, processes_with};
@@ -144,7 +147,7 @@ async fn tcp_is_opened_from_the_nodes_own_machine() -> Outcome {
     let server = server()?;
     let there = SocketAddr::new(server.addr(), server.port());
     let node = SshNode::new(sshd.spec())?;
-    let limit = Duration::from_secs(20);
+    let limit = Duration::from_secs(60);
     for transport in [Transport::Local, Transport::Ssh(node.clone())] {
         let mut stream = transport.open_tcp(there, limit).await?;
         // SSLRequest; this server has no TLS.
@@ -155,8 +158,10 @@ async fn tcp_is_opened_from_the_nodes_own_machine() -> Outcome {
         assert_eq!(stream.read(&mut [0; 10]).await?, 0);
     }
 
-    // Nobody listens on a port that was just given back.
-    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    // Nobody listens, and nobody else gets the port.
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let closed = socket.local_addr()?;
     for write_first in [false, true] {
         let mut stream = node.open_tcp(closed).await?;
         let refused = if write_first {

@@ -213,6 +213,16 @@ impl<'r> Scope<'r> {
         self.databases.len() + self.users.len()
     }
 
+    /// How many expressions it has: each is tried with each name that it is compared with.
+    pub(crate) fn regexes(&self) -> usize {
+        self.databases.regexes.len() + self.users.regexes.len()
+    }
+
+    /// What so many tokens take that are compared with it: look-ups, and tries of expressions.
+    pub(crate) fn work(&self, tokens: usize) -> usize {
+        tokens.saturating_mul(1 + self.regexes())
+    }
+
     /// Whether no connection is matched by both rules. Where that is not sure, it is not said.
     pub(crate) fn apart(&self, other: &Rule<'r>) -> bool {
         kinds(self.rule.connection()) & kinds(other.connection()) == 0

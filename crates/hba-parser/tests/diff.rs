@@ -1,6 +1,10 @@
 //! What two files change in meaning: given both, what is told.
 
-use hba_parser::{HbaDocument, PgVersion, Rules, Server};
+use hba_parser::{
+    Connection, Encryption, HbaDocument, Method, PgVersion, RoleGraph, Rules, Server,
+    UnknownNetwork,
+};
+use proptest::{collection::vec, prelude::*, sample::select};
 
 fn read(text: &str) -> Rules {
     let rules = HbaDocument::parse(text).interpret(&Server::new(PgVersion::V17));
@@ -37,6 +41,26 @@ fn a_role_is_a_member_of_itself() {
         "local all +grp md5\nlocal all grp peer\n",
         &["grp to other databases from the Unix socket: peer -> md5"],
     );
+}
+
+#[test]
+fn a_database_that_is_named_can_be_the_users_own() {
+    check("local sameuser all md5\n", "local sameuser all md5\nlocal alice alice trust\n", &[]);
+    check(
+        "local alice alice trust\nlocal sameuser all md5\n",
+        "local alice alice trust\n",
+        &["other users to the database with their name from the Unix socket: md5 -> rejected"],
+    );
+    check(
+        "local sameuser all md5\n",
+        "local alice all trust\nlocal sameuser all md5\n",
+        &[
+            "alice to alice from the Unix socket: md5 -> trust",
+            "other users to alice from the Unix socket: rejected -> trust",
+        ],
+    );
+    check("local samerole all md5\n", "local samerole all md5\nlocal web +web trust\n", &[]);
+    check("local samerole all md5\n", "local samerole all md5\nlocal web web trust\n", &[]);
 }
 
 #[test]
@@ -126,4 +150,74 @@ fn a_small_change_in_a_large_file_is_found() {
         &format!("{large}host all admin 192.0.2.0/24 scram-sha-256\n"),
         &["admin to other databases from 192.0.2.0/24: rejected -> scram-sha-256"],
     );
+}
+
+/// A rule of names that are few, so that rules meet.
+fn line() -> impl Strategy<Value = String> {
+    let tokens = |of: &[&'static str]| vec(select(of.to_vec()), 1..3).prop_map(|t| t.join(","));
+    let databases = tokens(&["all", "a", "b", "x", "sameuser", "samerole", "replication"]);
+    let users = tokens(&["all", "a", "b"]);
+    let address = select(vec!["0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/9", "all"]);
+    let start = prop_oneof![
+        3 => Just(("local", "")),
+        1 => (select(vec!["host", "hostssl"]), address),
+    ];
+    let method = select(vec!["reject", "md5", "trust"]);
+    (start, databases, users, method).prop_map(
+        |((connection, address), databases, users, method)| {
+            format!("{connection} {databases} {users} {address} {method}\n")
+        },
+    )
+}
+
+proptest! {
+    /// A difference is told of exactly where some connection is decided otherwise. (Without expressions:
+    /// a name that two of them match is not tried.)
+    #[test]
+    fn decisions_differ_where_a_difference_is_told(
+        shared in vec(line(), 1..4), one in vec(line(), 0..2), other in vec(line(), 0..2), last in any::<bool>(),
+    ) {
+        let file = |own: &[String]| {
+            let lines = if last { [&shared, own].concat() } else { [own, &shared].concat() };
+            read(&lines.concat())
+        };
+        let (before, after) = (file(&one), file(&other));
+        // Users with and without a name in the rules, in a role that has none there.
+        let users = ["a", "b", "x", "other"];
+        let databases = ["a", "b", "x", "other", "role", "another"];
+        let mut roles = RoleGraph::default();
+        users.iter().for_each(|user| roles.grant("role", user));
+        let access = |rules: &Rules, connection: &Connection<'_>| {
+            let rule = rules.decide(connection, &roles, &UnknownNetwork).rule.map(|rule| rule.method());
+            rule.filter(|method| *method != Method::Reject)
+        };
+        let mut differs = Vec::new();
+        for (user, database) in users.iter().flat_map(|user| databases.map(|database| (user, database))) {
+            let (user, database) = (user.as_bytes(), database.as_bytes());
+            let tcp = |address: [u8; 4], encryption| Connection::tcp(address.into(), encryption, database, user);
+            for connection in [
+                Connection::local(database, user),
+                tcp([10, 1, 1, 1], Encryption::None),
+                tcp([10, 200, 1, 1], Encryption::Tls),
+                tcp([10, 1, 1, 1], Encryption::Tls),
+                tcp([10, 200, 1, 1], Encryption::None),
+                tcp([11, 1, 1, 1], Encryption::None),
+                tcp([11, 1, 1, 1], Encryption::Tls),
+                Connection::tcp([0; 16].into(), Encryption::None, database, user),
+                Connection::tcp([0; 16].into(), Encryption::Tls, database, user),
+            ] {
+                for connection in [connection, connection.physical_replication()] {
+                    if access(&before, &connection) != access(&after, &connection) {
+                        differs.push(connection);
+                    }
+                }
+            }
+        }
+        let difference = before.diff(&after);
+        prop_assert!(difference.complete);
+        prop_assert_eq!(
+            difference.changes.is_empty(), differs.is_empty(),
+            "{:?} {:?}", difference.changes, differs.first()
+        );
+    }
 }

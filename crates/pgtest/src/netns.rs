@@ -213,12 +213,11 @@ impl Drop for Switch {
 
 impl Namespace {
     fn create(switch: &Arc<Switch>, stranger: bool) -> Result<Self, Error> {
-        let number = switch.namespaces.fetch_add(1, Ordering::Relaxed) + 1;
-        if number >= OURS {
+        let Some(number) = next_number(&switch.namespaces) else {
             let what =
                 format!("finding an address that is not taken on the network {}", switch.name);
             return Err(Error::io(what)(io::ErrorKind::AddrInUse.into()));
-        }
+        };
         let this = Self { switch: switch.clone(), number, stranger };
         let (switch, name, port) = (&switch.name, this.name(), this.port_name());
         this.hosts("")?;
@@ -318,6 +317,12 @@ impl Namespace {
     }
 }
 
+/// The next namespace's number, below [`OURS`]. However often none is left, none comes round again.
+fn next_number(last: &AtomicU8) -> Option<u8> {
+    let next = |last: u8| last.checked_add(1).filter(|next| *next < OURS);
+    last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok().and_then(next)
+}
+
 /// Takes the calling thread into a namespace.
 #[cfg(target_os = "linux")]
 fn enter(namespace: &File) -> io::Result<()> {
@@ -375,5 +380,17 @@ fn refused(error: Error) -> Error {
             Error::NoNamespaces { reason: format!("`{program}` answered: {output}") }
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_is_given_twice() {
+        let last = AtomicU8::new(0);
+        let numbers: Vec<u8> = (0..600).filter_map(|_| next_number(&last)).collect();
+        assert_eq!(numbers, (1..OURS).collect::<Vec<_>>());
     }
 }

@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Work,
-    bounded::for_each,
     reload::{self, Reloaded},
     step::{reconnect, session_now},
     take_back::Ended,
 };
 use crate::{
+    bounded::for_each,
     error::Error,
     plan::{Action, Stage},
     run::journal::{At, Record},

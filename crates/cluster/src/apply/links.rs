@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Work, bounded::for_each};
+use super::Work;
 use crate::{
+    bounded::for_each,
     deadline::within,
     error::{Error, NodeContext as _},
     inspect::{self, Node, NodeState},

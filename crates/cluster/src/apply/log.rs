@@ -1,25 +1,26 @@
 //! What a server's log says of a reload.
 
-use std::time::Duration;
-
 use tokio_postgres::Client;
 
-use crate::error::Error;
+use crate::{
+    deadline::Deadline,
+    error::Error,
+    sql::{literal, told},
+    verify::log::COLLECTOR,
+};
 
 /// A place in a server's log; none where the server may not show it: `logging_collector` is off, the
 /// format is another than `stderr`, or this user may not read it.
 #[derive(Debug)]
 pub(super) struct LogPlace(Option<(String, i64)>);
 
-/// How long the collector may take to write what the server has said.
-const COLLECTOR: Duration = Duration::from_secs(2);
-
 impl LogPlace {
     /// Where the log ends now.
     pub(super) async fn now(client: &Client) -> Result<Self, Error> {
         const QUERY: &str = "SELECT f, s.size FROM pg_catalog.pg_current_logfile('stderr') f, \
                                     pg_catalog.pg_stat_file(f) s WHERE f IS NOT NULL";
-        Ok(Self(told(client.query_opt(QUERY, &[]).await)?.map(|row| (row.get(0), row.get(1)))))
+        let end = told(client.query_opt(QUERY, &[]).await)?.flatten();
+        Ok(Self(end.map(|row| (row.get(0), row.get(1)))))
     }
 
     /// What the server says it did not take, from this place on; nothing if it says no such thing, or
@@ -33,29 +34,27 @@ impl LogPlace {
         mark: &str,
     ) -> Result<Vec<Refusal>, Error> {
         let Some((file, size)) = &self.0 else { return Ok(Vec::new()) };
-        let speak = format!(
-            "DO LANGUAGE plpgsql {}",
-            postgres_protocol::escape::escape_literal(&format!("BEGIN RAISE LOG '{mark}'; END")),
-        );
-        if told(client.batch_execute(&speak).await.map(Some))?.is_none() {
+        let speak =
+            format!("DO LANGUAGE plpgsql {}", literal(&format!("BEGIN RAISE LOG '{mark}'; END")),);
+        if told(client.batch_execute(&speak).await)?.is_none() {
             return Ok(Vec::new());
         }
-        let end = tokio::time::Instant::now() + COLLECTOR;
+        let deadline = Deadline::new("the server's log", COLLECTOR);
         loop {
             // A file that began meanwhile is read from its beginning.
             const QUERY: &str = "SELECT pg_catalog.pg_read_binary_file(f, \
                         CASE WHEN f = $1 THEN $2::bigint ELSE 0 END, 4194304), \
                         pg_catalog.current_setting('hba_file') \
                  FROM pg_catalog.pg_current_logfile('stderr') f WHERE f IS NOT NULL";
-            let Some(row) = told(client.query_opt(QUERY, &[file, size]).await)? else {
+            let row = told(client.query_opt(QUERY, &[file, size]).await)?.flatten();
+            let Some(row) = row else {
                 return Ok(Vec::new());
             };
             let text = String::from_utf8_lossy(row.get(0)).into_owned();
-            if text.contains(mark) || tokio::time::Instant::now() > end {
+            if text.contains(mark) || deadline.pause().await.is_err() {
                 let hba_file: &str = row.get(1);
                 return Ok(text.lines().filter_map(|line| refusal_in(line, hba_file)).collect());
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
@@ -82,15 +81,6 @@ fn refusal_in(line: &str, hba_file: &str) -> Option<Refusal> {
         _ => return None,
     }
     Some(Refusal::Configuration(message.to_owned()))
-}
-
-/// What the server does not let this user ask tells nothing.
-fn told<T>(answer: Result<Option<T>, tokio_postgres::Error>) -> Result<Option<T>, Error> {
-    match answer {
-        Ok(answer) => Ok(answer),
-        Err(error) if error.as_db_error().is_some() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! the work: what was done is taken back, in the opposite order, on every node, and the error says
 //! so.
 
-mod bounded;
 mod finish;
 mod links;
 mod log;

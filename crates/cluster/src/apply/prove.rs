@@ -8,10 +8,10 @@ use std::{
 
 use super::{
     Work,
-    bounded::for_each,
     links::{LinkNow, LinksNow},
 };
 use crate::{
+    bounded::for_each,
     deadline::within,
     error::Error,
     inspect::THIS_MACHINE,

@@ -15,7 +15,7 @@ use crate::{
     deadline::{Deadline, within},
     error::Error,
     hba,
-    inspect::{self, HbaError, Node},
+    inspect::{self, HbaError, Node, load_time},
     plan::Expectation,
     run::journal::Loaded,
     sessions::microseconds,
@@ -164,8 +164,4 @@ async fn wait_for_certificate(work: &Work, node: &Node, expected: &str) -> Resul
             ));
         }
     }
-}
-
-async fn load_time(client: &Client) -> Result<SystemTime, Error> {
-    Ok(client.query_one("SELECT pg_catalog.pg_conf_load_time()", &[]).await?.get(0))
 }

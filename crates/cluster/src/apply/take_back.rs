@@ -3,7 +3,7 @@
 //! A link that goes back to its old connection string must find its old way in open, and what a link
 //! still uses must stay. So where something cannot be taken back on a node, whatever was done before
 //! it and holds it up stays as well: on that node, and at the other end of a link that could not be
-//! switched back.
+//! switched back, and where a file was written for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,9 +14,7 @@ use std::{
 use textfile::fs::is_temporary_of;
 
 use super::{
-    Work,
-    bounded::for_each,
-    by_node,
+    Work, by_node,
     finish::{finish, is_last},
     links::LinksNow,
     prove::{self, LinkToProve, LinksBefore},
@@ -24,6 +22,7 @@ use super::{
     undo::{self, Undone},
 };
 use crate::{
+    bounded::for_each,
     deadline::within,
     error::{Error, NodeContext as _},
     inspect::THIS_MACHINE,
@@ -157,11 +156,14 @@ impl Undoing {
 
     /// Why a step must stay as it is: what stands on it could not be taken back.
     fn keeper(&self, at: At) -> Option<String> {
-        let other = match self.work.step(at).map(|step| &step.action) {
-            Some(Action::SwitchLink { to, .. }) => Some(&**to),
-            _ => None,
+        let plan = &self.work.plan;
+        let others: Vec<&str> = match self.work.step(at).map(|step| &step.action) {
+            Some(Action::SwitchLink { to, .. }) => vec![to],
+            Some(Action::WriteFile { path, .. }) => plan.readers_of(&self.node, path).collect(),
+            _ => Vec::new(),
         };
-        let keeper = std::iter::once(&*self.node).chain(other).find(|n| self.stuck.contains(*n))?;
+        let mut nodes = std::iter::once(&*self.node).chain(others);
+        let keeper = nodes.find(|node| self.stuck.contains(*node))?;
         Some(format!("stays for what could not be taken back on {keeper}"))
     }
 

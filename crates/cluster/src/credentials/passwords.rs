@@ -67,6 +67,7 @@ pub(super) fn make(
             }
         }
     }
+    credentials.shared.extend(files.shared.files());
     for (peer, mut file) in files.by_writer {
         file.fill()?;
         let File { state, there, file, .. } = file;
@@ -91,6 +92,7 @@ struct Files<'a> {
     by_writer: BTreeMap<&'a str, File<'a>>,
     /// Which node writes a node's file.
     writers: BTreeMap<&'a str, &'a str>,
+    shared: Shared<'a>,
 }
 
 /// A password file as it will be.
@@ -173,13 +175,16 @@ fn lines_that_are_right<'w>(
 
 impl<'a> Files<'a> {
     fn read(cluster: &Cluster<'a>, demands: &Demands) -> Result<Self, Error> {
-        let mut shared = Shared::default();
-        let mut files = Self { by_writer: BTreeMap::new(), writers: BTreeMap::new() };
+        let mut files = Self {
+            by_writer: BTreeMap::new(),
+            writers: BTreeMap::new(),
+            shared: Shared::default(),
+        };
         for state in cluster.states {
             let demand = demands.get(&state.name);
             let Some(path) = demand.and_then(|demand| demand.passfile.as_ref()) else { continue };
             let path = state.in_data_directory(path);
-            let writer = shared.writer(cluster.node(&state.name)?, state, &path)?;
+            let writer = files.shared.writer(cluster.node(&state.name)?, state, &path)?;
             files.writers.insert(&state.name, &writer.name);
             if writer.name != state.name {
                 continue;

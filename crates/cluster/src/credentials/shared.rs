@@ -6,12 +6,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{error::Error, inspect::NodeState, spec::NodeSpec, transport::FilesSpec};
+use crate::{
+    error::Error, inspect::NodeState, plan::SharedFile, spec::NodeSpec, transport::FilesSpec,
+};
 
 /// Which node writes which of the files that more than one may have.
 #[derive(Default)]
 pub(super) struct Shared<'a> {
-    writers: BTreeMap<(Machine<'a>, PathBuf), &'a NodeState>,
+    files: BTreeMap<(Machine<'a>, PathBuf), Users<'a>>,
+}
+
+/// The nodes that have a file.
+struct Users<'a> {
+    writer: &'a NodeState,
+    /// The others.
+    readers: Vec<String>,
 }
 
 /// Where a node's files are, as far as the description tells.
@@ -47,8 +56,12 @@ impl<'a> Shared<'a> {
         path: &Path,
     ) -> Result<&'a NodeState, Error> {
         let place = (Machine::of(node), path.to_owned());
-        let writer = *self.writers.entry(place).or_insert(state);
+        let new = || Users { writer: state, readers: Vec::new() };
+        let Users { writer, readers } = self.files.entry(place).or_insert_with(new);
         if writer.owner.uid == state.owner.uid {
+            if writer.name != state.name {
+                readers.push(state.name.clone());
+            }
             return Ok(writer);
         }
         Err(Error::plan(format!(
@@ -58,5 +71,14 @@ impl<'a> Shared<'a> {
             state.name,
             path.display()
         )))
+    }
+
+    /// The files that more than one node has.
+    pub(super) fn files(self) -> impl Iterator<Item = SharedFile> {
+        let shared = |((_, path), Users { writer, readers }): ((_, PathBuf), Users<'a>)| {
+            let node = writer.name.clone();
+            (!readers.is_empty()).then_some(SharedFile { node, path, readers })
+        };
+        self.files.into_iter().filter_map(shared)
     }
 }

@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hba_parser::{
     Address, Connection, ConnectionType, DatabaseKind, Encryption, FileId, HbaDocument, Method,
-    RoleGraph, Roles as _, Rule, Rules, Severity, StaticNetwork, UserKind, Verdict,
+    RoleGraph, Rule, Rules, Severity, StaticNetwork, Verdict,
 };
 use pg_version::PgVersion;
 
-use super::{File, could_match, roles, server, words};
+use super::{File, names, roles, server, words};
 use crate::inspect::NodeState;
 
 /// A connection, as the server sees it.
@@ -175,12 +175,7 @@ impl Reading {
     pub(crate) fn decides_about(&self, rule: &Rule<'_>, user: &str) -> bool {
         let Some(address) = example(rule) else {
             // Whom a name stands for, only the network can tell.
-            return rule.users().any(|allowed| match allowed.kind() {
-                UserKind::All => true,
-                UserKind::Member(group) => self.roles.is_member(user.as_bytes(), group),
-                UserKind::Regex(regex) => could_match(regex, user),
-                UserKind::Name(name) => name == user.as_bytes(),
-            });
+            return names(rule, user, &self.roles);
         };
         let tls = [ConnectionType::HostSsl, ConnectionType::Host].contains(&rule.connection());
         rule.databases().any(|database| {

@@ -1,6 +1,6 @@
 //! What the server tells about itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use tokio_postgres::Client;
 use zeroize::Zeroizing;
@@ -39,6 +39,11 @@ pub(super) async fn admin_session(client: &Client) -> Result<AdminSession, Error
         address: row.get(2),
         tls: row.get(3),
     })
+}
+
+/// When the server last read its configuration and its rules: at its start, or at a reload.
+pub(crate) async fn load_time(client: &Client) -> Result<SystemTime, Error> {
+    Ok(client.query_one("SELECT pg_catalog.pg_conf_load_time()", &[]).await?.get(0))
 }
 
 pub(crate) async fn hba_errors(client: &Client) -> Result<Vec<HbaError>, Error> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use textfile::fs::Access;
 
-use super::{Action, Content, Expected, FileChange, Step};
+use super::{Action, Content, Expected, FileChange, SharedFile, Stage, Step};
 use crate::inspect::NodeState;
 
 /// The step that writes a file, with what the reader is told of it; `None` if it is so already.
@@ -68,6 +68,18 @@ fn restore(path: &Path, access: Access, written: &Content, as_found: Content) ->
         Content::Secret(_) => Expected::Anything,
     };
     Action::WriteFile { path: path.to_owned(), access, expected, content: as_found }
+}
+
+/// Those of the shared files that the stages write.
+pub(crate) fn written(shared: &[SharedFile], stages: &[Stage]) -> Vec<SharedFile> {
+    let steps = || stages.iter().flat_map(|stage| &stage.steps);
+    let is_written = |file: &&SharedFile| {
+        steps().any(|step| {
+            step.node == file.node
+                && matches!(&step.action, Action::WriteFile { path, .. } if *path == file.path)
+        })
+    };
+    shared.iter().filter(is_written).cloned().collect()
 }
 
 /// A unified diff of a file.

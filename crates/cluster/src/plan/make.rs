@@ -41,7 +41,7 @@ pub(crate) fn make(
         secured.map_err(|error| Error::Node { node: state.name.clone(), source: error.into() })?;
     }
     let Switches { changes, prepare, switch } = links::switch(topology, cluster, demands)?;
-    let stages = vec![
+    let stages = [
         stage("put certificates and keys in place", Pace::AllAtOnce, maker.place),
         stage("make the links' roles", Pace::AllAtOnce, maker.roles),
         stage("give the links' roles their passwords", Pace::AllAtOnce, maker.passwords),
@@ -51,12 +51,14 @@ pub(crate) fn make(
         stage("switch the links over", Pace::AllAtOnce, switch),
         stage("close the open way in", Pace::NodeByNode, maker.close),
     ];
+    let stages: Vec<Stage> = stages.into_iter().filter(|stage| !stage.steps.is_empty()).collect();
     Ok(Plan {
         mode: cluster.spec.mode,
         files: maker.files,
         links: changes,
-        stages: stages.into_iter().filter(|stage| !stage.steps.is_empty()).collect(),
         warnings: maker.warnings,
+        shared: files::written(&credentials.shared, &stages),
+        stages,
     })
 }
 

@@ -11,7 +11,11 @@ mod statement;
 mod step;
 mod stored;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +40,9 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// What the reader should know before saying yes.
     pub warnings: Vec<Warning>,
+    /// The files that one node writes for others, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<SharedFile>,
 }
 
 impl Plan {
@@ -43,6 +50,12 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.stages.iter().all(|stage| stage.steps.is_empty())
+    }
+
+    /// The other nodes whose links need a file that a node writes.
+    pub(crate) fn readers_of(&self, node: &str, path: &Path) -> impl Iterator<Item = &str> {
+        let of = |file: &&SharedFile| file.node == node && file.path == path;
+        self.shared.iter().find(of).into_iter().flat_map(|file| &file.readers).map(String::as_str)
     }
 
     /// The vault's names of the secrets that doing it and taking it back need.
@@ -64,6 +77,18 @@ pub struct FileChange {
     pub new: bool,
     /// The unified diff; `None` for a file that holds a secret.
     pub diff: Option<String>,
+}
+
+/// A file that several nodes have in common, such as the `.pgpass` of an operating system's user that
+/// several servers of one machine run as. It is taken back when no node needs it any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedFile {
+    /// The node that writes it.
+    pub node: String,
+    /// Where.
+    pub path: PathBuf,
+    /// The other nodes, whose links need it.
+    pub readers: Vec<String>,
 }
 
 /// What becomes of a link.

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use maud::{Markup, html};
-use serde::Serialize;
 
 use super::{
     mark::mark,
     view::{State, View, count},
 };
-use crate::verify::{Code, LinkProof, Refusal, Severity};
+use crate::{
+    spec::{Mode, TopologyKind},
+    verify::{Code, LinkProof, Refusal, Severity},
+};
 
 /// `PROVED: 6 of 6 links, 12 of 12 attempts refused`
 pub(super) fn verdict(view: &View<'_>) -> String {
@@ -53,8 +55,8 @@ pub(super) fn header(view: &View<'_>) -> Markup {
                 }
             } }
             div { dt { "Nodes" } dd { (verification.nodes.len()) } }
-            div { dt { "Links" } dd { (topology(&word_of(&verification.topology))) } }
-            div { dt { "They log in by" } dd { (mode(&word_of(&verification.mode))) } }
+            div { dt { "Links" } dd { (topology(verification.topology)) } }
+            div { dt { "They log in by" } dd { (mode(verification.mode)) } }
             div { dt { "Findings" } dd {
                 (count(of(Severity::Error), "error", "errors")) ", "
                 (count(of(Severity::Warning), "warning", "warnings"))
@@ -63,27 +65,19 @@ pub(super) fn header(view: &View<'_>) -> Markup {
     }
 }
 
-/// The word that an enum has in the description.
-fn word_of(value: &impl Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn topology(word: &str) -> &str {
-    match word {
-        "native" => "native replication and foreign servers",
-        "pgd" => "EDB Postgres Distributed",
-        "timescale" => "TimescaleDB multi-node",
-        other => other,
+const fn topology(kind: TopologyKind) -> &'static str {
+    match kind {
+        TopologyKind::Native => "native replication and foreign servers",
+        TopologyKind::Pgd => "EDB Postgres Distributed",
+        TopologyKind::Timescale => "TimescaleDB multi-node",
     }
 }
 
-fn mode(word: &str) -> &str {
-    match word {
-        "cert" => "client certificates",
-        "scram" => "SCRAM-SHA-256 passwords",
-        "trust" => "nothing (trust)",
-        other => other,
+const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Cert => "client certificates",
+        Mode::Scram => "SCRAM-SHA-256 passwords",
+        Mode::Trust => "nothing (trust)",
     }
 }
 

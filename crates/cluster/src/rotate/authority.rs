@@ -73,7 +73,8 @@ pub fn authority(
         Some(plan::stage("keep the new authority", Pace::AllAtOnce, keep)),
         Some(plan::stage("trust the new authority only", Pace::NodeByNode, drop)),
     ];
-    Ok(Prepared { plan: plan_of(spec, changes, stages.into_iter().flatten().collect()), vault })
+    let stages = stages.into_iter().flatten().collect();
+    Ok(Prepared { plan: plan_of(spec, &credentials, changes, stages), vault })
 }
 
 fn reload(state: &NodeState, certificate: Option<String>) -> Step {

@@ -1,5 +1,6 @@
 //! What kinds of links there are between nodes: where each keeps its connection string, how that is
-//! changed, and what the nodes at both ends need. A new kind is one file.
+//! changed, and what the nodes at both ends need. A new kind is a module here, with a [`TopologyKind`]
+//! and a [`LinkPlace`] of its own.
 
 pub(crate) mod native;
 mod pgd;
@@ -113,7 +114,8 @@ impl Eq for ForeignPlace {}
 pub enum SessionKey {
     /// By the replication slot that it uses.
     Slot(String),
-    /// By the application name of a WAL receiver without a slot; of several, by where it comes from.
+    /// By the application name of a WAL receiver without a slot: the one that comes from there, or the
+    /// only one.
     Walreceiver {
         /// The application name.
         application: String,

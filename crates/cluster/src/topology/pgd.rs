@@ -12,7 +12,7 @@
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use pg_version::PgVersion;
-use postgres_protocol::escape::{escape_identifier, escape_literal};
+use postgres_protocol::escape::escape_identifier;
 
 use super::{Cluster, Dsn, Link, LinkEnd, LinkPlace, Places, SessionKey, Switch, Topology};
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     inspect::{BdrState, Homes, NodeState},
     plan::Statement,
     spec::{ClusterSpec, Directory, Mode, NodeSpec},
+    sql::literal,
     text::Text,
 };
 
@@ -124,7 +125,7 @@ impl Topology for Pgd {
                 role: spec.link_role.clone(),
                 databases: vec![Databases::All, Databases::Replication],
                 networks: node.peers_from.clone(),
-                method: credentials::hba_method(spec.mode),
+                method: spec.mode.method(),
                 tls: true,
                 links_only: true,
             }],
@@ -153,8 +154,7 @@ impl Topology for Pgd {
 
     fn switch(&self, link: &Link, dsn: Dsn<'_>) -> Option<Switch> {
         let LinkPlace::BdrInterface { database } = &*link.place else { return None };
-        let name = escape_literal(&link.name);
-        let alter = format!("SELECT bdr.alter_node_interface({},", name.trim_start());
+        let alter = format!("SELECT bdr.alter_node_interface({},", literal(&link.name));
         let statements = vec![(Some(database.into()), dsn.after(alter).then(")"))];
         Some(Switch { statements, reload: false })
     }

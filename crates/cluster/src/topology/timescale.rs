@@ -14,18 +14,19 @@
 
 use std::path::{Path, PathBuf};
 
-use postgres_protocol::escape::{escape_identifier, escape_literal};
+use postgres_protocol::escape::escape_identifier;
 use sha2::Digest as _;
 
 use super::{Cluster, Dsn, Link, LinkEnd, LinkPlace, Places, SessionKey, Switch, Topology};
 use crate::{
     conninfo::ConnInfo,
-    credentials,
+    credentials::tls_settings,
     demand::{ClientPlace, Databases, Demand, DemandedStatement, PairPlace, RoleDemand, WayIn},
     error::Error,
     inspect::{ForeignServer, NodeState},
     plan::Statement,
     spec::{ClusterSpec, Mode, NodeSpec, UserChain},
+    sql::literal,
 };
 
 /// An access node and its data nodes.
@@ -66,7 +67,7 @@ impl Topology for Timescale {
         if has_tls(spec) {
             demand.root = Some(ROOT.into());
             demand.server = Some(PairPlace::new(SERVER_CERTIFICATE, SERVER_KEY));
-            demand.settings = credentials::tls_settings(ROOT, SERVER_CERTIFICATE, SERVER_KEY);
+            demand.settings = tls_settings(ROOT, SERVER_CERTIFICATE, SERVER_KEY);
         }
         // move_chunk and copy_chunk make a data node connect with the access node's paths.
         let copies = spec.timescale.as_ref().is_some_and(|timescale| timescale.copy_chunk);
@@ -186,7 +187,7 @@ fn link(access: &NodeState, to: &NodeSpec, server: Option<&ForeignServer>, role:
         role: role.to_owned(),
         statement: format!(
             "CALL distributed_exec('SELECT 1', ARRAY[{}]::name[])",
-            escape_literal(&server.name).trim_start()
+            literal(&server.name)
         ),
     });
     Link {
@@ -258,7 +259,7 @@ fn data_node(
             // add_data_node looks at postgres, template1 and others before the database is there.
             databases: vec![Databases::All],
             networks: node.peers_from.clone(),
-            method: credentials::hba_method(spec.mode),
+            method: spec.mode.method(),
             tls: has_tls(spec),
             // Administrators and others may come in as the same roles, from elsewhere.
             links_only: false,

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::checks::{judge_way, link_addresses, link_targets};
+use super::checks::logins;
 use crate::{
     conninfo::ConnInfo,
     demand::WayIn,
-    hba::{DecidingRule, Question, Reading},
+    hba::{DecidingRule, Reading},
     topology::{Cluster, Demands, Link},
 };
 
@@ -79,36 +79,22 @@ pub(super) fn all(
         };
         let reading = Reading::of(state, node.address);
         let refusal = reading.refusal();
-        for way in &demand.ways_in {
-            for address in link_addresses(cluster.spec, links, way, &state.name) {
-                for (database, physical) in link_targets(links, way, &state.name) {
-                    let question = |tls| Question {
-                        address: Some(address),
-                        tls,
-                        user: &way.role,
-                        database: &database,
-                        physical,
-                    };
-                    let missing = match &refusal {
-                        Some(refusal) => vec![format!("the server refuses the file: {refusal}")],
-                        None => judge_way(&reading, way, question)
-                            .into_iter()
-                            .map(|(_, what)| what)
-                            .collect(),
-                    };
-                    decisions.push(Decision {
-                        node: state.name.clone(),
-                        role: way.role.clone(),
-                        database: (!physical).then(|| database.clone()),
-                        network: network(way, address),
-                        address,
-                        wanted: way.method.as_str().to_owned(),
-                        over_tls: reading.decide(&question(true)).map(RuleSeen::from),
-                        plain_text: reading.decide(&question(false)).map(RuleSeen::from),
-                        missing,
-                    });
-                }
-            }
+        for login in logins(cluster.spec, links, demand, &state.name) {
+            let missing = match &refusal {
+                Some(refusal) => vec![format!("the server refuses the file: {refusal}")],
+                None => login.judge(&reading).into_iter().map(|(_, what)| what).collect(),
+            };
+            decisions.push(Decision {
+                node: state.name.clone(),
+                role: login.way.role.clone(),
+                network: network(login.way, login.address),
+                address: login.address,
+                wanted: login.way.method.as_str().to_owned(),
+                over_tls: login.decide(&reading, true).map(RuleSeen::from),
+                plain_text: login.decide(&reading, false).map(RuleSeen::from),
+                database: login.database,
+                missing,
+            });
         }
     }
     decisions

@@ -20,7 +20,7 @@ use crate::{
     deadline::Deadline,
     error::{Error, NodeContext as _},
     hba::{DecidingRule, Question, Reading},
-    inspect::{Node, NodeState},
+    inspect::{Node, NodeState, load_time},
     sessions::{self, OnDemand, Session},
     spec::{ClusterSpec, Mode},
     sql,
@@ -143,7 +143,7 @@ pub(super) async fn prove(
             spec: &context.spec,
             told: log::tell(&client, state, &ids).await?,
             reading: Reading::of(state, to.spec.address),
-            rules_since: rules_since(&client).await?,
+            rules_since: load_time(&client).await?,
         };
         let mut proofs = Vec::new();
         for (index, ((link, wanted), session)) in links.into_iter().zip(found).enumerate() {
@@ -159,11 +159,6 @@ pub(super) async fn prove(
         Ok::<_, Error>(proofs)
     };
     prove.await.on_node(&to.spec.name)
-}
-
-/// When the server last read its rules. It read them at its start, too.
-async fn rules_since(client: &Client) -> Result<SystemTime, Error> {
-    Ok(client.query_one("SELECT pg_catalog.pg_conf_load_time()", &[]).await?.get(0))
 }
 
 /// Has the links of this node connect anew, all at the same time, and waits until they work. Returns

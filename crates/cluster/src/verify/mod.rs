@@ -24,7 +24,6 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use time::OffsetDateTime;
-use tokio::{sync::Semaphore, task::JoinSet};
 
 #[cfg(feature = "report")]
 pub(crate) use self::checks::WARN_DAYS;
@@ -39,7 +38,9 @@ pub use self::{
     terms::{CertificatePurpose, CertificateTerm},
 };
 use crate::{
+    bounded::{AT_ONCE, for_each},
     conninfo::ConnInfo,
+    deadline::within,
     demand::Demand,
     error::{Error, NodeContext as _},
     inspect::{self, Node, NodeState, THIS_MACHINE},
@@ -257,8 +258,8 @@ impl Context {
     }
 }
 
-/// So many nodes are looked at at the same time.
-const AT_ONCE: usize = 64;
+/// What is waited for.
+const ANSWER: &str = "the node's answer";
 
 /// Inspects every node. One that cannot be inspected in time is a finding.
 async fn inspect_each(
@@ -268,10 +269,10 @@ async fn inspect_each(
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<NodeState>, Error> {
     let shared = Arc::new(spec.clone());
-    let inspected = each(nodes.to_vec(), move |node| {
+    let inspected = for_each(AT_ONCE, nodes.to_vec(), move |node| {
         let spec = shared.clone();
         async move {
-            let inspected = within(patience, inspect::inspect(&spec, &node)).await;
+            let inspected = within(patience, ANSWER, inspect::inspect(&spec, &node)).await;
             (node.spec.name, inspected)
         }
     })
@@ -284,39 +285,6 @@ async fn inspect_each(
         }
     }
     Ok(states)
-}
-
-/// Does the same for everything, at the same time; what comes of it is in the order of `all`.
-async fn each<T, R, F>(all: Vec<T>, work: impl Fn(T) -> F) -> Result<Vec<R>, Error>
-where
-    F: Future<Output = R> + Send + 'static,
-    R: Send + 'static,
-{
-    let places = Arc::new(Semaphore::new(AT_ONCE));
-    let mut running = JoinSet::new();
-    for (index, one) in all.into_iter().enumerate() {
-        let (work, places) = (work(one), places.clone());
-        running.spawn(async move {
-            let _place = places.acquire_owned().await;
-            (index, work.await)
-        });
-    }
-    let mut ended = Vec::new();
-    while let Some(one) = running.join_next().await {
-        ended.push(one.map_err(|_| Error::Cancelled)?);
-    }
-    ended.sort_by_key(|(index, _)| *index);
-    Ok(ended.into_iter().map(|(_, result)| result).collect())
-}
-
-/// Does not wait for a node for ever.
-async fn within<T>(
-    patience: Duration,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let seconds = patience.as_secs();
-    let what = "the node's answer".to_owned();
-    tokio::time::timeout(patience, work).await.unwrap_or(Err(Error::TimedOut { what, seconds }))
 }
 
 /// A node that cannot be asked.
@@ -406,7 +374,7 @@ struct LookedAt {
 
 /// Looks at every node that was inspected, all at the same time.
 async fn look_at_each(context: Arc<Context>) -> Result<Vec<LookedAt>, Error> {
-    each(context.states.clone(), move |state| {
+    for_each(AT_ONCE, context.states.clone(), move |state| {
         let context = context.clone();
         async move { look_at(&context, &state).await }
     })
@@ -428,9 +396,9 @@ async fn look_at(context: &Arc<Context>, state: &NodeState) -> LookedAt {
     let patience = context.options.patience;
     let for_links = if context.options.reconnect { 2 * patience } else { patience };
     let (links, server, refusals) = tokio::join!(
-        within(for_links, link::prove(context, node, state)),
-        within(patience, server::prove(context, node, state, demand)),
-        within(patience, refusal::prove(context, node, state, demand)),
+        within(for_links, ANSWER, link::prove(context, node, state)),
+        within(patience, ANSWER, server::prove(context, node, state, demand)),
+        within(patience, ANSWER, refusal::prove(context, node, state, demand)),
     );
     let silent = |error: &Error| silent(&state.name, error);
     match links {

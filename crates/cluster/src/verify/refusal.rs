@@ -13,11 +13,11 @@ use serde::Serialize;
 use super::{
     Code, Context, Finding,
     checks::{link_addresses, link_password},
-    each,
     probe::{self, Asked, Attempt, Outcome},
 };
 use crate::{
     authority::{self, BACKDATE},
+    bounded::{AT_ONCE, for_each},
     demand::{Databases, Demand, WayIn},
     error::{Error, NodeContext as _},
     hba::{DecidingRule, Question, Reading},
@@ -178,7 +178,7 @@ pub(super) async fn prove(
             context: context.clone(),
         });
         let targets = targets(context, &node.spec.name, demand);
-        let tried = each(targets, move |target| {
+        let tried = for_each(AT_ONCE, targets, move |target| {
             let bench = bench.clone();
             async move { bench.try_all(&target).await }
         });

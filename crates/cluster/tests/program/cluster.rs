@@ -2,16 +2,7 @@
 
 use std::net::TcpListener;
 
-use super::support::{Outcome, Place};
-
-fn description(place: &Place, sql: &str) -> Outcome {
-    let text = format!(
-        "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"secrets\"\n\
-         [[nodes]]\nname = \"a\"\naddress = \"127.0.0.1\"\npeers-from = [\"127.0.0.0/8\"]\n\
-         sql = \"{sql}\"\n"
-    );
-    Ok(place.write("pgward.toml", text, 0o600)?)
-}
+use super::support::{Outcome, Place, closed_port};
 
 /// All but `verify`, to which a node that does not answer is a finding.
 const COMMANDS: [&[&str]; 4] =
@@ -29,9 +20,8 @@ fn verify_finds(place: &Place, what: &str) -> Outcome {
 #[test]
 fn a_server_that_is_down() -> Outcome {
     let place = Place::new()?;
-    // A port that was free a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    description(&place, &format!("host=127.0.0.1 port={port} user=x password=geheim"))?;
+    let (_closed, port) = closed_port()?;
+    place.describe("a", &format!("host=127.0.0.1 port={port} user=x password=geheim"))?;
     for arguments in COMMANDS {
         let said = place.run(arguments)?;
         assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
@@ -54,7 +44,7 @@ fn a_server_that_never_answers() -> Outcome {
     let place = Place::new()?;
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let port = silent.local_addr()?.port();
-    description(&place, &format!("host=127.0.0.1 port={port} user=x connect_timeout=1"))?;
+    place.describe("a", &format!("host=127.0.0.1 port={port} user=x connect_timeout=1"))?;
     for arguments in COMMANDS {
         let said = place.run(arguments)?;
         assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
@@ -70,7 +60,7 @@ fn something_that_is_no_server() -> Outcome {
     let place = Place::new()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
-    description(&place, &format!("host=127.0.0.1 port={port} user=x connect_timeout=5"))?;
+    place.describe("a", &format!("host=127.0.0.1 port={port} user=x connect_timeout=60"))?;
     let answering = std::thread::spawn(move || {
         for client in listener.incoming().take(2).flatten() {
             let mut client = client;
@@ -80,6 +70,11 @@ fn something_that_is_no_server() -> Outcome {
     for arguments in [&["inspect"][..], &["plan", "--format", "json"]] {
         let said = place.run(arguments)?;
         assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(
+            format!("{said:?}").contains("node a: cannot connect to host=127.0.0.1"),
+            "{said:?}"
+        );
+        assert!(!format!("{said:?}").contains("no answer within"), "{said:?}");
     }
     answering.join().map_err(|_| "the answering thread")?;
     Ok(())

@@ -1,8 +1,12 @@
 //! What commands print with `--format json` is valid by their schemas, whatever the answer is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use super::support::{Outcome, Place};
+
+const SCHEMAS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas");
 
 /// Every command that needs no server, in each way that it can end.
 #[test]
@@ -52,7 +56,7 @@ fn what_is_printed_is_valid() -> Outcome {
             seen.insert(schema);
         }
     }
-    // The rest takes servers, or the secret that was made.
+    // These take the secret that was made; the rest takes servers: `live` and `demo`.
     let said = place.run(["scram", "secret", "--password-file", "pw"])?;
     place.write("secret", said.out, 0o600)?;
     for arguments in [
@@ -67,11 +71,57 @@ fn what_is_printed_is_valid() -> Outcome {
         "rollback", "abandon",
     ];
     seen.extend(live.map(str::to_owned));
-    let schemas: BTreeSet<String> =
-        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas"))?
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
-            .collect();
+    let schemas: BTreeSet<String> = std::fs::read_dir(SCHEMAS)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
+        .collect();
     assert_eq!(schemas, seen, "every schema was used, and every answer has one");
+    Ok(())
+}
+
+/// Objects of a schema that would let any key pass.
+fn open_objects(schema: &Value, path: &str, found: &mut Vec<String>) {
+    match schema {
+        Value::Object(keys) => {
+            let types = &schema["type"];
+            let is_object = *types == "object"
+                || types.as_array().is_some_and(|types| types.contains(&"object".into()));
+            let rest = &schema["additionalProperties"];
+            if is_object && *rest != false && !rest.is_object() {
+                found.push(path.to_owned());
+            }
+            for (key, value) in keys {
+                open_objects(value, &format!("{path}/{key}"), found);
+            }
+        }
+        Value::Array(all) => all.iter().for_each(|one| open_objects(one, path, found)),
+        _ => {}
+    }
+}
+
+/// Each schema stands by itself: what several describe they describe alike. Every key is listed.
+#[test]
+fn schemas_list_every_key_and_agree() -> Outcome {
+    let mut definitions = BTreeMap::<String, Value>::new();
+    for entry in std::fs::read_dir(SCHEMAS)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let schema: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
+        let mut open = Vec::new();
+        open_objects(&schema, "", &mut open);
+        // What the envelope holds has the schema that it names.
+        open.retain(|at| !path.ends_with("envelope.json") || at != "/properties/result");
+        assert!(open.is_empty(), "{}: {open:?}", path.display());
+        for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
+            // A finding's place, or a setting's.
+            if name != "place" {
+                let known = definitions.entry(name.clone()).or_insert_with(|| definition.clone());
+                assert_eq!(known, definition, "{}: {name}", path.display());
+            }
+        }
+    }
+    assert!(definitions.len() > 5, "{definitions:?}");
     Ok(())
 }

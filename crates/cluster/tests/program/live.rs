@@ -114,7 +114,9 @@ async fn secured(mode: Mode) -> Outcome {
     assert_eq!(opened["result"]["proved"], false);
     let codes: Vec<&Value> =
         list(&opened, "/findings").iter().map(|finding| &finding["code"]).collect();
-    assert!(codes.contains(&&"PGW301".into()) || codes.contains(&&"PGW501".into()), "{opened:#}");
+    for code in ["PGW301", "PGW501"] {
+        assert!(codes.contains(&&code.into()), "{code}: {opened:#}");
+    }
     servers.stop();
 
     let said = place.run(["status"])?;
@@ -186,11 +188,8 @@ async fn an_administrator_who_is_none() -> Outcome {
     Ok(())
 }
 
-/// Killed half-way: the run is on disk, is named, is in the way of others, and can be finished.
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_and_resumed() -> Outcome {
-    let place = Place::new()?;
-    let servers = open_cluster(&place, Mode::Cert).await?;
+/// An apply that is killed half-way, before the links of node-1 are changed.
+async fn killed(place: &Place, servers: &Servers) -> Outcome {
     let sql = servers.cluster(Mode::Cert)?.spec.nodes[0].sql.clone();
     // With this lock the links of node-1 can be looked at, and not changed: apply stands still there.
     let (holder, connection) = tokio_postgres::connect(&sql, tokio_postgres::NoTls).await?;
@@ -206,6 +205,15 @@ async fn killed_and_resumed() -> Outcome {
     assert!(switching.is_some(), "it came to the links");
     drop(holder);
     connection.await?.ok();
+    Ok(())
+}
+
+/// The run is on disk, is named, is in the way of others, and can be finished.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_resumed() -> Outcome {
+    let place = Place::new()?;
+    let servers = open_cluster(&place, Mode::Cert).await?;
+    killed(&place, &servers).await?;
 
     let said = place.run(["status"])?;
     assert_eq!(said.code, Some(1), "{said:?}");
@@ -220,5 +228,23 @@ async fn killed_and_resumed() -> Outcome {
     let resumed = place.run(["resume", "--yes", "--format", "json"])?.json()?;
     assert_eq!(resumed["result"]["outcome"], "applied", "{resumed:#}");
     assert_eq!(resumed["outcome"], "fine", "{resumed:#}");
+    Ok(())
+}
+
+/// Nobody wants it any more: it is in nobody's way, and what is there is described anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_given_up() -> Outcome {
+    let place = Place::new()?;
+    let servers = open_cluster(&place, Mode::Cert).await?;
+    killed(&place, &servers).await?;
+
+    let said = place.run(["abandon"])?;
+    assert_eq!(said.code, Some(1), "nobody was asked: {said:?}");
+    let given_up = place.run(["abandon", "--yes", "--format", "json"])?.json()?;
+    assert_eq!(given_up["result"]["outcome"], "abandoned", "{given_up:#}");
+    let status = place.run(["status", "--format", "json"])?.json()?;
+    assert_eq!(status["result"]["runs"][0]["state"], "abandoned", "{status:#}");
+    let applied = place.run(["apply", "--yes", "--format", "json"])?.json()?;
+    assert_eq!(applied["outcome"], "fine", "{applied:#}");
     Ok(())
 }

@@ -87,6 +87,23 @@ fn a_password_file_from_its_beginning() -> Outcome {
     Ok(())
 }
 
+/// Control characters are a part of it, also for programs; what JSON cannot hold is not made up.
+#[test]
+fn a_password_is_revealed_to_the_letter() -> Outcome {
+    let place = Place::new()?;
+    place.write("pgpass", b"db1:*:*:bob:a\tb\xc2\x85\\\\c\ndb2:*:*:bob:\xff\n", 0o600)?;
+    let lookup = ["passfile", "lookup", "pgpass", "--user", "bob", "--pg", "17", "--reveal"];
+    let json = lookup.iter().chain(&["--format", "json"]);
+    let said = place.run(json.clone().chain(&["--host", "db1"]))?.json()?;
+    assert_eq!(said["result"]["password"], "a\tb\u{85}\\c");
+    let said = place.run(json.chain(&["--host", "db2"]))?.json()?;
+    assert_eq!(said["outcome"], "error", "{said:#}");
+    assert!(said["error"]["message"].to_string().contains("not UTF-8"), "{said:#}");
+    let output = place.command(lookup.iter().chain(&["--host", "db2"])).output()?;
+    assert_eq!(output.stdout, b"\xff\n");
+    Ok(())
+}
+
 #[test]
 fn what_is_wrong_with_a_password_file_is_told_without_a_line_of_it() -> Outcome {
     let place = Place::new()?;

@@ -2,17 +2,16 @@
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use super::support::{Outcome, Place};
+use tokio::net::TcpSocket;
 
-/// A cluster of one node that nothing answers for: there is something to report all the same.
-fn describe(place: &Place) -> Outcome {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let text = format!(
-        "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"secrets\"\n\
-         [[nodes]]\nname = \"a <b>\"\naddress = \"127.0.0.1\"\npeers-from = [\"127.0.0.0/8\"]\n\
-         sql = \"host=127.0.0.1 port={port} user=x password=geheim\"\n"
-    );
-    Ok(place.write("pgward.toml", text, 0o600)?)
+use super::support::{Outcome, Place, closed_port};
+
+/// A cluster of one node that nothing answers for, while the socket is there: there is something to
+/// report all the same.
+fn describe(place: &Place) -> Result<TcpSocket, Box<dyn std::error::Error>> {
+    let (closed, port) = closed_port()?;
+    place.describe("a <b>", &format!("host=127.0.0.1 port={port} user=x password=geheim"))?;
+    Ok(closed)
 }
 
 fn mode(place: &Place, name: &str) -> std::io::Result<u32> {
@@ -22,7 +21,7 @@ fn mode(place: &Place, name: &str) -> std::io::Result<u32> {
 #[test]
 fn a_page_is_made_and_replaced() -> Outcome {
     let place = Place::new()?;
-    describe(&place)?;
+    let _closed = describe(&place)?;
     let verify = ["verify", "--html", "report.html"];
     let said = place.run(verify)?;
     assert_eq!(said.code, Some(2), "{said:?}");
@@ -51,7 +50,7 @@ fn a_page_is_made_and_replaced() -> Outcome {
 #[test]
 fn nothing_else_is_replaced() -> Outcome {
     let place = Place::new()?;
-    describe(&place)?;
+    let _closed = describe(&place)?;
     let before = place.read("pgward.toml")?;
     let said = place.run(["verify", "--html", "pgward.toml"])?;
     assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:?}");

@@ -3,13 +3,23 @@
 use std::{
     ffi::OsStr,
     io::Write as _,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 pub(crate) type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// A port of 127.0.0.1 at which nobody listens, and which nobody gets while the socket is there.
+pub(crate) fn closed_port() -> std::io::Result<(TcpSocket, u16)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let port = socket.local_addr()?.port();
+    Ok((socket, port))
+}
 
 /// A folder, and the program run in it.
 pub(crate) struct Place {
@@ -48,6 +58,16 @@ impl Place {
 
     pub(crate) fn read(&self, name: &str) -> std::io::Result<String> {
         std::fs::read_to_string(self.path(name))
+    }
+
+    /// Writes the description of a cluster of one node, which is asked by this connection string.
+    pub(crate) fn describe(&self, node: &str, sql: &str) -> std::io::Result<()> {
+        let text = format!(
+            "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"secrets\"\n\
+             [[nodes]]\nname = \"{node}\"\naddress = \"127.0.0.1\"\npeers-from = [\"127.0.0.0/8\"]\n\
+             sql = \"{sql}\"\n"
+        );
+        self.write("pgward.toml", text, 0o600)
     }
 
     pub(crate) fn command<S: AsRef<OsStr>>(

@@ -53,12 +53,7 @@ fn what_takes_longer_than_a_second_is_told_of() -> Outcome {
     let place = Place::new()?;
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let port = silent.local_addr()?.port();
-    let text = format!(
-        "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"secrets\"\n\
-         [[nodes]]\nname = \"a\"\naddress = \"127.0.0.1\"\npeers-from = [\"127.0.0.0/8\"]\n\
-         sql = \"host=127.0.0.1 port={port} user=x connect_timeout=1\"\n"
-    );
-    place.write("pgward.toml", text, 0o600)?;
+    place.describe("a", &format!("host=127.0.0.1 port={port} user=x connect_timeout=1"))?;
 
     // At a terminal at once, in a line that is taken away again.
     let said = at_a_terminal(&place, "verify", &[])?;

@@ -35,6 +35,9 @@ struct Fault<'f> {
     node: &'f str,
 }
 
+/// For what does not answer at all: what does must have the time for it on a busy machine, too.
+const SHORT: Limits = Limits { answer: Duration::from_secs(5), ..LIMITS };
+
 /// What became of a run that something went wrong with.
 #[derive(Debug)]
 struct Failed {
@@ -282,17 +285,14 @@ async fn sql_that_fails_is_taken_back() -> Tested {
     let fault = Fault { name: "lock", moment: "give the links' roles", node: "" };
     let (locked, unlock) = (bench.clone(), Arc::new(std::sync::Mutex::new(None)));
     let holder = unlock.clone();
-    let failed =
-        disturbed(&bench, &fault, Limits { answer: Duration::from_secs(2), ..LIMITS }, move || {
-            let mut session =
-                locked.servers.with("node-2", |server| server.session()).unwrap().unwrap();
-            session.query("BEGIN").unwrap();
-            session
-                .query("SELECT 1 FROM pg_authid WHERE rolname = 'replicator' FOR UPDATE")
-                .unwrap();
-            *holder.lock().unwrap() = Some(session);
-        })
-        .await?;
+    let failed = disturbed(&bench, &fault, SHORT, move || {
+        let mut session =
+            locked.servers.with("node-2", |server| server.session()).unwrap().unwrap();
+        session.query("BEGIN").unwrap();
+        session.query("SELECT 1 FROM pg_authid WHERE rolname = 'replicator' FOR UPDATE").unwrap();
+        *holder.lock().unwrap() = Some(session);
+    })
+    .await?;
     says(&fault, &failed, "timeout");
     is_settled(&bench, &failed, &fault)?;
     drop(unlock.lock().unwrap().take());
@@ -312,13 +312,12 @@ async fn a_server_that_stops_is_taken_back_when_it_is_there_again() -> Tested {
     let bench = Bench::start(PgVersion::V18, Mode::Cert, 3).await?;
     let found = bench.state()?;
     let data = bench.data("node-2")?;
-    let short = Limits { answer: Duration::from_millis(1500), ..LIMITS };
     for (name, moment) in
         [("stands still", "open"), ("gone", "open"), ("gone", "switch"), ("gone", "close")]
     {
         let fault = Fault { name, moment, node: "" };
         let stops = name == "stands still";
-        let limits = if stops { short } else { LIMITS };
+        let limits = if stops { SHORT } else { LIMITS };
         let stopped = data.clone();
         let server = bench.clone();
         let failed = disturbed(&bench, &fault, limits, move || {
@@ -417,9 +416,8 @@ async fn a_network_that_is_cut_is_taken_back_when_it_is_there_again() -> Tested 
     for moment in ["open", "close"] {
         let fault = Fault { name: "cut", moment, node: "" };
         let cut = cable.cut.clone();
-        let limits = Limits { answer: Duration::from_secs(2), ..LIMITS };
         let failed =
-            disturbed(&bench, &fault, limits, move || cut.store(true, Ordering::SeqCst)).await?;
+            disturbed(&bench, &fault, SHORT, move || cut.store(true, Ordering::SeqCst)).await?;
         assert!(failed.cause.contains("node-2"), "{moment}: {failed:?}");
         bench.replicates().await?;
         cable.cut.store(false, Ordering::SeqCst);

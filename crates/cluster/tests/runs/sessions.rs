@@ -10,9 +10,7 @@ use cluster::{apply::Event, demo::ROLE, run::Outcome, spec::Mode};
 use pg_version::PgVersion;
 use pgtest::libpq::{Connection, Libpq};
 
-use crate::support::{Bench, Tested, until};
-
-const LIMIT: Duration = Duration::from_secs(20);
+use crate::support::{Bench, PATIENCE, Tested, until};
 
 /// A session of the link role on `node-1`, with these options.
 fn session(bench: &Bench, libpq: &Libpq, options: &[(&str, String)]) -> Tested<Connection> {
@@ -25,7 +23,7 @@ fn session(bench: &Bench, libpq: &Libpq, options: &[(&str, String)]) -> Tested<C
         ("user", ROLE.to_owned()),
     ];
     all.extend(options.iter().cloned());
-    Ok(libpq.connect(&all, LIMIT)?)
+    Ok(libpq.connect(&all, PATIENCE)?)
 }
 
 fn is_there(bench: &Bench, session: &Connection) -> Tested<bool> {
@@ -137,7 +135,7 @@ async fn a_password_that_links_log_in_with_is_kept() -> Tested {
             }
             for node in ["node-1", "node-2"] {
                 let back = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
-                let end = std::time::Instant::now() + LIMIT;
+                let end = std::time::Instant::now() + PATIENCE;
                 while cut.query(node, back).unwrap().as_deref() != Some("1") {
                     assert!(std::time::Instant::now() < end, "the link to {node} at {event:?}");
                     std::thread::sleep(Duration::from_millis(10));

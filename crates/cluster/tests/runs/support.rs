@@ -213,9 +213,12 @@ fn tree(data: &Path) -> Tested<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// How long a state that must come may take, on a busy machine, too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Asks until a condition holds.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> Tested<bool>) -> Tested {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds().await? {
         assert!(tokio::time::Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -147,7 +147,6 @@ async fn another_description_or_node_is_refused() -> Tested {
     let runner = bench.watched(move |event| {
         if matches!(event, Event::Stage { title } if title.starts_with("close")) {
             stop.lock().unwrap().take().map(|stop| stop.send(()));
-            std::thread::sleep(std::time::Duration::from_millis(50));
         }
     });
     tokio::select! {

@@ -45,7 +45,7 @@ pub use timescale::{Arrival, TimescaleCluster};
 pub use writer::{Continuity, Writer};
 
 /// How long a state that must come may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why a stand-in does not stand.
 #[derive(Debug, thiserror::Error)]

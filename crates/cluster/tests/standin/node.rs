@@ -4,7 +4,10 @@ use std::{
     fs,
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Instant,
 };
 
@@ -226,10 +229,26 @@ impl Node {
         Ok(())
     }
 
-    /// The whole log.
+    /// What is in the log by now.
     pub fn log(&self) -> Result<String> {
         let path = self.log_path();
         fs::read(&path).map(|log| String::from_utf8_lossy(&log).into_owned()).map_err(file(&path))
+    }
+
+    /// The log with all that was said until now. Its collector writes when it comes to it, and in the
+    /// order in which it was told.
+    pub fn log_until_now(&self) -> Result<String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+
+        let mark = format!("until here: {}.", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.sql(&format!("DO $$ BEGIN RAISE LOG '{mark}'; END $$"))?;
+        self.wait_for_log(&mark, 0)?;
+        self.log()
+    }
+
+    /// How long that is: what is said from now on stands behind it.
+    pub fn mark(&self) -> Result<usize> {
+        Ok(self.log_until_now()?.len())
     }
 
     /// Waits for a line of the log that holds `pattern`, after the first `since` bytes.
@@ -257,7 +276,7 @@ impl Node {
     /// The connections that the log tells of after its first `since` bytes. (Its lines must begin as
     /// the default `log_line_prefix` has them.)
     pub fn logins_since(&self, since: usize) -> Result<Vec<Login>> {
-        let log = self.log()?;
+        let log = self.log_until_now()?;
         let mut logins: Vec<Login> = Vec::new();
         for line in log.get(since..).unwrap_or_default().lines() {
             let Some((prefix, message)) = line.split_once("] LOG:  ") else { continue };

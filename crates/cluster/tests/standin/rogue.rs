@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-use super::{Certificate, Error, Node, Result, node::poll};
+use super::{Certificate, Error, Node, PATIENCE, Result, node::poll};
 
 /// What the rogue asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,8 @@ impl Drop for Rogue {
 /// One connection, up to the first thing that tells what the client would do.
 fn receive(mut stream: TcpStream, config: &Arc<ServerConfig>, ask: Ask) -> io::Result<Visit> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    // A client that is only slow must not look like one that left.
+    stream.set_read_timeout(Some(PATIENCE))?;
     // SSLRequest: length 8, code 80877103.
     if startup(&mut stream)? != 80_877_103_u32.to_be_bytes() {
         return Ok(Visit::NoTls);

@@ -497,7 +497,7 @@ DECLARE
     destination CONSTANT text := connection(destination_node, current_user);
     remote text;
     copied boolean := false;
-    deadline CONSTANT timestamptz := clock_timestamp() + interval '30 s';
+    deadline CONSTANT timestamptz := clock_timestamp() + interval '120 s';
 BEGIN
     SELECT format('%I.%I', nspname, relname) INTO remote
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = chunk;
@@ -517,7 +517,7 @@ BEGIN
     END;
     PERFORM run(source, source_node, 'DROP PUBLICATION copy_chunk');
     IF NOT copied THEN
-        RAISE EXCEPTION '% did not get the rows of % within 30 s', destination_node, source_node;
+        RAISE EXCEPTION '% did not get the rows of % within 120 s', destination_node, source_node;
     END IF;
 END
 $$;

@@ -55,6 +55,16 @@ pub(super) struct Classes<'a> {
     pub(super) kinds: u8,
 }
 
+impl<'a> What<'a> {
+    /// The database that it is for users of a class: whoever has a name has the database of that name.
+    pub(super) fn of(self, user: Who<'a>) -> Self {
+        match (self, user) {
+            (Self::SameUser, Who::Name(name) | Who::NameIn(name, _)) => Self::Name(name),
+            _ => self,
+        }
+    }
+}
+
 impl<'a> Classes<'a> {
     /// `None` if they are more than `most`.
     pub(super) fn of(rule: &Scope<'a>, others: &[&Scope<'a>], most: usize) -> Option<Self> {
@@ -84,8 +94,16 @@ pub(super) fn user_class(user: Token<'_>) -> Who<'_> {
 }
 
 fn users<'a>(rule: &Scope<'a>, others: &[&Scope<'a>], most: usize) -> Option<Vec<Who<'a>>> {
-    let mentioned: BTreeSet<Who<'a>> =
+    let mut mentioned: BTreeSet<Who<'a>> =
         others.iter().flat_map(|other| other.users.iter()).map(user_class).collect();
+    // Whose name a database has is told apart where that matters.
+    if [rule].iter().chain(others).any(|scope| has_own_database(&scope.databases)) {
+        let databases = others.iter().flat_map(|other| other.databases.iter());
+        mentioned.extend(databases.filter_map(|database| match database {
+            Token::Name(name) => Some(Who::Name(name)),
+            _ => None,
+        }));
+    }
     let names = || mentioned.iter().filter(|who| matches!(who, Who::Name(_))).count();
     let roles = |whos: &mut dyn Iterator<Item = Who<'a>>| {
         whos.filter(|who| matches!(who, Who::Member(_))).count()
@@ -134,8 +152,17 @@ pub(super) fn database_class(database: Token<'_>) -> What<'_> {
 fn databases<'a>(rule: &Scope<'a>, others: &[&Scope<'a>]) -> Vec<What<'a>> {
     let mut found: BTreeSet<What<'a>> = rule.databases.iter().map(database_class).collect();
     let mentioned = others.iter().flat_map(|other| other.databases.iter()).map(database_class);
-    found.extend(mentioned.filter(|what| is_database(&rule.databases, *what)));
+    // Whose own a database is, is seen when a user is there.
+    let own = has_own_database(&rule.databases);
+    found.extend(mentioned.filter(|what| {
+        own && matches!(what, What::Name(_)) || is_database(&rule.databases, *what, Who::Other)
+    }));
     found.into_iter().collect()
+}
+
+/// Whether users have databases of their own.
+fn has_own_database(databases: &Tokens<'_>) -> bool {
+    databases.has(Token::SameUser) || databases.has(Token::SameRole)
 }
 
 /// The first and last address of a network, as numbers; `None` for masks with gaps.
@@ -209,14 +236,26 @@ pub(super) fn is_at(address: Option<Address<'_>>, place: &Where<'_>) -> bool {
     }
 }
 
-/// Whether one of the tokens matches databases of a class.
-pub(super) fn is_database<'a>(tokens: &Tokens<'a>, database: What<'a>) -> bool {
+/// Whether one of the tokens matches databases of a class that users of a class ask for.
+pub(super) fn is_database<'a>(tokens: &Tokens<'a>, database: What<'a>, user: Who<'a>) -> bool {
     let all = tokens.has(Token::All);
     match database {
         What::Replication => tokens.has(Token::Replication),
         What::SameUser => all || tokens.has(Token::SameUser) || tokens.has(Token::SameRole),
         What::SameRole => all || tokens.has(Token::SameRole),
-        What::Name(name) => all || tokens.has(Token::Name(name)) || tokens.has_regex_for(name),
+        What::Name(name) => {
+            // A role is a member of itself.
+            let (own, of_role) = match user {
+                Who::Name(user) => (user == name, user == name),
+                Who::NameIn(user, role) => (user == name, user == name || role == name),
+                Who::Member(role) => (false, role == name),
+                Who::Matching(_) | Who::Other => (false, false),
+            };
+            all || tokens.has(Token::Name(name))
+                || tokens.has_regex_for(name)
+                || own && tokens.has(Token::SameUser)
+                || of_role && tokens.has(Token::SameRole)
+        }
         What::Matching(regex) => all || tokens.has(Token::Regex(regex)),
         What::Other => all,
     }

@@ -27,11 +27,19 @@ use crate::{
     text::Text,
 };
 
-/// How often a rule is compared with a connection or another rule at most.
-const MAX_WORK: usize = 100_000_000;
+/// What two files may cost. What would take more is not tried out, and [`Difference::complete`] says
+/// so.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// How often names are compared with rules, and with their expressions
+    work: usize,
+    /// How many connections are tried: each takes about 150 bytes
+    tried: usize,
+}
 
-/// How many connections are tried at most, for one rule and in all: each takes about 150 bytes.
-const MAX_TRIED: usize = 4_000_000;
+impl Limits {
+    const USUAL: Self = Self { work: 100_000_000, tried: 4_000_000 };
+}
 
 /// What two files change: made by [`Rules::diff`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,7 +164,8 @@ impl Rules {
     /// or for those before and after an upgrade.
     ///
     /// Roles are not looked up: where a rule for a name and one for a role's members meet, both are
-    /// told of, the one with that name who is a member and the one who is not.
+    /// told of, the one with that name who is a member and the one who is not. A name that no rule
+    /// has is tried with one expression at a time, not as one that several match.
     ///
     /// ```
     /// use hba_parser::{Effect, HbaDocument, PgVersion, Server};
@@ -176,7 +185,11 @@ impl Rules {
     /// );
     /// ```
     #[must_use]
-    pub fn diff<'a>(&'a self, after: &'a Self) -> Difference {
+    pub fn diff(&self, after: &Self) -> Difference {
+        self.diff_within(after, Limits::USUAL)
+    }
+
+    fn diff_within<'a>(&'a self, after: &'a Self, limits: Limits) -> Difference {
         let (old, new) = (deciding(self), deciding(after));
         let signatures = |rules: &[(String, Rule<'_>)]| -> Vec<String> {
             rules.iter().map(|(signature, _)| signature.clone()).collect()
@@ -186,7 +199,7 @@ impl Rules {
             rules.into_iter().map(|(_, rule)| Scope::of(rule)).collect()
         };
         let (old, new) = (scopes(old), scopes(new));
-        let mut differ = Differ { tried: BTreeSet::new(), found: BTreeMap::new(), work: 0 };
+        let mut differ = Differ { tried: BTreeSet::new(), found: BTreeMap::new(), work: 0, limits };
         let mut complete = true;
         for (scopes, changed) in [(&old, old_changed), (&new, new_changed)] {
             for (rule, _) in scopes.iter().zip(changed).filter(|(_, changed)| *changed) {
@@ -231,24 +244,26 @@ struct Differ<'a> {
     tried: BTreeSet<(Who<'a>, What<'a>, Where<'a>, u8)>,
     found: BTreeMap<(Who<'a>, What<'a>), Vec<Found<'a>>>,
     work: usize,
+    limits: Limits,
 }
 
 impl<'a> Differ<'a> {
     /// Tries out the connections that a rule is for; says whether all could be.
     fn try_rule(&mut self, rule: &Scope<'a>, old: &[Scope<'a>], new: &[Scope<'a>]) -> bool {
-        if self.work > MAX_WORK {
+        if self.work > self.limits.work {
             return false;
         }
         let mut work = 0;
         let mut near = |scopes: &'_ [Scope<'a>]| -> Vec<usize> {
             let mut near = Vec::new();
             for (index, other) in scopes.iter().enumerate() {
-                work += other.size();
+                work += rule.work(other.size());
+                work += rule.size().saturating_mul(other.regexes());
                 if rule.apart(&other.rule) {
                     continue;
                 }
                 near.push(index);
-                work += rule.size();
+                work += other.work(rule.size());
                 // Nothing behind it decides.
                 if other.covers(&rule.rule) {
                     break;
@@ -261,36 +276,40 @@ impl<'a> Differ<'a> {
         let old: Vec<&Scope<'a>> = near_old.into_iter().map(|index| &old[index]).collect();
         let new: Vec<&Scope<'a>> = near_new.into_iter().map(|index| &new[index]).collect();
         let others = [old.as_slice(), new.as_slice()].concat();
-        let Some(classes) = Classes::of(rule, &others, MAX_TRIED) else { return false };
+        let mentioned: usize = others.iter().map(|other| other.size()).sum();
+        self.work += rule.work(mentioned);
+        let decision: usize = others.iter().map(|other| other.work(1)).sum();
+        let Some(classes) = Classes::of(rule, &others, self.limits.tried) else { return false };
         let kinds = (0..4).map(|bit| 1 << bit).filter(|kind| classes.kinds & kind != 0);
         let kinds: Vec<u8> = kinds.collect();
         self.work += classes.len().saturating_mul(kinds.len());
-        if self.tried.len() > MAX_TRIED {
-            return false;
-        }
         for user in &classes.users {
             for database in &classes.databases {
+                let database = database.of(*user);
+                if !is_database(&rule.databases, database, *user) {
+                    continue;
+                }
                 for place in &classes.places {
                     for kind in &kinds {
-                        if self.work > MAX_WORK {
+                        if self.work > self.limits.work || self.tried.len() >= self.limits.tried {
                             return false;
                         }
-                        if !self.tried.insert((*user, *database, *place, *kind)) {
+                        if !self.tried.insert((*user, database, *place, *kind)) {
                             continue;
                         }
-                        self.work += old.len() + new.len();
+                        self.work += decision;
                         let decided = |scopes: &[&Scope<'a>]| {
                             let decides = |scope: &&&Scope<'a>| {
                                 scope::kinds(scope.rule.connection()) & kind != 0
                                     && is_at(scope.rule.address(), place)
-                                    && is_database(&scope.databases, *database)
+                                    && is_database(&scope.databases, database, *user)
                                     && is_user(&scope.users, *user)
                             };
                             Access::of(scopes.iter().find(decides).map(|scope| &scope.rule))
                         };
                         let (before, after) = (decided(&old), decided(&new));
                         if before != after {
-                            let found = self.found.entry((*user, *database)).or_default();
+                            let found = self.found.entry((*user, database)).or_default();
                             found.push((*place, *kind, before, after));
                         }
                     }
@@ -409,4 +428,53 @@ fn told(places: Vec<Found<'_>>) -> Vec<Told> {
         (places, before, after)
     });
     told.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HbaDocument, Server};
+
+    /// How many changes are found within limits, and whether all connections were tried. A file
+    /// without a rule is none, so both have one that has nothing to do with the others.
+    fn found(before: &str, after: &str, limits: Limits) -> (usize, bool) {
+        let read = |text: &str| {
+            let file = HbaDocument::parse(format!("local q q peer\n{text}"));
+            file.interpret(&Server::new(PgVersion::V16))
+        };
+        let (before, after) = (read(before), read(after));
+        assert!(before.verdict().is_loaded() && after.verdict().is_loaded());
+        let difference = before.diff_within(&after, limits);
+        (difference.changes.len(), difference.complete)
+    }
+
+    #[test]
+    fn a_search_that_ends_early_says_so() {
+        let after = "local a x peer\nlocal b y md5\nlocal c z trust\n";
+        assert_eq!(found("", after, Limits::USUAL), (3, true));
+        // One connection each.
+        assert_eq!(found("", after, Limits { tried: 3, ..Limits::USUAL }), (3, true));
+        assert_eq!(found("", after, Limits { tried: 2, ..Limits::USUAL }), (2, false));
+        assert_eq!(found("", after, Limits { work: 0, ..Limits::USUAL }), (0, false));
+    }
+
+    #[test]
+    fn kinds_of_connections_count() {
+        // Plain, TLS and GSSAPI from IPv4 and from IPv6.
+        let after = "host a x all md5\n";
+        assert_eq!(found("", after, Limits { tried: 6, ..Limits::USUAL }), (1, true));
+        assert!(!found("", after, Limits { tried: 5, ..Limits::USUAL }).1);
+    }
+
+    #[test]
+    fn expressions_count_with_each_name() {
+        let list = |of: &dyn Fn(usize) -> String| (0..100).map(of).collect::<Vec<_>>().join(",");
+        let names = list(&|number| format!("name{number}"));
+        let others = list(&|number| format!("other{number}"));
+        let expressions = list(&|number| format!("/^other{number}$"));
+        let file = |users: &str| format!("local {names} x md5\nlocal {users} x md5\n");
+        let limits = Limits { work: 5_000, ..Limits::USUAL };
+        assert!(found(&file(&others), &file(&others).replace("md5", "peer"), limits).1);
+        assert!(!found(&file(&expressions), &file(&expressions).replace("md5", "peer"), limits).1);
+    }
 }

@@ -57,7 +57,7 @@ impl LineEdits {
             .map_err(|_| EditError::NoSuchLine { line: number })
     }
 
-    /// The first and the last but one of the lines that share physical lines with this one.
+    /// The lines that share physical lines with this one: the first, and the one behind the last.
     fn group(&self, index: usize) -> (usize, usize) {
         let Some(physical) = self.marks.get(index).map(Mark::physical_line) else {
             return (index, index);

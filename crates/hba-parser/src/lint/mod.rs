@@ -194,11 +194,15 @@ impl Rules {
         let mut earlier = Earlier::new(limits);
         for rule in self.iter() {
             if seen.insert(rule::signature(&rule)) {
-                findings.found.extend(earlier.shadow(&rule));
-                earlier.push(rule);
+                let shadowed = earlier.shadow(&rule);
+                // What such a rule matches, the one that shadows it matches before it.
+                if shadowed.as_ref().is_none_or(|found| found.lint != Lint::Unreachable) {
+                    earlier.push(rule);
+                }
+                findings.found.extend(shadowed);
                 if core::mem::replace(&mut searched, !earlier.is_exhausted()) && !searched {
-                    let message = "rules behind this one are not compared with those before them: \
-                                   there are too many combinations of databases and users";
+                    let message = "from here on rules are not compared, or not with all before \
+                                   them: there are too many combinations of databases and users";
                     findings.add(Lint::NotSearched, rule.location(), message);
                 }
             } else {
@@ -217,19 +221,20 @@ mod tests {
 
     #[test]
     fn a_search_that_ends_early_says_where() {
-        let mut file = String::from("local all all scram-sha-256\n");
+        let mut file = String::new();
         for rule in 1..8 {
-            file.push_str(&alloc::format!("local a{rule},b{rule} x,y scram-sha-256\n"));
+            let scope = alloc::format!("local a{rule},b{rule} x,y");
+            file.push_str(&alloc::format!("{scope} scram-sha-256\n{scope} peer\n"));
         }
         let rules = HbaDocument::parse(file).interpret(&Server::new(PgVersion::V16));
         let found = |limits| -> Vec<(Lint, u32)> {
             let findings = rules.lint_within(limits).into_iter();
             findings.map(|finding| (finding.lint, finding.location.line)).collect()
         };
-        let all: Vec<_> = (2..9).map(|line| (Lint::Unreachable, line)).collect();
+        let all: Vec<_> = (1..8).map(|rule| (Lint::Unreachable, 2 * rule)).collect();
         assert_eq!(found(Limits::USUAL), all);
         let mut some = all[..2].to_vec();
-        some.push((Lint::NotSearched, 3));
+        some.push((Lint::NotSearched, 5));
         assert_eq!(found(Limits { pairs: 8, ..Limits::USUAL }), some);
         let ended = found(Limits { work: 20, ..Limits::USUAL });
         let said = ended.iter().filter(|(lint, _)| *lint == Lint::NotSearched);

@@ -249,8 +249,8 @@ impl<'r> Earlier<'r> {
             self.work += 1 + places.len();
         }
         let kinds = part.kinds;
-        self.work += self.wide.len();
         for (index, scope) in &self.wide {
+            self.work += scope.work(1);
             let covers = kinds & !scope::kinds(scope.rule.connection()) == 0
                 && scope::address_covers(scope.rule.address(), part.address)
                 && scope.databases.cover(part.database)
@@ -320,24 +320,25 @@ impl<'r> Earlier<'r> {
     /// The first rule that alone matches all that a rule is for.
     fn shadowing(&mut self, rule: &Rule<'r>) -> Option<Rule<'r>> {
         // It is among those that match the part that the fewest match.
-        let mut fewest: Option<Vec<u32>> = None;
+        let mut fewest: Option<(usize, Part<'r>)> = None;
         for part in Self::parts(rule) {
-            let lists = self.covering(&part);
-            let count: usize = lists.iter().map(|list| list.len()).sum();
-            if fewest.as_ref().is_none_or(|fewest| count < fewest.len()) {
-                fewest = Some(lists.concat());
+            let count = self.covering(&part).into_iter().map(<[u32]>::len).sum();
+            if fewest.is_none_or(|(fewest, _)| count < fewest) {
+                fewest = Some((count, part));
             }
             if count == 0 || self.is_exhausted() {
                 break;
             }
         }
-        let mut candidates = fewest?;
+        let (count, part) = fewest.filter(|(count, _)| *count > 0)?;
+        self.work += count;
+        let mut candidates = self.covering(&part).concat();
         candidates.sort_unstable();
         candidates.dedup();
         let inner = rule.databases().len() + rule.users().len();
         for index in candidates {
             let scope = Scope::of(self.rules[index as usize]);
-            self.work += scope.size() + inner;
+            self.work += scope.size() + scope.work(inner);
             if scope.covers(rule) {
                 return Some(scope.rule);
             }
@@ -360,21 +361,21 @@ impl<'r> Earlier<'r> {
         if found.len() > MAX_EXAMINED || all_tokens > MAX_TOKENS {
             return Some(of(&found));
         }
-        let mut work = 0;
         let mut index = found.len();
         while let Some(last) = index.checked_sub(1) {
             let needed = found.remove(last);
-            let mut others = Self::new(self.limits);
+            // Which of them it takes is worth no more than what is left of the work: without any,
+            // none is found to be needless.
+            let left = self.limits.work.saturating_sub(self.work);
+            let mut others = Self::new(Limits { work: left, ..self.limits });
             of(&found).into_iter().for_each(|earlier| others.push(earlier));
             if others.covered(rule).is_none() {
                 found.insert(last, needed);
             }
-            work += others.work;
+            self.work += others.work;
             index = last;
         }
-        let found = of(&found);
-        self.work += work;
-        Some(found)
+        Some(of(&found))
     }
 
     /// A rule for each part of a rule, in their order; `None` if a part has none.

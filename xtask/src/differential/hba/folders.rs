@@ -282,7 +282,6 @@ fn file(random: &mut Random, maps: bool, most: usize) -> Vec<u8> {
             }
             4 => out.extend_from_slice(format!("@{}", random.pick(REFERENCES)).as_bytes()),
             5 => out.extend_from_slice(b"alice \"bob b\",carol +grp /^x"),
-            6 if maps => out.extend_from_slice(super::lines::mapping(random).as_bytes()),
             _ if maps => out.extend_from_slice(super::lines::mapping(random).as_bytes()),
             6 => out.extend_from_slice(b"# comment \\"),
             _ => {

@@ -8,12 +8,7 @@ mod server;
 pub(super) mod starts;
 pub(super) mod values;
 
-use std::time::Duration;
-
 use super::{Options, Random};
-
-/// How long a server may take to answer: these runs go on beside other work.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Settings whose values only a running server can judge: its locales, roles, tables, and what other
 /// settings are at that moment. (Times can be said in too many ways to be read here.)

@@ -11,7 +11,7 @@ use pgconf::Configuration;
 use pgtest::{Installation, Server};
 use textfile::{DiskFiles, FileError, FileErrorKind, FileKind, Files, fs::path_of};
 
-use super::{PATIENCE, generate::Content};
+use super::generate::Content;
 
 /// A row of `pg_file_settings`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,6 @@ impl Reader {
         // Bytes are bytes, whatever the case's file holds.
         let server = Server::builder(installation)
             .initdb_args(["--encoding=SQL_ASCII", "--locale=C"])
-            .limit(PATIENCE)
             .start()?;
         let data = server.data_dir();
         let path = data.join("postgresql.conf");
@@ -97,8 +96,7 @@ impl Reader {
     /// it started and are no more; in a session of its own: a session that looked once takes the
     /// names of extensions' settings for known.
     pub(super) fn rows(&self) -> Result<Vec<Row>, pgtest::Error> {
-        let connect = self.server.connect().limit(PATIENCE);
-        let connect = connect.parameter("client_encoding", "SQL_ASCII");
+        let connect = self.server.connect().parameter("client_encoding", "SQL_ASCII");
         let rows = connect.open()?.query(
             "SELECT sourcefile, sourceline, encode(convert_to(name, 'SQL_ASCII'), 'hex'), \
              encode(convert_to(setting, 'SQL_ASCII'), 'hex'), applied, error \

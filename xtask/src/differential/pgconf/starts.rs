@@ -7,7 +7,6 @@ use pgconf::{Catalogue, Configuration, Problem};
 use pgtest::Run;
 
 use super::{
-    PATIENCE,
     cases::{Case, judge_each},
     generate::FilesKind,
     only_a_server_knows,
@@ -38,7 +37,6 @@ pub(in crate::differential) fn compare(options: &Options) -> Result<Outcome, Str
             .args(["-C", name.as_deref().unwrap_or("block_size"), "-D"])
             .args([server.data_dir()])
             .account(server.account())
-            .limit(PATIENCE)
             .output()?;
         let log = String::from_utf8_lossy(&output.stderr);
         if [

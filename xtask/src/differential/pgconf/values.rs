@@ -7,7 +7,6 @@ use pgconf::{Context, Setting};
 use pgtest::{Error as PgError, Server, Session, SqlError};
 
 use super::{
-    PATIENCE,
     generate::{self, pick},
     only_a_server_knows, random,
 };
@@ -21,11 +20,9 @@ fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
     let mut tally = Outcome::default();
     let mut servers = Vec::new();
     for installation in &pgtest::find_each_major()? {
-        let server = Server::builder(installation)
-            .initdb_args(["--encoding=UTF8", "--locale=C"])
-            .limit(PATIENCE)
-            .start()?;
-        let session = server.connect().limit(PATIENCE).open()?;
+        let server =
+            Server::builder(installation).initdb_args(["--encoding=UTF8", "--locale=C"]).start()?;
+        let session = server.session()?;
         servers.push((generate::settings(&server)?, session, server));
     }
     for case in 0..options.cases {
@@ -43,7 +40,7 @@ fn run(options: &Options) -> Result<Outcome, Box<dyn Error>> {
                 let expected = match in_session(session, &setting, &value) {
                     Err(PgError::Io { .. }) => {
                         tally.explain(TIMEOUTS);
-                        *session = server.connect().limit(PATIENCE).open()?;
+                        *session = server.session()?;
                         continue;
                     }
                     answer => answer?,

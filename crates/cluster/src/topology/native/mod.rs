@@ -53,7 +53,7 @@ impl Topology for Native {
                 role: role.to_owned(),
                 databases,
                 networks: node.peers_from.clone(),
-                method: credentials::hba_method(spec.mode),
+                method: spec.mode.method(),
                 tls: true,
                 links_only: true,
             })

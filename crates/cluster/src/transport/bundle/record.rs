@@ -1,13 +1,13 @@
 //! From a plan to what a bundle has for one of its nodes.
 
 use pg_version::PgVersion;
-use postgres_protocol::escape::escape_literal;
 use scram::Secret;
 use zeroize::Zeroizing;
 
 use super::{BundleError, BundleNode, Phase};
 use crate::{
     plan::{Action, Plan, Statement},
+    sql::literal,
     topology::SessionKey,
     transport::NodeFiles as _,
     vault::Vault,
@@ -131,10 +131,6 @@ fn end_session(session: &SessionKey) -> Option<String> {
         SessionKey::OnDemand { .. } | SessionKey::None => return None,
     };
     Some(format!("SELECT pg_catalog.pg_terminate_backend({pid}) FROM {place}"))
-}
-
-fn literal(text: &str) -> String {
-    escape_literal(text).trim_start().to_owned()
 }
 
 /// Ends the sessions from the network that were let in by the rules before the last reload.

@@ -10,7 +10,10 @@ use serde::Serialize;
 use tokio_postgres::{Client, error::SqlState};
 
 use super::{Before, Entry, Manifest, Phase};
-use crate::Error;
+use crate::{
+    Error,
+    inspect::{hba_errors, load_time},
+};
 
 /// How far a node has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -110,13 +113,12 @@ pub async fn verify(manifest: &Manifest, client: &Client) -> Result<Standing, Er
     let loaded = match last_change {
         None => None,
         Some(change) => {
-            let row = client.query_one("SELECT pg_catalog.pg_conf_load_time()", &[]).await?;
-            let loaded: SystemTime = row.get(0);
+            let loaded = load_time(client).await?;
             let certain = loaded < change || loaded >= change + Duration::from_secs(1);
             certain.then_some(loaded >= change)
         }
     };
-    let refused = match crate::inspect::hba_errors(client).await {
+    let refused = match hba_errors(client).await {
         Ok(errors) => errors.into_iter().map(|error| (error.line, error.message)).collect(),
         // The file itself cannot be read: line 0.
         Err(error @ Error::Sql(_)) if !client.is_closed() => vec![(0, error.to_string())],

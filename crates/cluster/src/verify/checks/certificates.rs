@@ -11,10 +11,8 @@ use time::OffsetDateTime;
 
 use super::elsewhere;
 use crate::{
-    authority,
     demand::{Demand, PairPlace},
     inspect::NodeState,
-    topology::Cluster,
     verify::{code::Code, finding::Finding},
 };
 
@@ -22,24 +20,22 @@ use crate::{
 pub(crate) const WARN_DAYS: u32 = 30;
 
 pub(super) fn check(
-    cluster: &Cluster<'_>,
     state: &NodeState,
     demand: &Demand,
+    authority: Option<&Certificate>,
     now: OffsetDateTime,
     findings: &mut Vec<Finding>,
 ) {
-    let authority = authority::find(&cluster.spec.secrets, now).ok().flatten();
-    let authority = authority.as_ref().map(|authority| authority.root().clone());
     let Some(root) = &demand.root else { return };
-    let trust = check_root(state, root, authority.as_ref(), findings);
+    let trust = check_root(state, root, authority, findings);
     if let Some(place) = &demand.server {
         let end = End { purpose: Purpose::Server, reader: KeyReader::Server, role: None };
-        check_pair(state, place, &end, &trust, authority.as_ref(), now, findings);
+        check_pair(state, place, &end, &trust, authority, now, findings);
     }
     for client in &demand.clients {
         let end =
             End { purpose: Purpose::Client, reader: KeyReader::Libpq, role: Some(&client.role) };
-        check_pair(state, &client.pair, &end, &trust, authority.as_ref(), now, findings);
+        check_pair(state, &client.pair, &end, &trust, authority, now, findings);
     }
 }
 

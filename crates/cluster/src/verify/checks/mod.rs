@@ -14,10 +14,11 @@ use time::OffsetDateTime;
 pub(crate) use self::certificates::WARN_DAYS;
 pub(super) use self::{
     passwords::link_password,
-    rules::{judge_way, link_addresses, targets as link_targets},
+    rules::{link_addresses, logins},
 };
 use super::{code::Code, finding::Finding};
 use crate::{
+    authority,
     conninfo::ConnInfo,
     inspect::NodeState,
     spec::{Mode, TopologyKind},
@@ -31,13 +32,15 @@ pub(crate) fn all(
     links: &[(Link, ConnInfo)],
     now: OffsetDateTime,
 ) -> Vec<Finding> {
+    let authority = authority::find(&cluster.spec.secrets, now).ok().flatten();
+    let authority = authority.map(|authority| authority.root().clone());
     let mut findings = accepted(cluster);
     findings.extend(access_node(cluster));
     for state in cluster.states {
         let Some(demand) = demands.get(&state.name) else { continue };
         settings::check(state, demand, &mut findings);
         rules::check(cluster, links, state, demand, &mut findings);
-        certificates::check(cluster, state, demand, now, &mut findings);
+        certificates::check(state, demand, authority.as_ref(), now, &mut findings);
         passwords::check_stored(state, demand, &mut findings);
         passwords::check_mappings(state, &mut findings);
     }

@@ -8,7 +8,7 @@ use hba_parser::{Address, Method, Rule};
 use crate::{
     conninfo::ConnInfo,
     demand::{Databases, Demand, WayIn},
-    hba::{self, Question, Reading},
+    hba::{self, DecidingRule, Question, Reading},
     inspect::{HbaError, NodeState},
     spec::{ClusterSpec, NodeSpec},
     topology::{Cluster, Link},
@@ -34,25 +34,14 @@ pub(super) fn check(
     }
     // What is the same for several databases is said once.
     let mut said: Vec<(Code, String, Vec<String>, String)> = Vec::new();
-    for way in &demand.ways_in {
-        for address in link_addresses(cluster.spec, links, way, &state.name) {
-            let who = format!("{} from {address}", way.role);
-            for (database, physical) in targets(links, way, &state.name) {
-                let question = |tls| Question {
-                    address: Some(address),
-                    tls,
-                    user: &way.role,
-                    database: &database,
-                    physical,
-                };
-                let to = if physical { "replication".to_owned() } else { database.clone() };
-                for (code, what) in judge_way(&reading, way, question) {
-                    let mut same = said.iter_mut();
-                    match same.find(|same| (same.0, &same.1, &same.3) == (code, &who, &what)) {
-                        Some(same) => same.2.push(to.clone()),
-                        None => said.push((code, who.clone(), vec![to.clone()], what)),
-                    }
-                }
+    for login in logins(cluster.spec, links, demand, &state.name) {
+        let who = format!("{} from {}", login.way.role, login.address);
+        let to = login.database.clone().unwrap_or_else(|| "replication".to_owned());
+        for (code, what) in login.judge(&reading) {
+            let mut same = said.iter_mut();
+            match same.find(|same| (same.0, &same.1, &same.3) == (code, &who, &what)) {
+                Some(same) => same.2.push(to.clone()),
+                None => said.push((code, who.clone(), vec![to.clone()], what)),
             }
         }
     }
@@ -104,12 +93,33 @@ fn refused(state: &NodeState, reading: &Reading, refusal: &str, findings: &mut V
     }
 }
 
-/// What links connect to, each with whether it is physical replication.
-pub(in crate::verify) fn targets(
+/// A login of the links that the rules of a node decide about.
+pub(in crate::verify) struct Login<'a> {
+    pub(in crate::verify) way: &'a WayIn,
+    pub(in crate::verify) address: IpAddr,
+    /// `None` for physical replication.
+    pub(in crate::verify) database: Option<String>,
+}
+
+/// Each role, from wherever links come, to everything that they connect to on a node.
+pub(in crate::verify) fn logins<'a>(
+    spec: &ClusterSpec,
     links: &[(Link, ConnInfo)],
-    way: &WayIn,
+    demand: &'a Demand,
     to: &str,
-) -> Vec<(String, bool)> {
+) -> Vec<Login<'a>> {
+    let mut logins = Vec::new();
+    for way in &demand.ways_in {
+        for address in link_addresses(spec, links, way, to) {
+            let targets = targets(links, way, to).into_iter();
+            logins.extend(targets.map(|database| Login { way, address, database }));
+        }
+    }
+    logins
+}
+
+/// What links connect to; `None` for physical replication.
+fn targets(links: &[(Link, ConnInfo)], way: &WayIn, to: &str) -> Vec<Option<String>> {
     let mut targets = Vec::new();
     for databases in &way.databases {
         match databases {
@@ -117,44 +127,52 @@ pub(in crate::verify) fn targets(
                 let here = links.iter().filter(|(link, _)| link.to == to);
                 let own = here.filter_map(|(link, _)| link.database()).chain(["postgres"]);
                 let own: BTreeSet<&str> = own.collect();
-                targets.extend(own.into_iter().map(|name| (name.to_owned(), false)));
+                targets.extend(own.into_iter().map(|name| Some(name.to_owned())));
             }
-            Databases::Replication => targets.push((String::new(), true)),
-            Databases::Names(names) => {
-                targets.extend(names.iter().map(|name| (name.clone(), false)));
-            }
+            Databases::Replication => targets.push(None),
+            Databases::Names(names) => targets.extend(names.iter().cloned().map(Some)),
         }
     }
     targets
 }
 
-/// What is wrong with the rules that decide about one way in.
-pub(in crate::verify) fn judge_way<'q>(
-    reading: &Reading,
-    way: &WayIn,
-    question: impl Fn(bool) -> Question<'q>,
-) -> Vec<(Code, String)> {
-    let mut wrong = Vec::new();
-    match reading.decide(&question(way.tls)) {
-        None => wrong.push((Code::NoRule, "no rule matches".to_owned())),
-        Some(rule) if rule.rejects() => wrong.push((Code::NoRule, format!("{rule} decides"))),
-        Some(rule) if rule.method != way.method => {
-            let wanted = way.method.as_str();
-            wrong.push((Code::Shadowed, format!("{rule} decides, not {wanted}")));
-        }
-        Some(rule) if rule.map.is_some() => {
-            let what = format!("{rule} decides, and its map lets others be the role");
-            wrong.push((Code::Shadowed, what));
-        }
-        Some(_) => {}
+impl Login<'_> {
+    /// The rule that decides about it, over TLS or without.
+    pub(in crate::verify) fn decide(&self, reading: &Reading, tls: bool) -> Option<DecidingRule> {
+        reading.decide(&Question {
+            address: Some(self.address),
+            tls,
+            user: &self.way.role,
+            database: self.database.as_deref().unwrap_or_default(),
+            physical: self.database.is_none(),
+        })
     }
-    if way.tls
-        && let Some(rule) = reading.decide(&question(false))
-        && !rule.rejects()
-    {
-        wrong.push((Code::PlainTextOpen, format!("{rule} lets it in without TLS")));
+
+    /// What is wrong with the rules that decide about it.
+    pub(in crate::verify) fn judge(&self, reading: &Reading) -> Vec<(Code, String)> {
+        let way = self.way;
+        let mut wrong = Vec::new();
+        match self.decide(reading, way.tls) {
+            None => wrong.push((Code::NoRule, "no rule matches".to_owned())),
+            Some(rule) if rule.rejects() => wrong.push((Code::NoRule, format!("{rule} decides"))),
+            Some(rule) if rule.method != way.method => {
+                let wanted = way.method.as_str();
+                wrong.push((Code::Shadowed, format!("{rule} decides, not {wanted}")));
+            }
+            Some(rule) if rule.map.is_some() => {
+                let what = format!("{rule} decides, and its map lets others be the role");
+                wrong.push((Code::Shadowed, what));
+            }
+            Some(_) => {}
+        }
+        if way.tls
+            && let Some(rule) = self.decide(reading, false)
+            && !rule.rejects()
+        {
+            wrong.push((Code::PlainTextOpen, format!("{rule} lets it in without TLS")));
+        }
+        wrong
     }
-    wrong
 }
 
 /// Rules that let the network in without a password, as whoever could do everything that links do.

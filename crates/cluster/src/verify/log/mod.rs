@@ -19,7 +19,7 @@ mod stderr;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-pub(crate) use self::read::{Told, tell};
+pub(crate) use self::read::{COLLECTOR, Told, tell};
 
 /// How a session was let in, from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use pg_version::PgVersion;
 use tokio_postgres::Client;
 
 use super::{Stories, Story, csv, json, stderr};
-use crate::{error::Error, inspect::NodeState};
+use crate::{deadline::Deadline, error::Error, inspect::NodeState, sql::told};
 
 /// What a log tells of how a session was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ const WINDOW: i64 = 1 << 20;
 /// So much is read at most: of a file that can only be read from its beginning, or of one moment.
 const MOST: i64 = 32 << 20;
 /// How long the collector may take to write what the server has said.
-const COLLECTOR: Duration = Duration::from_secs(2);
+pub(crate) const COLLECTOR: Duration = Duration::from_secs(2);
 /// A session that began so recently may not be in the log yet.
 const YOUNG: Duration = Duration::from_secs(5);
 
@@ -50,17 +50,16 @@ pub(crate) async fn tell(
     }
     let mut sessions = sessions.to_vec();
     sessions.sort_by_key(|(_, start)| *start);
-    let end = tokio::time::Instant::now() + COLLECTOR;
+    let deadline = Deadline::new("the server's log", COLLECTOR);
     loop {
         let Some(log) = Log::find(client, state).await? else { return Ok(BTreeMap::new()) };
         let told = log.tell(client, state.version, &sessions).await?;
         let young = |(pid, start): &(i32, SystemTime)| {
             !told.contains_key(pid) && log.now.duration_since(*start).unwrap_or_default() < YOUNG
         };
-        if !sessions.iter().any(young) || tokio::time::Instant::now() > end {
+        if !sessions.iter().any(young) || deadline.pause().await.is_err() {
             return Ok(told);
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -190,24 +189,34 @@ impl Log {
                 Format::Csv => (0, file.size),
                 _ => (self.place_of(client, file, start).await?, WINDOW),
             };
-            if nth == 0 {
-                whole = begin == 0;
-            }
             let (mut part, mut end) = (Vec::new(), begin);
+            let (mut is_log, mut past) = (false, false);
             // More than one window where very much was logged in the moment that it began.
-            while end < file.size && end - begin < MOST {
+            while end < file.size && end - begin < MOST && !past {
                 let Some(more) = read(client, &file.path, end, length).await? else {
                     return Ok(None);
                 };
                 let until = self.stories(&more, end > 0).until;
+                is_log |= until.is_some();
                 part.extend(more);
                 end += length;
                 let until = time(client, until.as_deref()).await?;
-                if until.is_some_and(|until| until > start + SLACK) {
-                    break;
-                }
+                past = until.is_some_and(|until| until > start + SLACK);
+            }
+            if !part.is_empty() && !is_log {
+                // Another program's file, or one that somebody has compressed: what was before says
+                // nothing of what comes after.
+                (text, whole) = (Vec::new(), false);
+                continue;
+            }
+            if nth == 0 {
+                whole = begin == 0;
             }
             text.extend_from_slice(if begin > 0 { behind_first_line(&part) } else { &part });
+            // The next files are of later.
+            if past {
+                break;
+            }
         }
         let stories = self.stories(&text, false);
         // An older file ended before the session began.
@@ -323,13 +332,4 @@ async fn read(
 /// What tells the log's formats from one another (`syslogger.c`, `logfile_getname`).
 fn kind(name: &str) -> Option<&str> {
     name.rsplit_once('.').map(|(_, kind)| kind).filter(|kind| ["csv", "json"].contains(kind))
-}
-
-/// What the server does not let this user ask tells nothing.
-fn told<T>(answer: Result<T, tokio_postgres::Error>) -> Result<Option<T>, Error> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.as_db_error().is_some() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -82,7 +82,7 @@ async fn lines_first_without_ssl_ca_file_fail_at_the_next_connection() -> Result
         assert_eq!(pids(&mesh)?, before, "{version}");
 
         let marks: Vec<usize> =
-            mesh.nodes().iter().map(|node| Ok(node.log()?.len())).collect::<Result<_>>()?;
+            mesh.nodes().iter().map(|node| node.mark()).collect::<Result<_>>()?;
         mesh.cut_links()?;
         for (node, mark) in mesh.nodes().iter().zip(&marks) {
             let reason = "client certificates can only be checked if a root certificate store";
@@ -131,8 +131,7 @@ async fn a_password_file_that_others_may_read_is_ignored() -> Result {
         node.edit_hba(&lines(&mesh, "scram-sha-256"), "")?;
         node.reload()
     })?;
-    let marks: Vec<usize> =
-        mesh.nodes().iter().map(|node| Ok(node.log()?.len())).collect::<Result<_>>()?;
+    let marks: Vec<usize> = mesh.nodes().iter().map(|node| node.mark()).collect::<Result<_>>()?;
     switch(&mesh, "sslmode=verify-full sslrootcert=root.crt")?;
     for (node, mark) in mesh.nodes().iter().zip(&marks) {
         node.wait_for_log(".pgpass\" has group or world access", *mark)?;
@@ -221,7 +220,7 @@ async fn alter_node_interface_is_as_documented() -> Result {
 async fn a_member_of_bdr_superuser_is_no_walsender_by_that() -> Result {
     let mesh = PgdMesh::open(PgVersion::V18, 2, By::Ip).await?;
     let [one, two] = mesh.nodes() else { return Err(late("two nodes")) };
-    let mark = one.log()?.len();
+    let mark = one.mark()?;
     two.sql("CREATE ROLE other LOGIN IN ROLE bdr_superuser")?;
     let dsn = mesh.dsn(one, two)?.replace("user=pgd_replication", "user=other");
     one.sql(&format!("SELECT bdr.alter_node_interface('node-2', '{dsn}')"))?;
@@ -248,7 +247,7 @@ async fn nodes_in_namespaces_see_each_other_by_address() -> Result {
 
         // A rule for one peer's address.
         let [one, two, three] = mesh.nodes() else { return Err(late("three nodes")) };
-        let mark = one.log()?.len();
+        let mark = one.mark()?;
         let host = if three.address().is_ipv4() { 32 } else { 128 };
         one.edit_hba(&format!("host all all {}/{host} reject\n", three.address()), "")?;
         one.reload()?;
@@ -323,7 +322,7 @@ async fn a_writer_sees_how_long_a_link_was_down() -> Result {
     // Two cannot come back until it is let in again.
     one.edit_hba("host all all all reject\n", "")?;
     one.reload()?;
-    let mark = one.log()?.len();
+    let mark = one.mark()?;
     one.sql(
         "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_replication \
          WHERE application_name LIKE '%node_2'",

@@ -31,7 +31,7 @@ fn each(nodes: &[std::sync::Arc<Node>], what: impl Fn(&Node) -> Result) -> Resul
 }
 
 fn marks(cluster: &TimescaleCluster) -> Result<Vec<usize>> {
-    cluster.data().iter().map(|node| Ok(node.log()?.len())).collect()
+    cluster.data().iter().map(|node| node.mark()).collect()
 }
 
 /// The methods by which the access node's connections since then were let in, and whether over TLS.
@@ -232,7 +232,7 @@ async fn passwords_come_from_the_access_nodes_passfile() -> Result {
     assert!(refused("postgres")?.contains("password authentication failed"));
 
     for mode in [0o644, 0o640] {
-        let mark = access.log()?.len();
+        let mark = access.mark()?;
         access.write("passfile", lines, mode)?;
         assert!(refused("postgres")?.contains("fe_sendauth: no password supplied"));
         let warning = access.wait_for_log("has group or world access", mark)?;
@@ -242,13 +242,14 @@ async fn passwords_come_from_the_access_nodes_passfile() -> Result {
     // What the server may not read is as if it were not there, and nobody says so. Only root can give
     // a file away.
     if rustix::process::geteuid().is_root() {
-        let mark = access.log()?.len();
+        let mark = access.mark()?;
         let path = access.data_dir().join("passfile");
         access.write("passfile", lines, 0o600)?;
         std::os::unix::fs::chown(&path, Some(0), Some(0))
             .map_err(|error| Error::File(path.display().to_string(), error))?;
         assert!(refused("postgres")?.contains("fe_sendauth: no password supplied"));
-        assert!(!access.log()?.get(mark..).unwrap_or_default().contains("WARNING"));
+        let said = access.log_until_now()?;
+        assert!(!said.get(mark..).unwrap_or_default().contains("WARNING"));
     }
 
     let marks = marks(&cluster)?;
@@ -385,9 +386,9 @@ async fn the_data_nodes_ca_is_checked_only_where_the_file_is() -> Result {
     // The server has read it and does not miss it; the connections do, and go on without.
     fs::remove_file(access.data_dir().join("other.crt"))
         .map_err(|error| Error::File("other.crt".into(), error))?;
-    let mark = access.log()?.len();
+    let mark = access.mark()?;
     assert!(all_there(&cluster.write_and_see("postgres").await?));
-    let log = access.log()?;
+    let log = access.log_until_now()?;
     assert!(!log.get(mark..).unwrap_or_default().contains("WARNING"), "{log}");
     assert_eq!(access.value("SHOW ssl_ca_file")?, "other.crt");
     Ok(())
@@ -444,7 +445,7 @@ async fn data_nodes_copy_from_one_another_with_the_access_nodes_paths() -> Resul
     assert!(all_there(&cluster.write_and_see("postgres").await?));
     let (source, destination) = (&cluster.data()[0], &cluster.data()[1]);
     let copy = "CALL timescaledb_experimental.copy_chunk('metrics', 'dn1', 'dn2')";
-    let mark = source.log()?.len();
+    let mark = source.mark()?;
     cluster.access().sql(copy)?;
     assert_eq!(destination.value("SELECT count(*) FROM metrics")?, "4");
     source.wait_for_log("replication connection authorized", mark)?;

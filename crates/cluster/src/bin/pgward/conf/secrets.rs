@@ -5,7 +5,10 @@ use std::ops::Range;
 use cluster::conninfo::ConnInfo;
 use pgconf::{ConfFile, ConfLine};
 
-use crate::frame::{diagnostic::Secrets, text::lossy};
+use crate::frame::{
+    diagnostic::{self, Secrets},
+    text::lossy,
+};
 
 /// Whether a setting's value is a connection string, which may have a password in it.
 fn is_conninfo(name: &[u8]) -> bool {
@@ -68,16 +71,7 @@ fn in_line(line: &ConfLine<'_>) -> Option<Range<usize>> {
 
 /// A file's bytes with stars in the place of secrets.
 pub(super) fn masked(file: &ConfFile) -> Vec<u8> {
-    let bytes = file.to_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    for secret in find(file) {
-        out.extend_from_slice(&bytes[at..secret.start]);
-        out.extend_from_slice(b"********");
-        at = secret.end;
-    }
-    out.extend_from_slice(&bytes[at..]);
-    out
+    diagnostic::masked(&file.to_bytes(), &find(file))
 }
 
 #[cfg(test)]

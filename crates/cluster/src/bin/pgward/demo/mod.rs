@@ -5,17 +5,11 @@
 
 mod render;
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{io::Write as _, process::ExitCode, time::Instant};
 
 use clap::ValueEnum;
 use cluster::{
     Error,
-    apply::{self, Event},
     demo::{DemoError, KeptServer, RowSeen, Servers},
     inspect::{self, Node},
     plan, prepare,
@@ -32,6 +26,7 @@ use crate::{
         answer::{as_json, deliver},
         console::Console,
         failure::Exit,
+        signals::Signals,
     },
     nodes::{self, report::ReportArgument},
 };
@@ -99,21 +94,19 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> ExitCode {
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            tell(format_args!("error: {error}\n"));
-            return ExitCode::from(2);
-        }
+        Err(error) => return failed(console, &format!("no runtime: {error}")),
     };
     let servers = Servers::default();
     let outcome = runtime.block_on(async {
+        let mut signals = Signals::new().map_err(Failure::Signals)?;
         tokio::select! {
             biased;
-            signal = interrupted() => Err(Failure::Interrupted(signal)),
+            signal = signals.next() => Err(Failure::Interrupted(signal)),
             outcome = show(arguments, console, &servers) => outcome,
         }
     });
     if matches!(outcome, Err(Failure::Interrupted(_))) {
-        tell(format_args!("\ninterrupted: stopping the servers …\n"));
+        console.note("interrupted: stopping the servers …");
     }
     // A server that is being made on a thread of its own is waited for: then it is known, and can be
     // stopped.
@@ -124,66 +117,65 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> ExitCode {
                 match servers.keep(report.mode) {
                     Ok(kept) => report.kept = kept,
                     Err(error) => {
-                        tell(format_args!("error: {error}\n"));
-                        return ExitCode::from(2);
+                        clean_up(&servers, console);
+                        return failed(console, &error.to_string());
                     }
                 }
             }
-            clean_up(&servers);
+            clean_up(&servers, console);
             let written = arguments.report.write(&report.verification, console);
             report.html = written.as_ref().ok().cloned().flatten();
+            let exit = if report.proved { Exit::Fine } else { Exit::Findings };
             let text = if console.is_json() {
-                let exit = if report.proved { Exit::Fine } else { Exit::Findings };
                 as_json("demo", exit, &report)
             } else {
                 render::conclusion(&report)
             };
             if let Err(failure) = print(&text) {
-                tell(format_args!("error: {failure}\n"));
                 for server in &report.kept {
-                    tell(format_args!("{} is still running; stop: {}\n", server.node, server.stop));
+                    console
+                        .warn(&format!("{} is still running; stop: {}", server.node, server.stop));
                 }
-                return ExitCode::from(2);
+                let failure = frame::failure::Failure::failed(failure.to_string());
+                console.show("error", &failure.problem.render());
+                return failure.exit.into();
             }
             if let Err(failure) = written {
                 console.show("error", &failure.problem.render());
                 return failure.exit.into();
             }
-            if report.proved { ExitCode::SUCCESS } else { ExitCode::from(1) }
+            exit.into()
         }
         Err(failure) => {
-            clean_up(&servers);
-            if console.is_json() {
-                let failed = frame::failure::Failure::failed(failure.to_string());
-                deliver(console, "demo", Err(failed));
-            }
-            tell(format_args!("error: {failure}\n"));
+            clean_up(&servers, console);
+            let code = failed(console, &failure.to_string());
             match failure {
                 // As a shell has it: 128 and the signal's number.
                 Failure::Interrupted(signal) => ExitCode::from(128 + signal),
-                _ => ExitCode::from(2),
+                _ => code,
             }
         }
     }
 }
 
 /// Stops the servers, and removes what they were made from.
-fn clean_up(servers: &Servers) {
+fn clean_up(servers: &Servers, console: &Console) {
     servers.stop();
     if let Err(error) = pgtest::discard_templates() {
-        tell(format_args!("error: {error}\n"));
+        console.warn(&error.to_string());
     }
 }
 
-/// To standard output. That it is closed is no reason to panic: the servers must be stopped.
+/// There is no answer.
+fn failed(console: &Console, why: &str) -> ExitCode {
+    deliver(console, "demo", Err(frame::failure::Failure::failed(why)))
+}
+
+/// To standard output. That it is closed is no reason to go on: whoever reads it must be told of the
+/// servers.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
-}
-
-/// To standard error. Where nobody listens, nobody is told.
-fn tell(text: std::fmt::Arguments<'_>) {
-    let _ = std::io::stderr().lock().write_fmt(text);
 }
 
 /// Why there is nothing to show.
@@ -191,6 +183,8 @@ fn tell(text: std::fmt::Arguments<'_>) {
 pub(crate) enum Failure {
     #[error("interrupted; the servers are stopped and removed")]
     Interrupted(u8),
+    #[error("no signal handler: {0}")]
+    Signals(std::io::Error),
     #[error("standard output cannot be written to: {0}")]
     Output(std::io::Error),
     #[error(transparent)]
@@ -201,59 +195,28 @@ pub(crate) enum Failure {
     Demo(#[from] DemoError),
 }
 
-/// Returns the number of the signal that asks for the end.
-async fn interrupted() -> u8 {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-        signal(SignalKind::hangup()),
-    ) else {
-        // Without handlers the signals end the process, and the servers' watchdogs clean up.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => 2,
-        _ = terminate.recv() => 15,
-        _ = hangup.recv() => 1,
-    }
+/// Measures the phases, and tells which one is under way.
+struct Phases<'c> {
+    console: &'c Console,
+    done: Vec<Phase>,
 }
 
-/// Measures the phases and tells on standard error which one is under way.
-struct Progress {
-    phases: Vec<Phase>,
-    text: bool,
-}
-
-impl Progress {
+impl Phases<'_> {
     async fn phase<T>(
         &mut self,
         name: &'static str,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let terminal = std::io::stderr().is_terminal();
-        if terminal {
-            tell(format_args!("{name} …"));
-        } else {
-            tell(format_args!("{name} …\n"));
-        }
+        let progress = self.console.begin(name);
         let start = Instant::now();
         let result = work.await;
-        let seconds = start.elapsed().as_secs_f64();
-        self.phases.push(Phase { name, seconds });
-        let outcome = if result.is_ok() { "" } else { ": failed" };
-        let line = format!("{name}{outcome} ({seconds:.2} s)");
-        if terminal {
-            tell(format_args!("\r\x1b[K{line}\n"));
-        } else {
-            tell(format_args!("{line}\n"));
-        }
+        self.done.push(Phase { name, seconds: start.elapsed().as_secs_f64() });
+        progress.end(if result.is_ok() { "done" } else { "failed" });
         result
     }
 
     fn print(&self, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        if self.text { print(&text()) } else { Ok(()) }
+        if self.console.is_json() { Ok(()) } else { print(&text()) }
     }
 }
 
@@ -262,7 +225,7 @@ async fn show(
     console: &Console,
     servers: &Servers,
 ) -> Result<Report, Failure> {
-    let mut progress = Progress { phases: Vec::new(), text: !console.is_json() };
+    let mut progress = Phases { console, done: Vec::new() };
     let mode = match arguments.mode {
         ModeArgument::Cert => Mode::Cert,
         ModeArgument::Scram => Mode::Scram,
@@ -290,16 +253,7 @@ async fn show(
         .phase("plan", async { Ok(prepare::prepare(&cluster.spec, &states, now)?) })
         .await?;
     progress.print(|| nodes::render::plan(&prepared.plan) + "\n")?;
-    let done = Arc::new(Mutex::new(Vec::new()));
-    let observer: apply::Observer = {
-        let done = done.clone();
-        Arc::new(move |event: Event| {
-            if let Ok(mut done) = done.lock() {
-                done.push(event);
-            }
-        })
-    };
-    let runner = Runner::new(&cluster.spec, &nodes).observer(observer);
+    let runner = Runner::new(&cluster.spec, &nodes);
     let plan = prepared.plan.clone();
     progress.phase("apply", async { Ok(runner.apply(prepared).await?) }).await?;
     let verification = progress
@@ -318,7 +272,7 @@ async fn show(
         plan,
         verification,
         rows,
-        phases: progress.phases,
+        phases: progress.done,
         secured_in_seconds,
         proved,
         html: None,

@@ -215,12 +215,16 @@ impl Progress<'_> {
         }
     }
 
-    /// It is over. What took less than a second is not worth a line, unless the user wants to know.
-    pub(crate) fn end(self, ended: &str) {
-        let seconds = self.since.elapsed().as_secs_f64();
+    fn clear(&self) {
         if self.live {
             redraw("");
         }
+    }
+
+    /// It is over. What took less than a second is not worth a line, unless the user wants to know.
+    pub(crate) fn end(self, ended: &str) {
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.clear();
         match self.console.log_format {
             LogFormat::Json => tell(&format!(
                 "{}\n",
@@ -231,6 +235,13 @@ impl Progress<'_> {
             }
             LogFormat::Text => {}
         }
+    }
+}
+
+/// Work that is broken off leaves no half line.
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -173,6 +173,22 @@ struct Excerpt {
 /// Bytes of a file that must not be shown.
 pub(crate) type Secrets = Vec<Range<usize>>;
 
+/// What stands in place of each secret, whatever its length is.
+const STARS: &str = "********";
+
+/// A file's bytes with stars in the place of secrets.
+pub(crate) fn masked(bytes: &[u8], secrets: &Secrets) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    for secret in secrets {
+        out.extend_from_slice(&bytes[at..secret.start]);
+        out.extend_from_slice(STARS.as_bytes());
+        at = secret.end;
+    }
+    out.extend_from_slice(&bytes[at..]);
+    out
+}
+
 impl Place {
     /// A line that must not be shown: it may hold a secret anywhere.
     pub(crate) fn hidden(file: impl Into<String>, line: usize) -> Self {
@@ -237,11 +253,10 @@ impl Place {
 
     /// Whether both are shown in one piece.
     fn is_beside(&self, other: &Self) -> bool {
-        const NEAR: usize = 0;
         self.file == other.file
             && self.excerpt.is_some()
             && other.excerpt.is_some()
-            && self.line.abs_diff(other.line) == NEAR
+            && self.line == other.line
     }
 
     fn add_to<'a>(
@@ -274,7 +289,7 @@ impl Place {
     }
 }
 
-/// Bytes as text, with stars in place of each secret: as many whatever its length is.
+/// Bytes of a range as text, with stars in place of each secret.
 fn push_masked(out: &mut String, bytes: &[u8], range: Range<usize>, secrets: &Secrets) {
     let mut at = range.start;
     for secret in secrets {
@@ -285,7 +300,7 @@ fn push_masked(out: &mut String, bytes: &[u8], range: Range<usize>, secrets: &Se
         push_lossy(out, &bytes[at..start]);
         // A secret that the range only begins in the middle of has its stars already.
         if start == secret.start {
-            out.push_str("********");
+            out.push_str(STARS);
         }
         at = end;
     }

@@ -8,6 +8,7 @@ pub(crate) mod edit;
 pub(crate) mod failure;
 pub(crate) mod input;
 pub(crate) mod secret;
+pub(crate) mod signals;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod version;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::frame::diagnostic::Secrets;
+use crate::frame::diagnostic::{self, Secrets};
 
 /// Options whose values are secrets.
 const SECRET: [&[u8]; 2] = [b"ldapbindpasswd", b"radiussecrets"];
@@ -46,15 +46,7 @@ fn next(line: &[u8], at: usize) -> Option<Range<usize>> {
 
 /// The bytes with stars in the place of secrets.
 pub(super) fn masked(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    for secret in find(bytes) {
-        out.extend_from_slice(&bytes[at..secret.start]);
-        out.extend_from_slice(b"********");
-        at = secret.end;
-    }
-    out.extend_from_slice(&bytes[at..]);
-    out
+    diagnostic::masked(bytes, &find(bytes))
 }
 
 /// Whether there is a secret in the text.

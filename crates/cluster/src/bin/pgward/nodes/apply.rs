@@ -172,11 +172,7 @@ fn verified(
     }
     let verification = verify_now(description, Options::default(), console)?;
     let said = if said.is_empty() { String::new() } else { format!("{said}\n") };
-    let text = format!(
-        "{said}{}{}",
-        render::verification(&verification),
-        render::conclusion(&verification)
-    );
+    let text = said + &render::proof(&verification);
     let result: Value = json!({ "plan": plan, "applied": applied, "verification": verification });
     let findings = render::findings(&verification.findings);
     Ok(Answer::new(text, result)

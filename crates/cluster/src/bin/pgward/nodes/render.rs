@@ -213,8 +213,13 @@ fn finding(finding: &Finding) -> Diagnostic {
         .fix(finding.code.fix())
 }
 
+/// What was proved, and the last line of it.
+pub(super) fn proof(verified: &Verification) -> String {
+    verification(verified) + &conclusion(verified)
+}
+
 /// The last line of a verification.
-pub(crate) fn conclusion(verification: &Verification) -> String {
+fn conclusion(verification: &Verification) -> String {
     let proved = verification.proved();
     let word = if proved { styled(GOOD, "PROVED") } else { styled(BAD, "NOT PROVED") };
     let mut out = format!("\n{word}: {}\n", score(verification));

@@ -86,11 +86,7 @@ pub(crate) fn resume(arguments: &ResumeArguments, console: &Console) -> Result<A
                 return Ok(Answer::new(said, result(&id, "applied", &[], &Value::Null)));
             }
             let verification = super::apply::verify_now(&description, Options::default(), console)?;
-            let text = format!(
-                "{said}\n{}{}",
-                render::verification(&verification),
-                render::conclusion(&verification)
-            );
+            let text = format!("{said}\n{}", render::proof(&verification));
             let proved = verification.proved();
             let findings = render::findings(&verification.findings);
             let result = result(&id, "applied", &[], &json!(verification));

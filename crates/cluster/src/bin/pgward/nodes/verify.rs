@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
     let options = Options::default().reconnect(arguments.reconnect);
     let verification = verify_now(&description, options, console)?;
     let proved = verification.proved();
-    let text = render::verification(&verification) + &render::conclusion(&verification);
+    let text = render::proof(&verification);
     let findings = render::findings(&verification.findings);
     let mut result = json!({ "proved": proved, "verification": verification });
     if let Some(path) = arguments.report.write(&verification, console)? {

@@ -1,20 +1,19 @@
 //! Work on the nodes under way: told as it goes, and not broken off half-way.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use cluster::{
     Error,
-    apply::{Event, Observer},
+    apply::Event,
     run::{Outcome, Runner},
 };
+use tokio::sync::mpsc;
 
 use super::{description::Description, wait_for};
 use crate::frame::{
     console::{Console, Progress},
     failure::{Exit, Failure},
+    signals::Signals,
 };
 
 /// Has a runner do something, and tells what it does.
@@ -24,36 +23,33 @@ pub(super) fn work(
     what: &str,
     act: impl AsyncFnOnce(&Runner) -> Result<Outcome, Error>,
 ) -> Result<Outcome, Failure> {
-    let happened: Arc<Mutex<Vec<Event>>> = Arc::default();
-    let watched = happened.clone();
-    let observer: Observer = Arc::new(move |event| {
-        watched.lock().unwrap_or_else(PoisonError::into_inner).push(event);
-    });
-    let runner = Runner::new(&description.spec, &description.nodes).observer(observer);
+    let (happened, mut events) = mpsc::unbounded_channel();
+    let runner = Runner::new(&description.spec, &description.nodes)
+        // Who listens does so to the end of the work.
+        .observer(Arc::new(move |event| drop(happened.send(event))));
     let progress = console.begin(what);
-    let tell = || {
-        let events = std::mem::take(&mut *happened.lock().unwrap_or_else(PoisonError::into_inner));
-        events.iter().for_each(|event| told(&progress, event));
-    };
     let ended = wait_for(async {
         let acting = act(&runner);
         tokio::pin!(acting);
-        let mut signals = Signals::new()?;
-        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        let signals = Signals::new();
+        let mut signals =
+            signals.map_err(|error| Failure::failed(format!("no signal handler: {error}")))?;
         loop {
             tokio::select! {
                 ended = &mut acting => return Ok(ended),
                 // Everything is on disk: a process that is killed all the same leaves a run that can
                 // be finished or taken back.
-                () = signals.next() => console.warn(
+                _ = signals.next() => console.warn(
                     "work under way is not broken off: it ends by itself, and what fails is taken \
                      back; if the process is killed, pgward resume or rollback goes on with it",
                 ),
-                _ = tick.tick() => tell(),
+                Some(event) = events.recv() => told(&progress, &event),
             }
         }
     });
-    tell();
+    while let Ok(event) = events.try_recv() {
+        told(&progress, &event);
+    }
     let outcome = ended?;
     progress.end(if outcome.is_ok() { "done" } else { "failed" });
     outcome.map_err(failure)
@@ -96,34 +92,4 @@ fn failure(error: Error) -> Failure {
         .why
         .extend(kept.iter().map(|kept| format!("changed by somebody else, and left so: {kept}")));
     failure
-}
-
-/// The signals that ask for the end.
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let handler = |kind| {
-            signal(kind).map_err(|error| Failure::failed(format!("no signal handler: {error}")))
-        };
-        Ok(Self {
-            interrupt: handler(SignalKind::interrupt())?,
-            terminate: handler(SignalKind::terminate())?,
-            hangup: handler(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
 }

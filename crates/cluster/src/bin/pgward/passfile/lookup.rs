@@ -10,7 +10,7 @@ use crate::frame::{
     answer::Answer,
     console::Console,
     failure::Failure,
-    text::{BAD, FAINT, GOOD, lossy, plain, styled},
+    text::{BAD, FAINT, GOOD, plain, styled},
 };
 
 /// `pgward passfile lookup`
@@ -90,17 +90,28 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
         .iter()
         .map(|line| json!({ "line": line.line, "outcome": line.outcome.to_string(), "match": line.outcome == Outcome::Match }))
         .collect();
-    let revealed = found.filter(|_| arguments.reveal);
+    let revealed = match found.filter(|_| arguments.reveal) {
+        Some(found) => Some(as_json(found.password().expose())?),
+        None => None,
+    };
     let result = json!({
         "file": name,
         "pg": libpq.version(),
         "line": found.map(passfile::Found::line),
         "has-password": found.is_some_and(|found| !found.password().is_empty()),
-        "password": revealed.map(|found| lossy(found.password().expose())),
+        "password": revealed,
         "lines": traced,
     });
     let fine = found.is_some_and(|found| !found.password().is_empty());
     Ok(Answer::new(text, result).fine_if(fine))
+}
+
+/// The password to the letter, as a program needs it.
+fn as_json(password: &[u8]) -> Result<&str, Failure> {
+    std::str::from_utf8(password).map_err(|_| {
+        Failure::user("the password is not UTF-8, and JSON has no other text")
+            .fix("take --format text")
+    })
 }
 
 /// Why libpq has no password from a file.

@@ -4,11 +4,14 @@ use tokio::task::JoinSet;
 
 use crate::error::Error;
 
-/// What came of each, in the order in which they ended.
+/// So many nodes are looked at at the same time.
+pub(crate) const AT_ONCE: usize = 64;
+
+/// What came of each, in the order of `items`.
 ///
 /// # Errors
 /// [`Error::Cancelled`] if the program is going down.
-pub(super) async fn for_each<I, F>(
+pub(crate) async fn for_each<I, F>(
     at_once: usize,
     items: impl IntoIterator<Item = I>,
     mut act: impl FnMut(I) -> F,
@@ -16,15 +19,18 @@ pub(super) async fn for_each<I, F>(
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let mut waiting = items.into_iter();
+    let mut waiting = items.into_iter().enumerate();
     let mut running = JoinSet::new();
     let mut all = Vec::new();
     loop {
         while running.len() < at_once.max(1) {
-            let Some(item) = waiting.next() else { break };
-            running.spawn(act(item));
+            let Some((index, item)) = waiting.next() else { break };
+            let acting = act(item);
+            running.spawn(async move { (index, acting.await) });
         }
-        let Some(ended) = running.join_next().await else { return Ok(all) };
+        let Some(ended) = running.join_next().await else { break };
         all.push(ended.map_err(|_| Error::Cancelled)?);
     }
+    all.sort_by_key(|(index, _)| *index);
+    Ok(all.into_iter().map(|(_, outcome)| outcome).collect())
 }
