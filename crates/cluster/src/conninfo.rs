@@ -53,15 +53,15 @@ impl ConnInfo {
 
     /// Every parameter in its order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
-        let mut words = self.parameters.split_terminator('\0');
-        std::iter::from_fn(move || Some((words.next()?, words.next()?)))
+        let mut rest = self.parameters.as_str();
+        std::iter::from_fn(move || Some((next_word(&mut rest)?, next_word(&mut rest)?)))
     }
 
     /// Gives a parameter a value: in its place if it is there, else at the end. What follows a NUL in
     /// it is left out, for that is where libpq's strings end.
     pub fn set(&mut self, keyword: &str, value: impl AsRef<str>) {
         let (keyword, value) = (until_nul(keyword), until_nul(value.as_ref()));
-        match self.place(keyword) {
+        match self.place(|name| name == keyword) {
             Some((_, old)) => self.splice(old, &[value]),
             None => self.push(keyword, value),
         }
@@ -79,13 +79,13 @@ impl ConnInfo {
         self.splice(end..end, &[keyword, "\0", value, "\0"]);
     }
 
-    /// Where a parameter is: where it begins, and its value without the NUL.
-    fn place(&self, keyword: &str) -> Option<(usize, Range<usize>)> {
+    /// Where the first such parameter is: where it begins, and its value without the NUL.
+    fn place(&self, wanted: impl Fn(&str) -> bool) -> Option<(usize, Range<usize>)> {
         let mut begin = 0;
         for (name, value) in self.iter() {
             let start = begin + name.len() + 1;
             let end = start + value.len();
-            if name == keyword {
+            if wanted(name) {
                 return Some((begin, start..end));
             }
             begin = end + 1;
@@ -121,14 +121,17 @@ impl ConnInfo {
 
     /// Takes out every parameter whose value is a secret.
     pub fn remove_secrets(&mut self) {
-        for secret in SECRETS {
-            self.remove(secret);
-        }
+        self.remove_all(&SECRETS);
     }
 
     /// Takes a parameter out.
     pub fn remove(&mut self, keyword: &str) {
-        while let Some((begin, value)) = self.place(keyword) {
+        self.remove_all(&[keyword]);
+    }
+
+    /// Takes several parameters out.
+    pub fn remove_all(&mut self, keywords: &[&str]) {
+        while let Some((begin, value)) = self.place(|keyword| keywords.contains(&keyword)) {
             self.splice(begin..value.end + 1, &[""]);
         }
     }
@@ -156,8 +159,17 @@ impl ConnInfo {
     }
 }
 
+/// The text up to a NUL; `rest` begins behind it. (Byte by byte: the words are shorter than what a
+/// search for more bytes at once needs to get going.)
+fn next_word<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    let end = rest.bytes().position(|byte| byte == 0)?;
+    let word = &rest[..end];
+    *rest = &rest[end + 1..];
+    Some(word)
+}
+
 fn until_nul(text: &str) -> &str {
-    text.split('\0').next().unwrap_or_default()
+    next_word(&mut { text }).unwrap_or(text)
 }
 
 fn write_parameter(text: &mut String, keyword: &str, value: &str) {

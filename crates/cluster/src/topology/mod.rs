@@ -396,9 +396,8 @@ fn secured(spec: &ClusterSpec, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
                 conninfo.set("sslcert", text(certificate));
                 conninfo.set("sslkey", text(key));
             }
-            for stale in ["passfile", "channel_binding", "require_auth", "sslcertmode"] {
-                conninfo.remove(stale);
-            }
+            let stale = ["passfile", "channel_binding", "require_auth", "sslcertmode"];
+            conninfo.remove_all(&stale);
         }
         Mode::Scram | Mode::Trust => {
             match &demand.passfile {
@@ -413,9 +412,7 @@ fn secured(spec: &ClusterSpec, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
             if from.version >= PgVersion::V16 {
                 conninfo.set("require_auth", "scram-sha-256");
             }
-            for stale in ["sslcert", "sslkey"] {
-                conninfo.remove(stale);
-            }
+            conninfo.remove_all(&["sslcert", "sslkey"]);
         }
     }
     conninfo
