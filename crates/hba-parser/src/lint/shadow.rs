@@ -173,11 +173,7 @@ impl<'r> Earlier<'r> {
         }
         let index = short(self.rules.len());
         self.rules.push(rule);
-        if let Some(Address::Network(network, mask)) = rule.address()
-            && let Some(bits) = prefix_len(mask)
-        {
-            self.networks.insert((network.is_ipv4(), number(masked(network, mask)), bits));
-        }
+        self.add_network(rule.address());
         let pairs = rule.databases().len() * rule.users().len();
         if pairs > WIDE {
             let scope = Scope::of(rule);
@@ -214,6 +210,15 @@ impl<'r> Earlier<'r> {
                 }
                 self.leaves.entry((node, place.clone())).or_default().push(index);
             }
+        }
+    }
+
+    /// Networks around this one are taken apart.
+    fn add_network(&mut self, address: Option<Address<'r>>) {
+        if let Some(Address::Network(network, mask)) = address
+            && let Some(bits) = prefix_len(mask)
+        {
+            self.networks.insert((network.is_ipv4(), number(masked(network, mask)), bits));
         }
     }
 
@@ -283,6 +288,8 @@ impl<'r> Earlier<'r> {
             return None;
         }
         if let Some(outer) = self.shadowing(rule) {
+            // What matches it can be a mask with gaps, which does not say where to take apart.
+            self.add_network(rule.address());
             let message = format!(
                 "line {} ({}) matches all that this rule is for: it never decides",
                 outer.line(),
@@ -554,6 +561,15 @@ mod tests {
         assert_eq!(
             found("host all all 0.0.0.0/0 md5\nhost all all ::/1 md5\nhost all all all trust\n"),
             None
+        );
+        // The second rule is shadowed by the first, and shows where the last can be taken apart.
+        assert_eq!(
+            found(
+                "host all all 10.0.0.0 255.0.0.255 md5\nhost all all 10.3.3.0/32 md5\n\
+                 host all all 10.0.0.1 255.0.0.255 md5\nhost all all 10.3.3.0/31 trust\n"
+            )
+            .as_deref(),
+            Some("1 3"),
         );
     }
 
