@@ -9,8 +9,9 @@ use crate::signature::Hash;
 /// digest, made with the digest of its signature, or SHA-256 where that is MD5 or SHA-1.
 ///
 /// `None` where the signature has no digest of its own (Ed25519, Ed448): libpq then gives up with
-/// `could not find digest for NID UNDEF`. Also for SHA3-224, which the crypto provider lacks. RSA-PSS signatures have one, which PostgreSQL's current
-/// minors of all majors find (`X509_get_signature_info`).
+/// `could not find digest for NID UNDEF`. `None` also for SHA3-224, which the crypto provider lacks.
+/// RSA-PSS signatures have a digest, which PostgreSQL's current minors of all majors find
+/// (`X509_get_signature_info`).
 #[must_use]
 pub fn tls_server_end_point(leaf: &[u8]) -> Option<Vec<u8>> {
     let certificate = Certificate::from_der(leaf).ok()?;

@@ -3,6 +3,7 @@
 //! Each finding has a code that stays the same, so that it can be looked up, counted or excused.
 
 mod mapping;
+mod names;
 mod rule;
 mod shadow;
 

@@ -12,13 +12,12 @@ use alloc::{
 };
 use core::net::IpAddr;
 
-use super::{Finding, Lint};
+use super::{Finding, Lint, names::Names};
 use crate::{
     ConnectionType,
     address::{masked, prefix_len},
-    regex::Regex,
     rules::{Address, Rule},
-    scope::{self, Compiled, Scope, Token, database_token, user_token},
+    scope::{self, Scope, Token, database_token, user_token},
     tokenize::short,
 };
 
@@ -78,51 +77,6 @@ enum Place {
     Network(IpAddr, IpAddr),
 }
 
-/// The tokens that rules have, by number.
-#[derive(Default)]
-struct Names<'r> {
-    numbers: BTreeMap<Token<'r>, u32>,
-    regexes: Vec<(u32, &'r Regex)>,
-    /// For each name that was asked for: the expressions that match it, of so many
-    matching: BTreeMap<&'r [u8], (Vec<u32>, usize)>,
-}
-
-impl<'r> Names<'r> {
-    fn insert(&mut self, (token, regex): Compiled<'r>) -> u32 {
-        let next = short(self.numbers.len());
-        let number = *self.numbers.entry(token).or_insert(next);
-        if number == next
-            && let Some(regex) = regex
-        {
-            self.regexes.push((number, regex));
-        }
-        number
-    }
-
-    /// The numbers of the tokens that match all that a token does; `work` counts.
-    fn covering(&mut self, token: Token<'r>, work: &mut usize) -> Vec<u32> {
-        let number = |token: Token<'r>| self.numbers.get(&token).copied();
-        let mut found = Vec::new();
-        if token != Token::Replication && token != Token::All {
-            found.extend(number(Token::All));
-        }
-        found.extend(number(token));
-        let Token::Name(name) = token else { return found };
-        // A role is a member of itself.
-        found.extend(number(Token::Member(name)));
-        let (matching, tested) = self.matching.entry(name).or_default();
-        for (number, regex) in &self.regexes[*tested..] {
-            *work += 1;
-            if regex.is_match(name).unwrap_or(false) {
-                matching.push(*number);
-            }
-        }
-        *tested = self.regexes.len();
-        found.extend_from_slice(matching);
-        found
-    }
-}
-
 fn place(address: Option<Address<'_>>) -> Place {
     match address {
         None => Place::None,
@@ -173,11 +127,7 @@ impl<'r> Earlier<'r> {
         }
         let index = short(self.rules.len());
         self.rules.push(rule);
-        if let Some(Address::Network(network, mask)) = rule.address()
-            && let Some(bits) = prefix_len(mask)
-        {
-            self.networks.insert((network.is_ipv4(), number(masked(network, mask)), bits));
-        }
+        self.add_network(rule.address());
         let pairs = rule.databases().len() * rule.users().len();
         if pairs > WIDE {
             let scope = Scope::of(rule);
@@ -214,6 +164,15 @@ impl<'r> Earlier<'r> {
                 }
                 self.leaves.entry((node, place.clone())).or_default().push(index);
             }
+        }
+    }
+
+    /// Networks around this one are taken apart.
+    fn add_network(&mut self, address: Option<Address<'r>>) {
+        if let Some(Address::Network(network, mask)) = address
+            && let Some(bits) = prefix_len(mask)
+        {
+            self.networks.insert((network.is_ipv4(), number(masked(network, mask)), bits));
         }
     }
 
@@ -283,6 +242,8 @@ impl<'r> Earlier<'r> {
             return None;
         }
         if let Some(outer) = self.shadowing(rule) {
+            // What matches it can be a mask with gaps, which does not say where to take apart.
+            self.add_network(rule.address());
             let message = format!(
                 "line {} ({}) matches all that this rule is for: it never decides",
                 outer.line(),
@@ -554,6 +515,15 @@ mod tests {
         assert_eq!(
             found("host all all 0.0.0.0/0 md5\nhost all all ::/1 md5\nhost all all all trust\n"),
             None
+        );
+        // The second rule is shadowed by the first, and shows where the last can be taken apart.
+        assert_eq!(
+            found(
+                "host all all 10.0.0.0 255.0.0.255 md5\nhost all all 10.3.3.0/32 md5\n\
+                 host all all 10.0.0.1 255.0.0.255 md5\nhost all all 10.3.3.0/31 trust\n"
+            )
+            .as_deref(),
+            Some("1 3"),
         );
     }
 
