@@ -12,7 +12,7 @@ use cluster::{
 };
 use pg_version::PgVersion;
 
-use crate::support::{Bench, Tested};
+use crate::support::{Bench, SHORT, Tested};
 
 fn kept_of(outcome: Outcome) -> Vec<String> {
     match outcome {
@@ -122,7 +122,7 @@ async fn what_is_gone_is_named() -> Tested {
     bench.query("node-2", "DROP SUBSCRIPTION node_2_from_node_1")?;
     bench.query("node-2", "ALTER ROLE replicator RENAME TO gone")?;
     // The other link can not log in any more, by no rules.
-    let outcome = bench.rollback().await;
+    let outcome = bench.runner().limits(SHORT).rollback().await;
     let Err(Error::Left { kept, left }) = &outcome else { panic!("{outcome:?}") };
     let named = |what: &str| kept.iter().any(|kept| kept.contains(what));
     assert!(named("the link node_2_from_node_1 is gone"), "{kept:#?}");

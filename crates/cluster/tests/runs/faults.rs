@@ -24,7 +24,7 @@ use pgtest::Shutdown;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{AdminWatch, Bench, LIMITS, Tested};
+use crate::support::{AdminWatch, Bench, LIMITS, SHORT, Tested};
 
 /// The moment at which something goes wrong, and what.
 struct Fault<'f> {
@@ -34,9 +34,6 @@ struct Fault<'f> {
     /// The node on which that step is; a stage is on none.
     node: &'f str,
 }
-
-/// For what does not answer at all: what does must have the time for it on a busy machine, too.
-const SHORT: Limits = Limits { answer: Duration::from_secs(5), ..LIMITS };
 
 /// What became of a run that something went wrong with.
 #[derive(Debug)]
