@@ -87,6 +87,7 @@ impl Place {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_remove("PGPASSFILE")
+            .env_remove("CLICOLOR_FORCE")
             .env("HOME", self.folder.path())
             // Nothing of a panic reaches a user, however much the surroundings ask for it.
             .env("RUST_BACKTRACE", "full")

@@ -22,6 +22,8 @@ fn at_a_terminal(
         .arg("/dev/null")
         .current_dir(place.path("."))
         .env_remove("NO_COLOR")
+        .env_remove("CLICOLOR")
+        .env_remove("CLICOLOR_FORCE")
         .env("TERM", "xterm")
         .envs(environment.iter().copied())
         .stdin(Stdio::null());
@@ -38,9 +40,12 @@ fn colours_are_for_terminals_that_want_them() -> Outcome {
     let said = at_a_terminal(&place, lint, &[])?;
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.out.contains(COLOUR), "{said:?}");
+    // Whatever else the surroundings say.
     for environment in [("NO_COLOR", "1"), ("TERM", "dumb")] {
-        let said = at_a_terminal(&place, lint, &[environment])?;
-        assert!(said.out.contains("HBA006") && !said.out.contains('\u{1b}'), "{said:?}");
+        for other in [("LANG", "C"), ("CI", "true"), ("COLORTERM", "truecolor")] {
+            let said = at_a_terminal(&place, lint, &[environment, other])?;
+            assert!(said.out.contains("HBA006") && !said.out.contains('\u{1b}'), "{said:?}");
+        }
     }
     let said = at_a_terminal(&place, &format!("{lint} --color never"), &[])?;
     assert!(!said.out.contains('\u{1b}'), "{said:?}");

@@ -96,6 +96,8 @@ pub(crate) struct Console {
 impl Console {
     pub(crate) fn new(arguments: &ConsoleArguments) -> Self {
         let choice = match arguments.color {
+            // Otherwise a terminal without colours would get them wherever CI is set.
+            Color::Auto if is_dumb() => anstream::ColorChoice::Never,
             Color::Auto => anstream::ColorChoice::Auto,
             Color::Always => anstream::ColorChoice::AlwaysAnsi,
             Color::Never => anstream::ColorChoice::Never,
@@ -164,8 +166,7 @@ impl Console {
 
     /// Begins something that may take longer than a second.
     pub(crate) fn begin(&self, what: &str) -> Progress<'_> {
-        let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-        let live = self.log_format == LogFormat::Text && io::stderr().is_terminal() && !dumb;
+        let live = self.log_format == LogFormat::Text && io::stderr().is_terminal() && !is_dumb();
         if live {
             redraw(&format!("{what} …"));
         } else if self.log_format == LogFormat::Json {
@@ -257,6 +258,11 @@ fn cut(text: &str) -> String {
 /// To standard error. Where nobody listens, nobody is told.
 pub(crate) fn tell(text: &str) {
     let _ = write_all(&mut AutoStream::auto(io::stderr().lock()), text.as_bytes());
+}
+
+/// Whether the terminal, if there is one, knows no control sequences.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb")
 }
 
 /// Puts a text in the place of the terminal's current line. That is no colour: NO_COLOR does not mind.
