@@ -44,7 +44,7 @@ async fn child() -> Tested {
     let runner = Runner::new(&spec, &nodes).limits(LIMITS).observer(std::sync::Arc::new(
         move |event: Event| {
             let stage = matches!(event, Event::Stage { .. });
-            if !stage && records.fetch_add(1, Ordering::SeqCst) + 1 == kill_after {
+            if !stage && records.fetch_add(1, Ordering::SeqCst) + 1 >= kill_after {
                 let _ = kill_process(getpid(), Signal::KILL);
                 // The signal is on its way to every thread.
                 loop {
@@ -83,12 +83,17 @@ async fn in_child(bench: &Bench, what: &str, kill_after: usize) -> Tested<bool> 
 }
 
 /// The journal of the newest run loses a part of its last line, as when the system itself went down
-/// while it was written: what it told was done, and is not known to be.
+/// while it was written: what it told was done, and is not known to be. What is about to be done is
+/// not begun before its line is safe; where another node had come so far, that line stays.
 fn tear(bench: &Bench) -> Tested {
     let newest = run::status(bench.spec())?.runs.into_iter().next().ok_or("no run")?;
     let journal = newest.folder.join("journal.jsonl");
     let text = fs::read_to_string(&journal)?;
     let whole = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
+    let last: serde_json::Value = serde_json::from_str(&text[whole..])?;
+    if last["record"] == "begin" || last["record"] == "undo" {
+        return Ok(());
+    }
     fs::write(&journal, &text[..whole + (text.len() - whole) / 2])?;
     Ok(())
 }
