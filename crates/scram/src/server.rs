@@ -9,7 +9,7 @@
 mod error;
 mod mock;
 
-use std::fmt;
+use std::{fmt, hint::black_box};
 
 use pg_version::PgVersion;
 use subtle::{Choice, ConstantTimeEq};
@@ -73,12 +73,14 @@ impl Server {
     ) -> Self {
         let nobody = mock.secret(user);
         let text = nobody.to_text();
-        // One text is read for everybody, whosever it is, so that there is nothing to decide about.
-        let given = rolpassword.unwrap_or(text.as_bytes());
-        let read = Secret::parse(given, version).ok();
-        let doomed = rolpassword.is_none() | read.is_none();
-        // What is no secret is seen at a glance: the time that the text of a secret takes is spent
-        // on the mock one's.
+        // One text is read for everybody, whosever it is. An MD5 hash is seen at a glance, and nothing
+        // passes for one. The text is chosen by its place: a branch costs more where it is rare.
+        let stored = rolpassword.unwrap_or(b"md5");
+        let is_md5 = stored.starts_with(b"md5");
+        let texts = black_box([stored, text.as_bytes()]);
+        let read = Secret::parse(texts[usize::from(is_md5)], version).ok();
+        let doomed = is_md5 | read.is_none();
+        // Whatever else is no secret is not worth its time; that of a secret is spent on the mock one.
         let secret = read.or_else(|| Secret::parse(text.as_bytes(), version).ok());
         Self { secret: secret.unwrap_or(nobody), channel, doomed }
     }
