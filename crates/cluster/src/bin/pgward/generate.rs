@@ -23,6 +23,9 @@ pub(crate) struct CompletionsArguments {
 
 /// `pgward man`
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pgward man ~/.local/share/man/man1")]
 pub(crate) struct ManArguments {
     /// The folder to write the pages to; it is made if it is not there
     folder: PathBuf,

@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// The major version that reads the file now
     #[arg(long, value_name = "MAJOR")]
     from: PgVersion,
-    /// The major version that shall read it [default: the newest]
+    /// The major version that shall read it
     #[arg(long, value_name = "MAJOR", default_value_t = PgVersion::NEWEST)]
     to: PgVersion,
     #[command(flatten)]

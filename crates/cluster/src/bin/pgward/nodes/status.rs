@@ -25,6 +25,10 @@ use crate::frame::{
 /// `pgward status`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  pgward status
+  pgward status cluster.toml --format json
+
 A quick look: which nodes answer, which sessions their links have now, which runs are on disk. It proves nothing: that is \
 what pgward verify does.
 
