@@ -63,7 +63,11 @@ pub(crate) async fn connect_as(
 /// What is wrong with it, in words.
 pub(crate) fn check(sql: &str) -> Result<(), String> {
     let conninfo: ConnInfo = sql.parse().map_err(|error: ConnInfoError| error.to_string())?;
-    access::parse(&conninfo).map(drop).map_err(|error| error.to_string())
+    access::parse(&conninfo).map_err(|error| error.to_string())?;
+    if conninfo.get("host").is_none() && conninfo.get("hostaddr").is_none() {
+        return Err("it names no host: for the Unix socket, host=/var/run/postgresql".to_owned());
+    }
+    Ok(())
 }
 
 async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Error> {

@@ -378,7 +378,10 @@ impl fmt::Display for FsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { action, path, source } => {
-                write!(f, "cannot {action} {}: {source}", path.display())
+                let words = std::format!("{source}");
+                // The number that std appends is for nobody who reads this; the source has it.
+                let words = words.rfind(" (os error ").map_or(&*words, |end| &words[..end]);
+                write!(f, "cannot {action} {}: {words}", path.display())
             }
             Self::NotAFile { path } => write!(f, "{} is no plain file", path.display()),
             Self::Changed { path } => write!(

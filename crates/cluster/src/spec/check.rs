@@ -169,7 +169,8 @@ fn check_node(node: &NodeSpec, earlier: &[NodeSpec]) -> Result<(), SpecError> {
         ));
     }
     sql::check(&node.sql).map_err(|error| {
-        SpecError::new(format!("node {}: sql: {error}", node.name), node.sql.clone())
+        let near = if node.sql.is_empty() { &quoted } else { &node.sql };
+        SpecError::new(format!("node {}: sql: {error}", node.name), near)
     })?;
     for other in earlier {
         if other.name == node.name {

@@ -23,7 +23,7 @@ pub(super) struct Access {
 }
 
 /// The parameters that are read here; the others are tokio-postgres's own.
-const OURS: [&str; 11] = [
+const OURS: [&str; 15] = [
     "sslmode",
     "sslrootcert",
     "sslcert",
@@ -35,6 +35,11 @@ const OURS: [&str; 11] = [
     "sslcertmode",
     "sslcompression",
     "fallback_application_name",
+    // Without a meaning here, as there is no GSSAPI, and the server's name is always sent.
+    "gssdelegation",
+    "gsslib",
+    "krbsrvname",
+    "sslsni",
 ];
 
 impl Access {

@@ -18,7 +18,7 @@ use crate::frame::{
 /// `pgward hba upgrade`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
   pgward hba upgrade pg_hba.conf --from 13 --to 17
 
 Exit code 0: both read the file alike; 1: they do not, or the new one refuses it.")]

@@ -83,7 +83,7 @@ fn accept(
         return Ok(None);
     }
     for change in &changes {
-        console.note(&render::words(change));
+        console.show("change", &format!("{}\n", render::words(change)));
     }
     if !consent.yes {
         match console.confirm("Take this as it is?") {
