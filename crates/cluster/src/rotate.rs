@@ -56,7 +56,7 @@ pub fn passwords(
 ) -> Result<Prepared, Error> {
     if spec.mode != crate::spec::Mode::Scram {
         return Err(Error::plan(
-            "the links of this cluster have no passwords: mode is not \"scram\"",
+            "the links of this cluster have no passwords, for mode is not \"scram\": rotate certs, or ca",
         ));
     }
     let preparation = secured(spec, states, now)?;

@@ -178,7 +178,7 @@ mod key_name {
         found.map(|(_, algorithm)| *algorithm).ok_or_else(|| {
             let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
             D::Error::custom(format!(
-                "unknown key \"{given}\", expected one of {}",
+                "unknown kind of key \"{given}\", expected one of {}",
                 names.join(", ")
             ))
         })

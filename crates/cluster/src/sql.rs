@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use self::access::Access;
 use crate::{
-    conninfo::ConnInfo,
+    conninfo::{ConnInfo, ConnInfoError},
     error::{Error, NodeContext as _},
     spec::NodeSpec,
 };
@@ -57,9 +57,25 @@ pub(crate) async fn connect_as(
     connect.await.on_node(&node.name)
 }
 
+/// Whether a connection string says what can be done, as far as it tells by itself.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn check(sql: &str) -> Result<(), String> {
+    let conninfo: ConnInfo = sql.parse().map_err(|error: ConnInfoError| error.to_string())?;
+    access::parse(&conninfo).map_err(|error| error.to_string())?;
+    if conninfo.get("host").is_none() && conninfo.get("hostaddr").is_none() {
+        return Err("it names no host: for the Unix socket, host=/var/run/postgresql".to_owned());
+    }
+    Ok(())
+}
+
 async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Error> {
     let patience = connect_patience(conninfo).unwrap_or(login.patience);
-    let refused = |reason: String| Error::Connect { place: conninfo.to_masked_text(), reason };
+    let refused = |reason: String| Error::Connect {
+        place: conninfo.to_masked_text(),
+        reason: without_number(&reason).to_owned(),
+    };
     let access = Access::of(conninfo).map_err(|error| refused(error.to_string()))?;
     let connect = async {
         let mut first = None;
@@ -86,6 +102,11 @@ async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Err
         Ok(Err(error)) => Err(refused(error.to_string())),
         Err(_) => Err(refused(format!("no answer within {} s", patience.as_secs_f32()))),
     }
+}
+
+/// What the system says, without the number that the standard library appends.
+fn without_number(text: &str) -> &str {
+    text.rfind(" (os error ").map_or(text, |end| &text[..end])
 }
 
 /// Text as a literal, without the blank that is put before one that has an escape.

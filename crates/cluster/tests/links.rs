@@ -15,7 +15,7 @@ use cluster::{
     run::{self, Runner},
     spec::{CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TopologyKind},
     transport::{FilesSpec, LocalFiles},
-    verify::{self, Verification},
+    verify::{self, Code, Verification},
 };
 use pg_version::PgVersion;
 use pgtest::{Installation, Run, Server, Shutdown};
@@ -185,6 +185,10 @@ async fn standbys() -> Outcome {
 
         let spec = spec_of(mode, &["replicator"], folder.path(), &servers);
         secured_and_proved(&spec, 2).await?;
+        // Nobody is let in to the database that a standby's connection string seems to name: that is no
+        // fault of the address that this is tried from.
+        let found_wrong = look(&spec).await?.findings;
+        assert!(found_wrong.iter().all(|f| f.code != Code::OwnAddress), "{found_wrong:#?}");
         first.query("CREATE TABLE t (i int)")?;
         first.query("INSERT INTO t VALUES (1)")?;
         wait(&third, "SELECT count(*) FROM pg_class WHERE relname = 't'", "1")?;

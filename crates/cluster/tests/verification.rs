@@ -7,7 +7,7 @@ mod standin;
 use std::{fs, io::Write as _, time::Duration};
 
 use cluster::{
-    inspect,
+    inspect, run,
     spec::{ClusterSpec, Mode, TopologyKind},
     verify::{Code, Evidence, Finding, LinkProof, MethodSource, Options, Severity, Verification},
 };
@@ -325,6 +325,11 @@ async fn what_was_changed_since_is_told() -> Outcome {
     assert!(details.contains("+host all all 10.0.0.0/8 trust # their own"), "{details}");
     assert!(details.contains("+primary_conninfo=********"), "{details}");
     assert!(!format!("{found:?}").contains("hunter2"));
+
+    let states = inspect::inspect_all(&spec, &secured::nodes(&spec)).await?;
+    assert_eq!(run::accept_changes(&spec, &states)?.len(), words.len());
+    assert_eq!(changed().await?, []);
+    assert_eq!(run::accept_changes(&spec, &states)?, []);
     Ok(())
 }
 

@@ -242,6 +242,8 @@ pub fn is_temporary_of(name: &[u8], file: &[u8]) -> bool {
 /// A file beside the one that it will become; removed unless it did.
 struct Temporary {
     path: PathBuf,
+    /// The one that it will become: what errors are about.
+    target: PathBuf,
     file: File,
     renamed: bool,
 }
@@ -259,17 +261,19 @@ impl Temporary {
             temporary.push(std::format!("{}.{count}", process::id()));
             let path = beside.with_file_name(temporary);
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(file) => return Ok(Self { path, file, renamed: false }),
+                Ok(file) => {
+                    return Ok(Self { path, target: beside.to_owned(), file, renamed: false });
+                }
                 // Left by a process of the same id that was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(FsError::io("create", &path, error)),
+                Err(error) => return Err(FsError::io("create", beside, error)),
             }
         }
     }
 
     /// Writes the bytes, gives the file its owner and mode, and waits until all is on disk.
     fn fill(&self, bytes: &[u8], access: Access) -> Result<(), FsError> {
-        let io = |what| move |error| FsError::io(what, &self.path, error);
+        let io = |what| move |error| FsError::io(what, &self.target, error);
         (&self.file).write_all(bytes).map_err(io("write"))?;
         let made = self.file.metadata().map_err(io("examine"))?;
         if (made.uid(), made.gid()) != (access.uid, access.gid) {
@@ -282,7 +286,7 @@ impl Temporary {
     }
 
     fn fill_as_made(&self, bytes: &[u8]) -> Result<(), FsError> {
-        let made = self.file.metadata().map_err(|e| FsError::io("examine", &self.path, e))?;
+        let made = self.file.metadata().map_err(|e| FsError::io("examine", &self.target, e))?;
         self.fill(bytes, Access { mode: 0o600, uid: made.uid(), gid: made.gid() })
     }
 
@@ -374,7 +378,10 @@ impl fmt::Display for FsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { action, path, source } => {
-                write!(f, "cannot {action} {}: {source}", path.display())
+                let words = std::format!("{source}");
+                // The number that std appends is for nobody who reads this; the source has it.
+                let words = words.rfind(" (os error ").map_or(&*words, |end| &words[..end]);
+                write!(f, "cannot {action} {}: {words}", path.display())
             }
             Self::NotAFile { path } => write!(f, "{} is no plain file", path.display()),
             Self::Changed { path } => write!(

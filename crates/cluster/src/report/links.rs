@@ -28,8 +28,11 @@ pub(super) fn section(view: &View<'_>) -> Markup {
 
 /// Rows connect, columns are connected to.
 pub(super) fn matrix(view: &View<'_>, nodes: &[usize], pairs: &[Pair<'_>]) -> Markup {
-    let find =
-        |from: usize, to: usize| pairs.iter().find(|pair| (pair.from, pair.to) == (from, to));
+    // They are in this order.
+    let find = |from: usize, to: usize| {
+        let place = pairs.binary_search_by_key(&(from, to), |pair| (pair.from, pair.to));
+        place.ok().map(|place| &pairs[place])
+    };
     let many = nodes.len() > 6;
     let table = html! {
         table.matrix.many[many] {

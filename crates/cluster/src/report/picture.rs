@@ -16,7 +16,7 @@ const MESH: usize = 8;
 /// Up to so many are drawn if they have few links: a primary with its standbys.
 const STAR: usize = 16;
 
-const WIDTH: f64 = 136.0;
+const WIDTH: f64 = 148.0;
 const HEIGHT: f64 = 46.0;
 const MARGIN: f64 = 16.0;
 

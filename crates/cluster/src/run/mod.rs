@@ -67,10 +67,12 @@ use self::{
 use crate::{
     apply::{self, Application, Ended, Limits, Observer, Work},
     error::Error,
-    inspect::{Node, THIS_MACHINE},
+    inspect::{Node, NodeState, THIS_MACHINE},
     plan::{Plan, hex},
     prepare::Prepared,
     spec::{ClusterSpec, Mode},
+    topology,
+    verify::{Finding, drift},
 };
 
 /// Applies plans to a cluster, and takes them back.
@@ -319,6 +321,39 @@ enum Which {
 /// A run without a record was begun, and not more.
 fn state_of(told: &Told) -> State {
     told.state.unwrap_or(State::Applying)
+}
+
+/// Takes what others have changed since the runs that were applied as it is now, so that
+/// [`drift::since`] does not tell it any more: the findings that it told. On the nodes nothing is done;
+/// what changes is what is remembered of the runs, in the folder for secrets.
+///
+/// # Errors
+/// [`Error::Run`] if a run is unfinished, or another process is at work; [`Error::Plan`] if the links do
+/// not fit the description; [`Error::Files`] if the folder cannot be read or written.
+pub fn accept_changes(spec: &ClusterSpec, states: &[NodeState]) -> Result<Vec<Finding>, Error> {
+    no_unfinished(spec)?;
+    let changes = changes(spec, states)?;
+    if changes.is_empty() {
+        return Ok(changes);
+    }
+    let _lock = RunLock::take(&spec.secrets)?;
+    no_unfinished(spec)?;
+    if let Some(applied) = Applied::read(&spec.secrets)? {
+        let links = topology::of(spec.topology).links(spec, states)?;
+        drift::accepting(applied, states, &links).write(&spec.secrets)?;
+    }
+    Ok(changes)
+}
+
+/// What others have changed since the runs that were applied.
+///
+/// # Errors
+/// [`Error::Plan`] if the links do not fit the description; [`Error::Files`] or [`Error::Run`] if what
+/// was left cannot be read.
+pub fn changes(spec: &ClusterSpec, states: &[NodeState]) -> Result<Vec<Finding>, Error> {
+    let Some(applied) = Applied::read(&spec.secrets)? else { return Ok(Vec::new()) };
+    let links = topology::of(spec.topology).links(spec, states)?;
+    Ok(drift::since(&applied, &applied_plans(&spec.secrets)?, states, &links))
 }
 
 /// The plans of the runs that were applied and are on disk still, the oldest first.

@@ -1,6 +1,7 @@
 //! What no cluster can be.
 
-use super::{ClusterSpec, Mode, NodeSpec, SpecError, TopologyKind, UserChain};
+use super::{CertificatePolicy, ClusterSpec, Mode, NodeSpec, SpecError, TopologyKind, UserChain};
+use crate::sql;
 
 impl ClusterSpec {
     /// Finds what no cluster can be: no node, two of one name, two at one address, no network; and
@@ -18,6 +19,7 @@ impl ClusterSpec {
         self.check_roles()?;
         self.check_mode()?;
         self.check_timescale()?;
+        self.check_certificates()?;
         for (index, node) in self.nodes.iter().enumerate() {
             check_node(node, &self.nodes[..index])?;
         }
@@ -89,6 +91,19 @@ impl ClusterSpec {
         Ok(())
     }
 
+    fn check_certificates(&self) -> Result<(), SpecError> {
+        let CertificatePolicy { ca_days, leaf_days, .. } = self.certificates;
+        for (key, days) in [("ca-days", ca_days), ("leaf-days", leaf_days)] {
+            if days == 0 {
+                return Err(SpecError::new(
+                    format!("{key} is 0: a certificate has to be valid for a day at least"),
+                    key,
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn check_timescale(&self) -> Result<(), SpecError> {
         let is_timescale = self.topology == TopologyKind::Timescale;
         match &self.timescale {
@@ -153,6 +168,10 @@ fn check_node(node: &NodeSpec, earlier: &[NodeSpec]) -> Result<(), SpecError> {
             quoted,
         ));
     }
+    sql::check(&node.sql).map_err(|error| {
+        let near = if node.sql.is_empty() { &quoted } else { &node.sql };
+        SpecError::new(format!("node {}: sql: {error}", node.name), near)
+    })?;
     for other in earlier {
         if other.name == node.name {
             return Err(SpecError::new(

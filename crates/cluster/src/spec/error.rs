@@ -34,6 +34,19 @@ fn place_words(place: Option<Place>) -> String {
         .map_or_else(String::new, |place| format!("line {}, column {}: ", place.line, place.column))
 }
 
+/// What serde says, in the words of TOML in place of Rust's.
+fn in_words(message: &str) -> String {
+    const WORDS: [(&str, &str); 5] = [
+        ("unknown variant ", "unknown value "),
+        ("expected u16", "expected a number from 0 to 65535"),
+        ("expected a sequence", "expected a list, in [ ]"),
+        ("expected a map", "expected a table"),
+        ("invalid type: map", "invalid type: table"),
+    ];
+    let replace = |text: String, (from, to): (&str, &str)| text.replace(from, to);
+    WORDS.into_iter().fold(message.to_owned(), replace)
+}
+
 impl SpecError {
     /// Something that is wrong with the value of `near`.
     pub(super) fn new(message: impl Into<String>, near: impl Into<String>) -> Self {
@@ -42,7 +55,7 @@ impl SpecError {
 
     pub(super) fn from_toml(error: &toml::de::Error, text: &str) -> Self {
         let place = error.span().map(|span| Place::of(text, span.start));
-        let message = error.message().trim_end().replace('\n', ", ");
+        let message = in_words(&error.message().trim_end().replace('\n', ", "));
         Self { place, message, near: None }
     }
 

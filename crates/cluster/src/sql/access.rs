@@ -23,7 +23,7 @@ pub(super) struct Access {
 }
 
 /// The parameters that are read here; the others are tokio-postgres's own.
-const OURS: [&str; 11] = [
+const OURS: [&str; 15] = [
     "sslmode",
     "sslrootcert",
     "sslcert",
@@ -35,20 +35,19 @@ const OURS: [&str; 11] = [
     "sslcertmode",
     "sslcompression",
     "fallback_application_name",
+    // Without a meaning here, as there is no GSSAPI, and the server's name is always sent.
+    "gssdelegation",
+    "gsslib",
+    "krbsrvname",
+    "sslsni",
 ];
 
 impl Access {
     pub(super) fn of(conninfo: &ConnInfo) -> Result<Self, Error> {
-        let mut plain = conninfo.clone();
-        for keyword in OURS {
-            plain.remove(keyword);
-        }
-        let mut config: Config = plain.to_text().parse()?;
+        let (mut config, mode) = parse(conninfo)?;
         if let Some(path) = conninfo.get("passfile") {
             fill(&mut config, Path::new(path))?;
         }
-        let sslmode = conninfo.get("sslmode").unwrap_or("prefer");
-        let mode: SslMode = sslmode.parse()?;
         // A Unix socket has no TLS, whatever is asked for (fe-connect.c).
         let host = conninfo.get("host").unwrap_or_default();
         let is_socket =
@@ -91,6 +90,17 @@ impl Access {
             }
         }
     }
+}
+
+/// What a connection string says, without the files that it names.
+pub(super) fn parse(conninfo: &ConnInfo) -> Result<(Config, SslMode), Error> {
+    let mut plain = conninfo.clone();
+    for keyword in OURS {
+        plain.remove(keyword);
+    }
+    let config = plain.to_text().parse()?;
+    let sslmode = conninfo.get("sslmode").unwrap_or("prefer");
+    Ok((config, sslmode.parse()?))
 }
 
 fn tls(conninfo: &ConnInfo, mode: SslMode) -> Result<Option<PgTls>, Error> {

@@ -463,7 +463,8 @@ impl Code {
                 "PGW701",
                 "something is no longer as the last applied plan left it",
                 "Somebody changed it by hand, or another tool did.",
-                "Look at the difference; apply the description if the change was none of yours.",
+                "Look at the difference. If it shall not be, apply the description; if it shall, pgward apply \
+                 --accept-changes takes it as it is.",
             ),
         }
     }

@@ -62,7 +62,9 @@ pub fn since(
             let is_it = |link: &&Link| link.name == left.name && *link.place == left.place;
             let AppliedLink { name, to, conninfo, .. } = left;
             let finding = match own.find(is_it) {
-                None => Some(drifted(format!("the link {name} is gone"))),
+                None => Some(drifted(format!(
+                    "the link {name} is gone: pgward makes no links, so make it anew if it is missed"
+                ))),
                 Some(link) => link_drift(conninfo, &link.conninfo)
                     .map(|what| drifted(format!("{name}: {what}"))),
             };
@@ -70,6 +72,33 @@ pub fn since(
         }
     }
     findings
+}
+
+/// What the applied runs left, with what inspection finds in its place: what [`since`] tells is taken as
+/// it is, and told no more. What is gone is forgotten; what inspection did not read stays.
+pub(crate) fn accepting(mut applied: Applied, states: &[NodeState], links: &[Link]) -> Applied {
+    for state in states {
+        let Some(node) = applied.nodes.get_mut(&state.name) else { continue };
+        node.files.retain(|path, left| match state.files.get(path) {
+            Some(Some(now)) => {
+                let Access { mode, uid, gid } = now.access;
+                *left = AppliedFile { sha256: sha256(&now.bytes), mode, uid, gid };
+                true
+            }
+            Some(None) => false,
+            None => true,
+        });
+        node.passwords.retain(|role, digest| {
+            let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
+            stored.inspect(|now| *digest = sha256(now.as_bytes())).is_some()
+        });
+        node.links.retain_mut(|left| {
+            let mut own = links.iter().filter(|link| link.from == state.name);
+            let now = own.find(|link| link.name == left.name && *link.place == left.place);
+            now.inspect(|now| left.conninfo = now.conninfo.to_masked_text()).is_some()
+        });
+    }
+    applied
 }
 
 fn sha256(bytes: &[u8]) -> String {

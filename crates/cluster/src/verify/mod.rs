@@ -222,7 +222,8 @@ fn changed_since(spec: &ClusterSpec, states: &[NodeState], links: &[Link]) -> Ve
         Ok(None) => Vec::new(),
         // What was left is not known, and so is not what has changed.
         Err(error) => {
-            vec![Finding::warning(Code::Drifted, THIS_MACHINE, error.to_string())]
+            let what = format!("whether anything was changed since cannot be told: {error}");
+            vec![Finding::warning(Code::Drifted, THIS_MACHINE, what)]
         }
     }
 }

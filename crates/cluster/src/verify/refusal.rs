@@ -185,7 +185,7 @@ pub(super) async fn prove(
         let (mut controls, mut refusals) = (Vec::new(), Vec::new());
         for tried in tried.await? {
             let (control, refused) = tried?;
-            controls.push(control);
+            controls.extend(control);
             refusals.extend(refused);
         }
         Ok::<_, Error>((controls, refusals))
@@ -209,6 +209,18 @@ struct Target {
     way: WayIn,
     /// `None` for physical replication.
     database: Option<String>,
+}
+
+impl Target {
+    /// Whether links are let in to it. To the database in a standby's connection string none is: it is
+    /// tried all the same, for it is where the role would come in by `all`.
+    fn is_for_links(&self) -> bool {
+        self.way.databases.iter().any(|databases| match (databases, &self.database) {
+            (Databases::Replication, None) | (Databases::All, Some(_)) => true,
+            (Databases::Names(names), Some(database)) => names.contains(database),
+            _ => false,
+        })
+    }
 }
 
 fn targets(context: &Context, node: &str, demand: &Demand) -> Vec<Target> {
@@ -246,12 +258,16 @@ struct Bench {
 }
 
 impl Bench {
-    async fn try_all(&self, target: &Target) -> Result<(Control, Vec<Refusal>), Error> {
+    /// The links' own login, where there is one, and everything else that must be refused.
+    async fn try_all(&self, target: &Target) -> Result<(Option<Control>, Vec<Refusal>), Error> {
         let way = &target.way;
         let expected =
             self.decide(target, self.own, way.tls).is_some_and(|rule| is_for(way, &rule));
-        let control = self.control(target, expected).await?;
-        let is_proof = control.let_in == Some(true) || expected;
+        let control = match target.is_for_links() {
+            true => Some(self.control(target, expected).await?),
+            false => None,
+        };
+        let is_proof = expected || control.as_ref().is_some_and(|own| own.let_in == Some(true));
         // A role that others may come in as from elsewhere, by other rules.
         let here = way.links_only || way.networks.iter().any(|network| network.contains(&self.own));
         let mut refusals = Vec::new();
@@ -269,7 +285,12 @@ impl Bench {
                 let password = password.as_ref();
                 let outcome = self.attempt(target, tls.as_ref(), password, false).await?;
                 refusal.refused = is_refused(trial, &outcome);
-                refusal.answer = outcome.to_string();
+                refusal.answer = match (refusal.refused, &outcome) {
+                    (false, Outcome::Refused { .. } | Outcome::TlsRefused { .. }) => {
+                        format!("not let in, but not because of what was tried: {outcome}")
+                    }
+                    _ => outcome.to_string(),
+                };
             }
             if !is_proof {
                 refusal.evidence = Evidence::Rules;

@@ -34,7 +34,7 @@ fn a_server_that_is_down() -> Outcome {
     verify_finds(&place, "Connection refused")?;
     let said = place.run(["status"])?;
     assert_eq!(said.code, Some(2), "{said:?}");
-    assert!(said.out.contains("DOWN") && said.out.contains("Connection refused"), "{said:?}");
+    assert!(said.out.contains("NO ANSWER") && said.out.contains("Connection refused"), "{said:?}");
     place.run(["status", "--format", "json"])?.json()?;
     Ok(())
 }

@@ -31,6 +31,47 @@ fn standard_input_in_place_of_a_file() -> Outcome {
 }
 
 /// Bytes that are no text, and line ends of others, come out as they went in.
+/// A pipe, such as a shell's `<(…)`, is read once as standard input is; so is a device.
+#[test]
+fn a_pipe_in_place_of_a_file() -> Outcome {
+    let place = Place::new()?;
+    place.write("pg_hba.conf", RULES, 0o600)?;
+    let said = place.run_with(["hba", "check", "/dev/stdin", "--pg", "16"], RULES)?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.starts_with("/dev/stdin: PostgreSQL 16 loads it"), "{said:?}");
+    let said = place.run_with(["hba", "add", "/dev/stdin", RULE], RULES)?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains(RULE) && said.out.len() > RULES.len(), "{said:?}");
+    let said = place.run(["hba", "diff", "pg_hba.conf", "/dev/null"])?;
+    assert!(said.out.contains("loses") || said.code == Some(1), "{said:?}");
+    Ok(())
+}
+
+/// What is no file is the user's mistake, and what to do is said.
+#[test]
+fn a_folder_in_place_of_a_file() -> Outcome {
+    let place = Place::new()?;
+    for arguments in [
+        &["hba", "check", "."][..],
+        &["hba", "add", ".", RULE],
+        &["conf", "get", ".", "port"],
+        &["passfile", "check", "."],
+        &["passfile", "lookup", ".", "--user", "x"],
+        &["pki", "inspect", "."],
+        &["scram", "inspect", "."],
+        &["plan", "."],
+    ] {
+        let said = place.run(arguments)?;
+        assert_eq!(said.code, Some(1), "{arguments:?}: {said:?}");
+        assert!(said.talk.contains("= help: name "), "{arguments:?}: {said:?}");
+    }
+    place.write("file", "", 0o600)?;
+    let said = place.run(["pki", "ca", "--name", "x", "--out", "file/secrets"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.talk.contains("what should be a folder in it is a file"), "{said:?}");
+    Ok(())
+}
+
 #[test]
 fn every_byte_stays() -> Outcome {
     let place = Place::new()?;

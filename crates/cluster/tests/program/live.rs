@@ -222,6 +222,11 @@ async fn killed_and_resumed() -> Outcome {
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.talk.contains("is unfinished") && said.talk.contains("pgward resume"), "{said:?}");
     assert_eq!(said.out, "", "nothing is planned that cannot be done: {said:?}");
+    let said = place.run(["plan"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.talk.contains("is unfinished") && said.talk.contains("pgward resume"), "{said:?}");
+    let said = place.run(["verify"])?;
+    assert!(said.talk.contains("is unfinished"), "{said:?}");
     let said = place.run(["resume"])?;
     assert_eq!(said.code, Some(1), "nobody was asked: {said:?}");
 

@@ -141,8 +141,12 @@ fn completions_and_manual_pages_know_every_command() -> Outcome {
     }
     assert_eq!(place.run(["man", "pages"])?.code, Some(0));
     for page in ["pgward.1", "pgward-hba-decide.1", "pgward-apply.1"] {
-        assert!(place.read(&format!("pages/{page}"))?.contains(".TH"), "{page}");
+        let page = place.read(&format!("pages/{page}"))?;
+        assert!(page.contains(".TH") && !page.contains(".SH EXTRA"), "{page}");
     }
+    let page = place.read("pages/pgward-verify.1")?;
+    assert!(page.contains(".SH EXAMPLES\n.nf\npgward verify\n"), "{page}");
+    assert!(page.contains(".SH \"EXIT STATUS\"\nExit code 0"), "{page}");
     Ok(())
 }
 

@@ -81,7 +81,6 @@ enum Command {
     /// Print a shell's completions
     Completions(generate::CompletionsArguments),
     /// Write the manual pages
-    #[command(hide = true)]
     Man(generate::ManArguments),
 }
 
@@ -139,10 +138,57 @@ fn wrong_arguments(error: &clap::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     #[test]
     fn the_arguments_go_together() {
         super::Arguments::command().debug_assert();
+    }
+
+    /// Every command that does something.
+    fn commands(command: clap::Command) -> Vec<clap::Command> {
+        let below: Vec<_> = command.get_subcommands().cloned().collect();
+        match below.is_empty() {
+            true => vec![command],
+            false => below.into_iter().flat_map(commands).collect(),
+        }
+    }
+
+    /// What follows two blanks explains, and what follows a bar or an arrow is the shell's.
+    #[test]
+    fn every_command_has_examples_that_can_be_typed() {
+        for command in commands(super::Arguments::command()) {
+            let name = command.get_name().to_owned();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.lines().filter_map(|line| line.strip_prefix("  "));
+            let typed: Vec<&str> = examples
+                .filter_map(|line| line.split("pgward ").nth(1))
+                .map(|line| line.split("  ").next().unwrap_or_default())
+                .map(|line| line.split(['|', '>', '<']).next().unwrap_or_default())
+                .collect();
+            assert!(help.contains("Examples:") && !typed.is_empty(), "{name} has no example");
+            for line in typed {
+                let words = words(line).into_iter().filter(|word| !word.ends_with("&-"));
+                let read = super::Arguments::try_parse_from(
+                    ["pgward".to_owned()].into_iter().chain(words),
+                );
+                assert!(read.is_ok(), "{name}: {line}: {}", read.err().unwrap());
+            }
+        }
+    }
+
+    /// The words of a line as a shell takes them, quotes and all.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut quote = None;
+        for character in line.trim().chars() {
+            match (quote, character) {
+                (None, '\'' | '"') => quote = Some(character),
+                (Some(open), close) if open == close => quote = None,
+                (None, ' ') => words.push(String::new()),
+                (_, other) => words.last_mut().unwrap().push(other),
+            }
+        }
+        words
     }
 }

@@ -65,7 +65,7 @@ pub(super) struct SetArguments {
 /// `pgward conf unset`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
   pgward conf unset /etc/postgresql/17/main/postgresql.conf work_mem --dry-run")]
 pub(super) struct UnsetArguments {
     #[command(flatten)]

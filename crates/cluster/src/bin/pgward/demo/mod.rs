@@ -33,6 +33,16 @@ use crate::{
 
 /// `pgward demo`
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pgward demo
+  pgward demo --mode scram --pg 15
+  pgward demo --keep --html report.html
+
+Servers are looked for in the folders that PGTEST_BINDIR_17 (one for each major) or PGTEST_BINDIRS name, where cargo xtask pg install \
+puts them, in PATH and in the usual folders.
+
+Exit code 0: every link is proved; 1: not every one is; 2: it could not be done; 130: it was interrupted.")]
 pub(crate) struct Arguments {
     /// How the links shall authenticate
     #[arg(long, value_enum, default_value_t = ModeArgument::Cert)]

@@ -62,6 +62,11 @@ impl Failure {
             io::ErrorKind::PermissionDenied => {
                 failure.fix("run pgward as a user that may, such as the file's owner or root")
             }
+            io::ErrorKind::IsADirectory => {
+                Self { exit: Exit::Findings, ..failure }.fix("name a file, or - for standard input")
+            }
+            io::ErrorKind::NotADirectory => Self { exit: Exit::Findings, ..failure }
+                .fix("look at the path: what should be a folder in it is a file"),
             _ => failure,
         }
     }

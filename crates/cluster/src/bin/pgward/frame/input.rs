@@ -1,7 +1,9 @@
 //! Files that commands read, and standard input in place of one.
 
 use std::{
+    fs::File,
     io::Read as _,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -30,7 +32,7 @@ pub(crate) struct Input {
     /// As the user named it.
     pub(crate) name: String,
     bytes: Vec<u8>,
-    /// `None` for standard input.
+    /// `None` for standard input, and for what can be read once only.
     snapshot: Option<Snapshot>,
 }
 
@@ -43,6 +45,11 @@ impl Input {
                 .read_to_end(&mut bytes)
                 .map_err(|error| Failure::io("read", STANDARD_INPUT, &error))?;
             return Ok(Self { name: STANDARD_INPUT.to_owned(), bytes, snapshot: None });
+        }
+        if is_stream(path) {
+            let name = path.display().to_string();
+            let bytes = read_stream(path).map_err(|error| Failure::io("read", &name, &error))?;
+            return Ok(Self { name, bytes, snapshot: None });
         }
         let snapshot = Snapshot::read(path)?;
         Ok(Self {
@@ -79,6 +86,25 @@ impl Input {
         let short = here.and_then(|here| path.strip_prefix(here).ok());
         short.unwrap_or(path).display().to_string()
     }
+}
+
+/// Whether it is a pipe, such as the one of a shell's `<(…)`, or a device such as `/dev/null`: it is read
+/// from its beginning to its end, as standard input is.
+fn is_stream(path: &Path) -> bool {
+    let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_char_device())
+}
+
+/// No file of a server is as long, and some devices have no end.
+const LONGEST: u64 = 1 << 30;
+
+fn read_stream(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
 }
 
 /// What was read may hold secrets.

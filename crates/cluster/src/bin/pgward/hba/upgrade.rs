@@ -18,7 +18,7 @@ use crate::frame::{
 /// `pgward hba upgrade`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
   pgward hba upgrade pg_hba.conf --from 13 --to 17
 
 Exit code 0: both read the file alike; 1: they do not, or the new one refuses it.")]
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// The major version that reads the file now
     #[arg(long, value_name = "MAJOR")]
     from: PgVersion,
-    /// The major version that shall read it [default: the newest]
+    /// The major version that shall read it
     #[arg(long, value_name = "MAJOR", default_value_t = PgVersion::NEWEST)]
     to: PgVersion,
     #[command(flatten)]

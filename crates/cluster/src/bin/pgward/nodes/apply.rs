@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::{
     description::{Description, DescriptionArgument},
-    plan::prepare,
+    plan::{inspect_all, prepare},
     render, wait_for,
     work::work,
 };
@@ -27,6 +27,11 @@ use crate::frame::{
 /// `pgward apply`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  pgward apply
+  pgward apply cluster.toml --yes         in a script, after the plan was looked at
+  pgward apply --accept-changes           what others have changed is meant to be so
+
 The plan is shown first; nothing is done before it is agreed to. What fails is taken back on every \
 node. Afterwards every link is verified, as by pgward verify.
 
@@ -37,6 +42,9 @@ pub(crate) struct Arguments {
     description: DescriptionArgument,
     #[command(flatten)]
     consent: ConsentArguments,
+    /// First take what others changed since as it is, so that verify names it no more (PGW701)
+    #[arg(long)]
+    accept_changes: bool,
 }
 
 /// Whether to ask.
@@ -53,8 +61,49 @@ pub(super) struct ConsentArguments {
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
     let description = arguments.description.read()?;
     nothing_unfinished(&description)?;
+    if arguments.accept_changes
+        && let Some(refused) = accept(&description, arguments.consent, console)?
+    {
+        return Ok(refused);
+    }
     let prepared = prepare(&description, console)?;
     carry_out(&description, prepared, arguments.consent, console)
+}
+
+/// Shows what others changed, asks, and remembers it as it is; the answer for somebody who says no.
+fn accept(
+    description: &Description,
+    consent: ConsentArguments,
+    console: &Console,
+) -> Result<Option<Answer>, Failure> {
+    let states = inspect_all(description, console)?;
+    let changes = run::changes(&description.spec, &states)?;
+    if changes.is_empty() {
+        console.note("nobody has changed anything since: there is nothing to accept");
+        return Ok(None);
+    }
+    for change in &changes {
+        console.show("change", &format!("{}\n", render::words(change)));
+    }
+    if !consent.yes {
+        match console.confirm("Take this as it is?") {
+            Some(true) => {}
+            Some(false) => return Ok(Some(nothing_done(None))),
+            None => return Err(nobody_to_ask("look at what was changed")),
+        }
+    }
+    run::accept_changes(&description.spec, &states)?;
+    Ok(None)
+}
+
+fn nothing_done(plan: Option<&Plan>) -> Answer {
+    let result = json!({ "plan": plan, "applied": false, "verification": null });
+    Answer::new("nothing was done\n", result).exit(Exit::Findings)
+}
+
+fn nobody_to_ask(first: &str) -> Failure {
+    Failure::user("there is no terminal to ask at, so nothing was done")
+        .fix(format!("{first}, then give --yes"))
 }
 
 /// A run that is unfinished is in the way of every other: that is said before anything is planned.
@@ -86,14 +135,8 @@ pub(super) fn carry_out(
     if !consent.yes {
         match console.confirm("Do it?") {
             Some(true) => {}
-            Some(false) => {
-                let result = json!({ "plan": plan, "applied": false, "verification": null });
-                return Ok(Answer::new("nothing was done\n", result).exit(Exit::Findings));
-            }
-            None => {
-                return Err(Failure::user("there is no terminal to ask at, so nothing was done")
-                    .fix("look at the plan, then give --yes"));
-            }
+            Some(false) => return Ok(nothing_done(Some(&plan))),
+            None => return Err(nobody_to_ask("look at the plan")),
         }
     }
     if description.reached.bundles().next().is_some() {

@@ -71,7 +71,7 @@ fn misdescribed(name: &str, text: &str, error: &SpecError) -> Failure {
         let span = start..start + word(&text[start..]);
         diagnostic = diagnostic.at(Place::of(name, text.as_bytes(), span, &secrets(text)));
     }
-    if error.message.starts_with("unknown field") {
+    if ["unknown field", "missing field"].iter().any(|what| error.message.starts_with(what)) {
         diagnostic = diagnostic.fix("pgward init - prints a description with every key explained");
     }
     Failure::at(diagnostic)

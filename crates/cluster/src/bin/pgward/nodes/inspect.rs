@@ -21,6 +21,10 @@ use crate::frame::{
 /// `pgward inspect`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  pgward inspect
+  pgward inspect cluster.toml --format json
+
 Inspecting only reads. Printed is what pgward makes its plans from: each server's settings, files, \
 roles and links.
 

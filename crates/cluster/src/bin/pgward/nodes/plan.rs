@@ -3,12 +3,12 @@
 use cluster::{
     inspect::{self, NodeState},
     prepare::{self, Prepared},
-    run,
 };
 use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
+    apply::nothing_unfinished,
     description::{Description, DescriptionArgument},
     render, wait_for,
 };
@@ -17,6 +17,11 @@ use crate::frame::{answer::Answer, console::Console, failure::Failure};
 /// `pgward plan`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  pgward plan
+  pgward plan cluster.toml --check        for a script: is there anything to do?
+  pgward plan --format json > plan.json
+
 Planning only reads. Shown are the diff of each file, the SQL with secrets masked, and the order of the \
 work. pgward apply makes the same plan anew, shows it, and does it.
 
@@ -31,12 +36,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
     let description = arguments.description.read()?;
-    if let Some(run) = run::status(&description.spec)?.unfinished() {
-        console.warn(&format!(
-            "run {} is unfinished: pgward resume goes on with it, pgward rollback takes it back",
-            run.id
-        ));
-    }
+    nothing_unfinished(&description)?;
     let prepared = prepare(&description, console)?;
     let plan = prepared.plan;
     let fine = plan.is_empty() || !arguments.check;

@@ -1,6 +1,6 @@
 //! Plans and proofs as people read them.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use cluster::{
     plan::{Action, Content, FileChange, Plan},
@@ -119,9 +119,15 @@ pub(crate) fn verification(verification: &Verification) -> String {
             let _ = writeln!(out, "  {} -> {}: {}", link.from, link.to, plain(missing));
         }
     }
-    if verification.links.iter().any(|link| link.method_from == MethodSource::Rules) {
-        out.push_str(
-            "  * by the rules: this server's log does not tell the method (12 and 13 never do)\n",
+    let by_rules = verification.links.iter().filter(|l| l.method_from == MethodSource::Rules);
+    let silent: BTreeSet<&str> = by_rules.map(|link| link.to.as_str()).collect();
+    if !silent.is_empty() {
+        let nodes: Vec<&str> = silent.into_iter().collect();
+        let _ = writeln!(
+            out,
+            "  * as the rules decide: the log of {} does not tell the method (from 14 on it does, with \
+             log_connections and logging_collector on)",
+            nodes.join(", "),
         );
     }
 
@@ -198,6 +204,14 @@ fn finding(finding: &Finding) -> Diagnostic {
         Weight::Error => Severity::Error,
         Weight::Warning => Severity::Warning,
     };
+    Diagnostic::new(severity, words(finding))
+        .code(finding.code.id())
+        .why(finding.code.why())
+        .fix(finding.code.fix())
+}
+
+/// Where it is and what was found, without its code.
+pub(super) fn words(finding: &Finding) -> String {
     let place = match &finding.link {
         Some((from, to)) => format!("{from} -> {to}"),
         None => format!("node {}", finding.node),
@@ -207,10 +221,7 @@ fn finding(finding: &Finding) -> Diagnostic {
         message.push('\n');
         message.push_str(&plain_lines(detail));
     }
-    Diagnostic::new(severity, message)
-        .code(finding.code.id())
-        .why(finding.code.why())
-        .fix(finding.code.fix())
+    message
 }
 
 /// What was proved, and the last line of it.

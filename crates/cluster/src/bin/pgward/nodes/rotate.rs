@@ -13,6 +13,11 @@ use crate::frame::{answer::Answer, console::Console, failure::Failure};
 /// `pgward rotate`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  pgward rotate certs                     before they expire (PGW211)
+  pgward rotate ca cluster.toml --yes     after a node was lost, taken out of the description
+  pgward rotate passwords                 with mode = \"scram\"
+
 A rotation is a plan like any other: it is shown, agreed to, done, taken back where it fails, and \
 verified. Before anything is written it is proved that in every state on the way every node can connect \
 to every other. Links stay up.

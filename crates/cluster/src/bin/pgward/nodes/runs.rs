@@ -22,6 +22,10 @@ use crate::frame::{
 /// `pgward resume`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  pgward resume
+  pgward resume cluster.toml --yes
+
 A run that was broken off (the process was killed, the machine went down) is on disk. Resuming goes on \
 with it the way that it was going: forward, or back. Then every link is verified.
 
@@ -36,6 +40,10 @@ pub(crate) struct ResumeArguments {
 /// `pgward rollback`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  pgward rollback
+  pgward rollback cluster.toml --yes
+
 Taken back is the unfinished run, or if there is none the last one that was applied: every file, role, \
 setting and link is as it was found before it. What somebody else has changed since stays, and is named.
 
@@ -52,6 +60,10 @@ pub(crate) struct RollbackArguments {
 /// `pgward abandon`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  pgward abandon
+  pgward abandon cluster.toml --yes
+
 For a run that can neither be finished nor taken back, because a node is lost or somebody wants to keep \
 what is in the way. Nothing is done on the nodes. Try pgward resume and pgward rollback first.
 

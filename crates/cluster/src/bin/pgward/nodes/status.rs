@@ -25,11 +25,15 @@ use crate::frame::{
 /// `pgward status`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  pgward status
+  pgward status cluster.toml --format json
+
 A quick look: which nodes answer, which sessions their links have now, which runs are on disk. It proves nothing: that is \
 what pgward verify does.
 
-Exit code 0: every node answers and every link has a session; 1: not every link has one, or a run is unfinished; 2: a node does \
-not answer.")]
+Exit code 0: every node answers and every link has a session; 1: not every link has one, or a run is unfinished; 2: a node cannot \
+be asked.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     description: DescriptionArgument,
@@ -103,7 +107,7 @@ fn node_table(nodes: &[NodeStatus]) -> Table {
         let state = if node.error.is_none() {
             Cell::styled("answers", GOOD)
         } else {
-            Cell::styled("DOWN", BAD)
+            Cell::styled("NO ANSWER", BAD)
         };
         let tls = match node.tls {
             Some(true) => Cell::styled("on", GOOD),

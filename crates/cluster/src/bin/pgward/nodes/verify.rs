@@ -1,6 +1,9 @@
 //! `pgward verify`.
 
-use cluster::verify::{Code, Finding, Options};
+use cluster::{
+    run,
+    verify::{Code, Finding, Options},
+};
 use serde_json::json;
 
 use super::{apply::verify_now, description::DescriptionArgument, render, report::ReportArgument};
@@ -35,6 +38,15 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
     arguments.report.check()?;
     let description = arguments.description.read()?;
+    // What is there now is neither what was found nor what is wanted: that explains what is found.
+    // Runs that cannot be read are a finding of the verification.
+    let runs = run::status(&description.spec);
+    if let Some(run) = runs.as_ref().ok().and_then(run::Status::unfinished) {
+        console.warn(&format!(
+            "run {} is unfinished: pgward resume goes on with it, pgward rollback takes it back",
+            run.id
+        ));
+    }
     let options = Options::default().reconnect(arguments.reconnect);
     let verification = verify_now(&description, options, console)?;
     let proved = verification.proved();

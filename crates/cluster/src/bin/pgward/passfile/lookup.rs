@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use passfile::{Key, Libpq, Outcome, fs::OpenError};
+use passfile::{Insecure, Key, Libpq, Outcome, fs::OpenError};
 use serde_json::{Value, json};
 
 use super::place::PlaceArguments;
@@ -114,11 +114,19 @@ fn as_json(password: &[u8]) -> Result<&str, Failure> {
     })
 }
 
+/// What makes libpq take the file.
+fn how_to_mend(reason: Insecure, name: &str) -> String {
+    match reason {
+        Insecure::NotPlainFile { .. } => "name a plain file".to_owned(),
+        _ => format!("chmod 600 {name}"),
+    }
+}
+
 /// Why libpq has no password from a file.
 fn ignored(name: &str, error: &OpenError, libpq: &Libpq) -> Failure {
     let mut failure = match error {
-        OpenError::Insecure { .. } => {
-            Failure::user(format!("libpq ignores it: {error}")).fix(format!("chmod 600 {name}"))
+        OpenError::Insecure { reason, .. } => {
+            Failure::user(format!("libpq ignores it: {error}")).fix(how_to_mend(*reason, name))
         }
         OpenError::Unopened { source, .. } | OpenError::Unread { source, .. } => {
             Failure::io("open", name, source)

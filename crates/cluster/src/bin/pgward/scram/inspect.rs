@@ -21,7 +21,7 @@ use crate::frame::{
 A server does not say that it could not read a secret: it takes the text for a password in the clear, \
 and nobody can log in. This command says what it would do. No key is shown.
 
-Example:
+Examples:
   pgward scram inspect secret.txt --pg 16
 
 Exit code 0: it is stored as it is, and is a sound SCRAM secret; 1: it is not.")]
