@@ -6,7 +6,12 @@
 //! `interface_dsn` hold. Source of the rules: PostgreSQL documentation, section "Connection
 //! Strings", and `src/interfaces/libpq/fe-connect.c`; the same in majors 12 to 18.
 
-use std::{fmt, ops::Range, str::FromStr};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Range,
+    str::FromStr,
+};
 
 use zeroize::Zeroizing;
 
@@ -193,6 +198,12 @@ fn write_parameter(text: &mut String, keyword: &str, value: &str) {
         text.push(c);
     }
     text.push('\'');
+}
+
+impl Hash for ConnInfo {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parameters.as_str().hash(state);
+    }
 }
 
 /// Shows the masked form.

@@ -52,7 +52,7 @@ impl Demand {
 }
 
 /// Where a certificate and its key are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PairPlace {
     /// The certificate, with its chain.
     pub certificate: PathBuf,
@@ -68,7 +68,7 @@ impl PairPlace {
 }
 
 /// A certificate that a node's links log in with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientPlace {
     /// The role; the certificate's common name.
     pub role: String,

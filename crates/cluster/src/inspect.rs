@@ -350,25 +350,57 @@ pub(crate) async fn inspect_with(
             "the server does not tell this user where its files are: let \"sql\" name a superuser",
         ));
     }
-    let homes = disk::homes(node.files.clone(), data_directory.clone()).await?;
-    let credentials = topology::of(spec.topology).credential_paths(
-        spec,
-        &topology::Places {
-            node: &node.spec.name,
-            version,
-            data_directory: &data_directory,
-            homes: &homes,
-            settings: &settings,
-        },
-    );
-    let places = disk::Places {
-        credentials: credentials.iter().map(|path| data_directory.join(path)).collect(),
-        data_directory,
-        config_file: value("config_file").into(),
-        hba_file: value("hba_file").into(),
+    let from_disk = async {
+        let homes = disk::homes(node.files.clone(), data_directory.clone()).await?;
+        let credentials = topology::of(spec.topology).credential_paths(
+            spec,
+            &topology::Places {
+                node: &node.spec.name,
+                version,
+                data_directory: &data_directory,
+                homes: &homes,
+                settings: &settings,
+            },
+        );
+        let places = disk::Places {
+            credentials: credentials.iter().map(|path| data_directory.join(path)).collect(),
+            data_directory: data_directory.clone(),
+            config_file: value("config_file").into(),
+            hba_file: value("hba_file").into(),
+        };
+        let on_disk = disk::read_files(node.files.clone(), places, version).await?;
+        Ok::<_, Error>((homes, on_disk))
     };
-    let on_disk = disk::read_files(node.files.clone(), places, version).await?;
     let link_roles: Vec<&str> = spec.link_roles().collect();
+    // All at once: a node that is far away is waited for twice, not twenty times.
+    let (
+        (homes, on_disk),
+        admin,
+        configuration_errors,
+        changed_since_reload,
+        roles,
+        in_recovery,
+        primary_conninfo,
+        subscriptions,
+        foreign_servers,
+        bdr,
+    ) = tokio::try_join!(
+        from_disk,
+        queries::admin_session(client),
+        queries::configuration_errors(client),
+        queries::changed_since_reload(client),
+        queries::roles(client, &link_roles),
+        queries::in_recovery(client),
+        queries::primary_conninfo(client),
+        queries::subscriptions(client),
+        queries::foreign_servers(client, &link_roles),
+        queries::bdr(client),
+    )?;
+    let hba_errors = match on_disk.hba_crash {
+        // Even a look into the view would be the end of the session, or of the server.
+        Some(crash) => vec![crash],
+        None => queries::hba_errors(client).await?,
+    };
 
     Ok(NodeState {
         name: node.spec.name.clone(),
@@ -379,20 +411,16 @@ pub(crate) async fn inspect_with(
         folders: on_disk.folders,
         configuration: on_disk.configuration,
         hba_included: on_disk.hba_included,
-        admin: queries::admin_session(client).await?,
-        hba_errors: match on_disk.hba_crash {
-            // Even a look into the view would be the end of the session, or of the server.
-            Some(crash) => vec![crash],
-            None => queries::hba_errors(client).await?,
-        },
-        configuration_errors: queries::configuration_errors(client).await?,
-        changed_since_reload: queries::changed_since_reload(client).await?,
-        roles: queries::roles(client, &link_roles).await?,
-        in_recovery: queries::in_recovery(client).await?,
-        primary_conninfo: queries::primary_conninfo(client).await?,
-        subscriptions: queries::subscriptions(client).await?,
-        foreign_servers: queries::foreign_servers(client, &link_roles).await?,
-        bdr: queries::bdr(client).await?,
+        admin,
+        hba_errors,
+        configuration_errors,
+        changed_since_reload,
+        roles,
+        in_recovery,
+        primary_conninfo,
+        subscriptions,
+        foreign_servers,
+        bdr,
         homes,
         settings,
     })

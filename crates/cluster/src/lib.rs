@@ -59,6 +59,7 @@ pub mod demo;
 mod error;
 mod hba;
 pub mod inspect;
+mod parallel;
 pub mod plan;
 pub mod prepare;
 pub mod reach;

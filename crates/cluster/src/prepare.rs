@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     authority,
-    conninfo::ConnInfo,
+    conninfo::{ConnInfo, is_secret},
     credentials::{self, Credentials, Renew},
     error::Error,
     inspect::NodeState,
@@ -127,9 +127,9 @@ impl<'a> Preparation<'a> {
         let cluster = self.cluster();
         let secret = |conninfo: &ConnInfo| Zeroizing::new(conninfo.to_text().as_bytes().to_vec());
         for link in self.links.iter().filter(|link| link.conninfo.has_secret()) {
-            for (option, value) in link.conninfo.iter() {
-                let name = topology::native::foreign::secret_name(link, option);
-                vault.insert(name, Zeroizing::new(value.as_bytes().to_vec()));
+            for (option, value) in link.conninfo.iter().filter(|(option, _)| is_secret(option)) {
+                let value = Zeroizing::new(value.as_bytes().to_vec());
+                vault.insert(plan::links::option_as_found(link, option), value);
             }
             vault.insert(plan::links::as_found(link), secret(&link.conninfo));
             let after = topology::wanted(self.topology, &cluster, &self.demands, link)?;

@@ -172,7 +172,10 @@ fn plan_of(
         files,
         links: Vec::new(),
         warnings: Vec::new(),
-        shared: plan::files::written(&credentials.shared, &stages),
+        shared: plan::files::written(
+            &credentials.shared,
+            stages.iter().flat_map(|stage| &stage.steps),
+        ),
         stages,
     }
 }

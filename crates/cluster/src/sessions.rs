@@ -13,8 +13,9 @@ use tokio_postgres::{Client, Row, error::SqlState};
 use crate::{
     deadline::Deadline,
     error::{Error, NodeContext as _},
+    plan::hex,
     spec::NodeSpec,
-    sql,
+    sql::{self, literal},
     topology::{Link, SessionKey},
 };
 
@@ -179,37 +180,56 @@ pub(crate) struct OnDemand {
     _user: Client,
 }
 
+/// How a link that has no session of its own is used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage<'a> {
+    /// The database on the node that it starts at.
+    pub(crate) database: &'a str,
+    /// The role there.
+    pub(crate) role: &'a str,
+    /// The statement that needs it.
+    pub(crate) statement: &'a str,
+    /// Whether postgres_fdw can be told what to call the session.
+    pub(crate) is_named: bool,
+}
+
 /// Uses a link that has no session of its own, as its role, and looks at the session that this makes
 /// on the other side. The statement reads nothing and changes nothing.
 pub(crate) async fn open(
     client: &Client,
     from: &NodeSpec,
     link: &Link,
-    database: &str,
-    role: &str,
-    statement: &str,
+    usage: Usage<'_>,
 ) -> Result<OnDemand, Error> {
     // pgward tries to log in as the same role, too.
     const QUERY: &str = "SELECT a.pid, a.backend_start, a.usename::text, a.client_addr, s.version, \
                                 s.cipher, s.client_dn \
          FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_stat_ssl s USING (pid) \
-         WHERE a.usename = $1 AND a.client_port IS NOT NULL AND a.application_name NOT LIKE 'pgward%' \
+         WHERE a.usename = $1 AND a.client_port IS NOT NULL \
+           AND CASE WHEN $2 = '' THEN a.application_name NOT LIKE 'pgward%' \
+                    ELSE a.application_name = $2 END \
          ORDER BY a.backend_start DESC";
+    let Usage { database, role, statement, is_named } = usage;
+    let name = if is_named { name()? } else { String::new() };
     let remote = link.user().unwrap_or(role);
     let pids = |rows: &[Row]| rows.iter().map(|row| row.get(0)).collect::<BTreeSet<i32>>();
-    let before = pids(&client.query(QUERY, &[&remote]).await?);
+    let before = pids(&client.query(QUERY, &[&remote, &name]).await?);
     let user = sql::connect(from, Some(database)).await?;
     let used = async {
+        if is_named {
+            let set = format!("SET postgres_fdw.application_name = {}", literal(&name));
+            user.batch_execute(&set).await?;
+        }
         user.batch_execute(&format!("SET ROLE {}", escape_identifier(role))).await?;
         user.batch_execute(statement).await
     };
     let used = used.await;
+    let rows = client.query(QUERY, &[&remote, &name]).await?;
     // Who asks a server for a schema that is not there has asked it.
     let used = match used {
         Err(error) if error.code() == Some(&SqlState::FDW_SCHEMA_NOT_FOUND) => Ok(()),
         other => other,
     };
-    let rows = client.query(QUERY, &[&remote]).await?;
     let made = rows.iter().find(|row| !before.contains(&row.get(0)));
     let mut session = made.map(|row| Session::of(row, format!("made by using the link as {role}")));
     if let Err(error) = used {
@@ -225,6 +245,14 @@ pub(crate) async fn open(
         }
     }
     Ok(OnDemand { session, _user: user })
+}
+
+/// A name that no other session has.
+fn name() -> Result<String, Error> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)
+        .map_err(|error| Error::plan(format!("the system has no random bytes: {error}")))?;
+    Ok(format!("pgward {}", hex(&random)))
 }
 
 /// The details of an error behind it.

@@ -264,6 +264,12 @@ impl ClusterSpec {
         std::iter::once(self.link_role.as_str()).chain(self.roles.iter().map(String::as_str))
     }
 
+    /// The role that a link will log in as: the one that it names if it is one of the description's,
+    /// else the link role.
+    pub(crate) fn role_of(&self, named: Option<&str>) -> &str {
+        self.link_roles().find(|role| named == Some(*role)).unwrap_or(&self.link_role)
+    }
+
     /// Reads a description; relative paths in it become relative to `folder`. What was left out has
     /// its default then.
     ///

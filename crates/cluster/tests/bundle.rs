@@ -251,7 +251,7 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
                 after: "host=node-2 sslmode=verify-full".into(),
                 put_back: None,
                 session: SessionKey::None.into(),
-                statements: vec![(None, Statement::new("ALTER ROLE repl CONNECTION LIMIT 7"))],
+                statements: [(None, Statement::new("ALTER ROLE repl CONNECTION LIMIT 7"))].into(),
                 reload: false,
                 wait: true,
             })],

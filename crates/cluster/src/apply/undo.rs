@@ -59,7 +59,7 @@ pub(super) enum Act {
 
 /// A link that gets its old connection string.
 pub(super) struct SwitchBack {
-    statements: Vec<(Option<Text>, Statement)>,
+    statements: Arc<[(Option<Text>, Statement)]>,
     reload: bool,
     put_back: Option<Box<AutoConf>>,
     /// The connection string that it has then, secrets masked.

@@ -21,6 +21,7 @@ use crate::{
 
 /// The nodes that share the passwords of their roles, and the links that lead to them as one role.
 struct PasswordUse<'a> {
+    realm: String,
     role: &'a str,
     /// The nodes that store its secret.
     stored_on: Vec<&'a NodeState>,
@@ -39,8 +40,8 @@ pub(super) fn make(
     vault: &mut Vault,
 ) -> Result<(), Error> {
     let mut files = Files::read(cluster, demands)?;
-    for (realm, used) in password_uses(topology, cluster, demands)? {
-        let known = known_password(cluster, &used, &files).filter(|_| !renew);
+    for used in password_uses(topology, cluster, demands)? {
+        let known = if renew { None } else { known_password(cluster, &used, &files) };
         let (password, missing_on) = match known {
             Some(known) => known,
             None => (new_password()?, used.stored_on.clone()),
@@ -51,7 +52,7 @@ pub(super) fn make(
                 scram::DEFAULT_ITERATIONS,
             )
             .map_err(|error| Error::plan(error.to_string()))?;
-            let name = format!("{realm}: SCRAM secret of {}", used.role);
+            let name = format!("{}: SCRAM secret of {}", used.realm, used.role);
             vault.insert(&name, Zeroizing::new(secret.to_text().as_bytes().to_vec()));
             for state in missing_on {
                 if let Some(node) = credentials.nodes.get_mut(&state.name) {
@@ -61,15 +62,16 @@ pub(super) fn make(
         }
         let password = Rc::new(password);
         for (link, to) in used.links {
-            let Some(file) = files.of_mut(&link.from) else { continue };
-            for host in [to.host().to_owned(), to.name.clone(), to.address.to_string()] {
-                file.wanted.insert((host, to.port, used.role), password.clone());
+            if let Some(file) = files.of_mut(&link.from) {
+                file.wanted.push(Wanted { to, role: used.role, password: password.clone() });
             }
         }
     }
     credentials.shared.extend(files.shared.files());
+    let addresses = cluster.spec.nodes.iter().map(|node| (&*node.name, node.address.to_string()));
+    let addresses = addresses.collect();
     for (peer, mut file) in files.by_writer {
-        file.fill()?;
+        file.fill(&addresses)?;
         let File { state, there, file, .. } = file;
         // A file that is as it was is not written.
         let bytes = file.to_bytes();
@@ -102,23 +104,40 @@ struct File<'a> {
     /// As it was found.
     there: Option<&'a NodeFile>,
     file: PassFile,
-    /// The passwords that it must have.
-    wanted: Wanted<'a>,
+    /// The passwords that it must have; of several for one name, port and role the last.
+    wanted: Vec<Wanted<'a>>,
 }
 
+/// The password by which a role's links log in to a node.
+struct Wanted<'a> {
+    to: &'a NodeSpec,
+    role: &'a str,
+    password: Rc<Zeroizing<String>>,
+}
+
+/// The nodes' addresses as text, by their names.
+type Addresses<'a> = HashMap<&'a str, String>;
+
 /// Passwords by host, port and role.
-type Wanted<'a> = BTreeMap<(String, u16, &'a str), Rc<Zeroizing<String>>>;
+type Lines<'w> = BTreeMap<(&'w str, u16, &'w str), &'w Zeroizing<String>>;
 
 impl File<'_> {
     /// Gives it the passwords that it has not. What is right stays as it is, and is not gone through
     /// again for each of what may be thousands of lines.
-    fn fill(&mut self) -> Result<(), Error> {
+    fn fill(&mut self, addresses: &Addresses<'_>) -> Result<(), Error> {
         let refused = |error: EditError| Error::plan(error.to_string());
-        let right = lines_that_are_right(&self.file, &self.wanted);
+        let mut wanted = Lines::new();
+        for Wanted { to, role, password } in &self.wanted {
+            let address = addresses.get(&*to.name).map(String::as_str);
+            for host in [Some(to.host()), Some(&*to.name), address].into_iter().flatten() {
+                wanted.insert((host, to.port, role), password);
+            }
+        }
+        let right = lines_that_are_right(&self.file, &wanted);
         let mut new = Zeroizing::new(Vec::new());
-        for ((host, port, role), password) in &self.wanted {
+        for ((host, port, role), password) in &wanted {
             let port_text = port.to_string();
-            let entry = NewEntry::new(password.as_bytes()).host(host).port(&port_text).user(*role);
+            let entry = NewEntry::new(password.as_bytes()).host(*host).port(&port_text).user(*role);
             if self.file.line_count() == 0 {
                 let line = entry.to_line().map_err(|error| refused(error.into()))?;
                 // Memory that gets too small is wiped.
@@ -130,7 +149,7 @@ impl File<'_> {
                 }
                 new.extend_from_slice(&line);
                 new.push(b'\n');
-            } else if !right.contains(&(host.as_str(), *port, role)) {
+            } else if !right.contains(&(*host, *port, *role)) {
                 self.file.set(&entry).map_err(refused)?;
             }
         }
@@ -145,7 +164,7 @@ impl File<'_> {
 /// What every libpq finds with the password that is wanted, in a line that has no double.
 fn lines_that_are_right<'w>(
     file: &PassFile,
-    wanted: &'w Wanted<'_>,
+    wanted: &Lines<'w>,
 ) -> HashSet<(&'w str, u16, &'w str)> {
     let mut lines: HashMap<[Field<'_>; 4], Vec<usize>> = HashMap::new();
     let entries: Vec<_> = file.entries(&Libpq::default()).collect();
@@ -169,7 +188,7 @@ fn lines_that_are_right<'w>(
     wanted
         .iter()
         .filter(|((host, port, role), password)| is_right(host, &port.to_string(), role, password))
-        .map(|((host, port, role), _)| (host.as_str(), *port, *role))
+        .map(|(line, _)| *line)
         .collect()
 }
 
@@ -192,9 +211,7 @@ impl<'a> Files<'a> {
             let there = state.file(&path);
             let bytes = there.map(|file| file.bytes.to_vec()).unwrap_or_default();
             let file = PassFile::parse(bytes).map_err(|error| Error::plan(error.to_string()))?;
-            files
-                .by_writer
-                .insert(&state.name, File { state, there, file, wanted: BTreeMap::new() });
+            files.by_writer.insert(&state.name, File { state, there, file, wanted: Vec::new() });
         }
         Ok(files)
     }
@@ -208,31 +225,39 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Which passwords there are, each with a name for the vault.
+/// Which passwords there are.
 fn password_uses<'a>(
     topology: &dyn Topology,
     cluster: &Cluster<'a>,
     demands: &Demands,
-) -> Result<Vec<(String, PasswordUse<'a>)>, Error> {
-    let mut uses: BTreeMap<(String, &str), PasswordUse<'a>> = BTreeMap::new();
+) -> Result<Vec<PasswordUse<'a>>, Error> {
+    let mut realms: BTreeMap<String, Vec<&NodeState>> = BTreeMap::new();
+    let mut realm_of: HashMap<&str, String> = HashMap::new();
+    for state in cluster.states {
+        let realm = topology.realm(cluster, state);
+        realms.entry(realm.clone()).or_default().push(state);
+        realm_of.insert(&state.name, realm);
+    }
+    let mut uses: BTreeMap<(&str, &str), PasswordUse<'a>> = BTreeMap::new();
     for link in cluster.links {
         let to = cluster.node(&link.to)?;
-        let Some(state) = cluster.state(&link.to) else { continue };
-        let realm = topology.realm(cluster, state);
-        // A link that names another role will log in as the link role.
-        let named = cluster.spec.link_roles().find(|role| link.user() == Some(role));
-        let role = named.unwrap_or(&cluster.spec.link_role);
-        let used = uses.entry((realm.clone(), role)).or_insert_with(|| {
-            let stores = |state: &&NodeState| {
-                topology.realm(cluster, state) == realm
-                    && demands.get(&state.name).is_some_and(|demand| demand.wants_password(role))
+        let Some(realm) = realm_of.get(&*link.to) else { continue };
+        let role = cluster.spec.role_of(link.user());
+        let used = uses.entry((realm, role)).or_insert_with(|| {
+            let stores = |state: &&&NodeState| {
+                demands.get(&state.name).is_some_and(|demand| demand.wants_password(role))
             };
-            let stored_on = cluster.states.iter().filter(stores).collect();
-            PasswordUse { role, stored_on, links: Vec::new() }
+            let stored_on = realms.get(realm).into_iter().flatten().filter(stores).copied();
+            PasswordUse {
+                realm: realm.clone(),
+                role,
+                stored_on: stored_on.collect(),
+                links: Vec::new(),
+            }
         });
         used.links.push((link, to));
     }
-    Ok(uses.into_iter().map(|((realm, _), used)| (realm, used)).collect())
+    Ok(uses.into_values().collect())
 }
 
 /// The password that the peers have if one node's stored secret was made of it, and the nodes whose

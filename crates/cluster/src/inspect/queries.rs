@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row, types::ToSql};
 use zeroize::Zeroizing;
 
 use super::{
@@ -142,10 +142,10 @@ pub(super) async fn foreign_servers(
          FROM pg_catalog.pg_foreign_server s \
          JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw \
          WHERE w.fdwname IN ('postgres_fdw', 'timescaledb_fdw') ORDER BY 2";
-    const MAPPINGS: &str = "SELECT r.rolname::text, m.umoptions \
+    const MAPPINGS: &str = "SELECT m.umserver, r.rolname::text, m.umoptions \
          FROM pg_catalog.pg_user_mapping m LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.umuser \
-         WHERE m.umserver = $1 ORDER BY 1";
-    const TABLES: &str = "SELECT DISTINCT ON (r.rolname) r.rolname::text, \
+         WHERE m.umserver = ANY ($1::oid[]) ORDER BY 2";
+    const TABLES: &str = "SELECT DISTINCT ON (t.ftserver, r.rolname) t.ftserver, r.rolname::text, \
                 pg_catalog.format('%I.%I', n.nspname, c.relname) \
          FROM pg_catalog.pg_foreign_table t \
          JOIN pg_catalog.pg_class c ON c.oid = t.ftrelid \
@@ -153,25 +153,37 @@ pub(super) async fn foreign_servers(
          JOIN pg_catalog.pg_user_mapping m ON m.umserver = t.ftserver \
          JOIN pg_catalog.pg_roles r ON r.oid = m.umuser \
               OR (m.umuser = 0 AND r.rolname = session_user) \
-         WHERE t.ftserver = $1 AND pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT') \
-         AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE') ORDER BY r.rolname, 2";
-    let mut servers = Vec::new();
-    for row in client.query(SERVERS, &[&link_roles]).await? {
+         WHERE t.ftserver = ANY ($1::oid[]) \
+         AND pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT') \
+         AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE') ORDER BY t.ftserver, r.rolname, 3";
+    let servers = client.query(SERVERS, &[&link_roles]).await?;
+    if servers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let oids: Vec<u32> = servers.iter().map(|row| row.get(0)).collect();
+    let of_all: [&(dyn ToSql + Sync); 1] = [&oids];
+    let (mappings, tables) =
+        tokio::try_join!(client.query(MAPPINGS, &of_all), client.query(TABLES, &of_all))?;
+    let server = |row: &Row| {
         let oid: u32 = row.get(0);
-        let mappings = client.query(MAPPINGS, &[&oid]).await?;
-        let tables = client.query(TABLES, &[&oid]).await?;
-        let mappings = mappings.iter().map(|row| (row.get(0), options(row.get(1)))).collect();
-        servers.push(ForeignServer {
+        ForeignServer {
             name: row.get(1),
             wrapper: row.get(2),
             database: row.get(3),
             options: options(row.get(4)),
-            mappings,
+            mappings: of_server(&mappings, oid)
+                .map(|row| (row.get(1), options(row.get(2))))
+                .collect(),
             usable_by: row.get(5),
-            tables: tables.iter().map(|row| (row.get(0), row.get(1))).collect(),
-        });
-    }
-    Ok(servers)
+            tables: of_server(&tables, oid).map(|row| (row.get(1), row.get(2))).collect(),
+        }
+    };
+    Ok(servers.iter().map(server).collect())
+}
+
+/// The rows that begin with this server.
+fn of_server(rows: &[Row], server: u32) -> impl Iterator<Item = &Row> {
+    rows.iter().filter(move |row| row.get::<_, u32>(0) == server)
 }
 
 /// `{name=value,…}` of a server or a mapping.
@@ -199,15 +211,11 @@ pub(super) async fn bdr(client: &Client) -> Result<Option<BdrState>, Error> {
              pg_catalog.regexp_replace(pg_catalog.lower(pg_catalog.concat_ws('_', 'bdr', \
                  pg_catalog.current_database(), node_group_name, node_name)), '[^a-z0-9_]', '_', 'g')] \
          FROM bdr.local_node_summary";
-    let local = client.query_opt(LOCAL, &[]).await?;
+    const ALL: &str =
+        "SELECT node_name::text, interface_connstr::text FROM bdr.node_summary ORDER BY 1";
+    let (local, rows) = tokio::try_join!(client.query_opt(LOCAL, &[]), client.query(ALL, &[]))?;
     let slots = local.as_ref().map(|row| row.get::<_, Vec<Option<String>>>(1)).unwrap_or_default();
-    let rows = client
-        .query(
-            "SELECT node_name::text, interface_connstr::text FROM bdr.node_summary ORDER BY 1",
-            &[],
-        )
-        .await?;
-    let interface = |row: &tokio_postgres::Row| {
+    let interface = |row: &Row| {
         let name: String = row.get(0);
         let text = Zeroizing::new(row.get::<_, Option<String>>(1).unwrap_or_default());
         let conninfo = text.parse().map_err(|source| Error::ConnInfo {

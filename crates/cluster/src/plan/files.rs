@@ -1,10 +1,13 @@
 //! Steps that write files, and what takes them back.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use textfile::fs::Access;
 
-use super::{Action, Content, Expected, FileChange, SharedFile, Stage, Step};
+use super::{Action, Content, Expected, FileChange, SharedFile, Step};
 use crate::inspect::NodeState;
 
 /// The step that writes a file, with what the reader is told of it; `None` if it is so already.
@@ -70,15 +73,17 @@ fn restore(path: &Path, access: Access, written: &Content, as_found: Content) ->
     Action::WriteFile { path: path.to_owned(), access, expected, content: as_found }
 }
 
-/// Those of the shared files that the stages write.
-pub(crate) fn written(shared: &[SharedFile], stages: &[Stage]) -> Vec<SharedFile> {
-    let steps = || stages.iter().flat_map(|stage| &stage.steps);
-    let is_written = |file: &&SharedFile| {
-        steps().any(|step| {
-            step.node == file.node
-                && matches!(&step.action, Action::WriteFile { path, .. } if *path == file.path)
-        })
+/// Those of the shared files that the steps write.
+pub(crate) fn written<'s>(
+    shared: &[SharedFile],
+    steps: impl IntoIterator<Item = &'s Step>,
+) -> Vec<SharedFile> {
+    let place = |step: &'s Step| match &step.action {
+        Action::WriteFile { path, .. } => Some((&*step.node, path.as_path())),
+        _ => None,
     };
+    let written: HashSet<(&str, &Path)> = steps.into_iter().filter_map(place).collect();
+    let is_written = |file: &&SharedFile| written.contains(&(&*file.node, &*file.path));
     shared.iter().filter(is_written).cloned().collect()
 }
 

@@ -1,5 +1,10 @@
 //! Links get other connection strings: at no moment one by which they could not connect.
 
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
 use pg_version::PgVersion;
 
 use super::{Action, AutoConf, LinkChange, Step, files};
@@ -7,9 +12,10 @@ use crate::{
     conninfo::ConnInfo,
     error::Error,
     inspect::NodeState,
+    parallel,
     spec::Mode,
     text::Text,
-    topology::{self, Cluster, Demands, Dsn, Link, LinkPlace, Switch, Topology},
+    topology::{self, Client, Cluster, Demands, Dsn, Link, LinkPlace, Switch, Topology, Unsecured},
 };
 
 /// What becomes of the links.
@@ -24,84 +30,274 @@ pub(super) struct Switches {
     pub(super) switch: Vec<Step>,
 }
 
-impl Switches {
-    fn extend(&mut self, more: Self) {
-        self.changes.extend(more.changes);
-        self.prepare.extend(more.prepare);
-        self.switch.extend(more.switch);
-    }
-}
-
-/// A connection string, and what people see of it.
-struct Shown<'a> {
-    conninfo: &'a ConnInfo,
-    /// Secrets masked.
-    text: Text,
-}
-
-impl<'a> Shown<'a> {
-    fn of(conninfo: &'a ConnInfo) -> Self {
-        Self { conninfo, text: conninfo.to_masked_text().into() }
-    }
-}
-
 /// Gives the links their secured connection strings.
 pub(super) fn switch(
     topology: &dyn Topology,
     cluster: &Cluster<'_>,
     demands: &Demands,
 ) -> Result<Switches, Error> {
-    // Each on its own, and there may be a million: all of the machine works on them.
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = cluster.links.len().div_ceil(threads).max(1024);
-    let mut all = Switches::default();
-    std::thread::scope(|scope| {
-        let begin = |links| scope.spawn(move || switch_each(topology, cluster, demands, links));
-        let working: Vec<_> = cluster.links.chunks(share).map(begin).collect();
-        for (place, work) in working.into_iter().enumerate() {
-            let done = work.join().map_err(|_| Error::Cancelled)??;
-            if place == 0 {
-                all = done;
-            } else {
-                all.extend(done);
-            }
-        }
-        Ok(all)
-    })
-}
-
-/// Gives some of the links their secured connection strings.
-fn switch_each(
-    topology: &dyn Topology,
-    cluster: &Cluster<'_>,
-    demands: &Demands,
-    links: &[Link],
-) -> Result<Switches, Error> {
-    let mut all = Switches::default();
-    for link in links {
-        let after = topology::wanted(topology, cluster, demands, link)?;
-        if after == link.conninfo {
-            continue;
-        }
-        let change =
-            |before: &Shown<'_>, after: &Shown<'_>| step(topology, cluster, link, before, after);
-        let either = either_way(cluster, link, &after);
-        let (found, after) = (Shown::of(&link.conninfo), Shown::of(&after));
-        let either = either.as_ref().map(Shown::of);
-        let between = either.as_ref().unwrap_or(&found);
-        let Some(last) = change(between, &after) else { continue };
-        all.prepare.extend(either.as_ref().and_then(|either| change(&found, either)));
-        all.changes.push(LinkChange {
-            from: link.from.clone(),
-            to: link.to.clone(),
-            name: link.name.clone(),
-            place: link.place.clone(),
-            before: found.text,
-            after: after.text,
-        });
-        all.switch.push(last);
+    // Each on its own, and there may be a million.
+    let switch_share = |links| Switcher::new(topology, cluster, demands).switch(links);
+    let mut shares = parallel::shares(cluster.links, 1024, switch_share)?.into_iter();
+    let mut all = shares.next().unwrap_or_else(|| Ok(Switches::default()))?;
+    for share in shares {
+        let Switches { changes, prepare, switch } = share?;
+        all.changes.extend(changes);
+        all.prepare.extend(prepare);
+        all.switch.extend(switch);
     }
     Ok(all)
+}
+
+/// Gives links their secured connection strings, and makes what many of them have in common once.
+struct Switcher<'a> {
+    topology: &'a dyn Topology,
+    cluster: &'a Cluster<'a>,
+    demands: &'a Demands,
+    /// What links connect with, each with a number.
+    clients: HashMap<Client<'a>, usize>,
+    /// The node that the last link starts at, and what its links connect with.
+    from: Option<(&'a Text, Client<'a>, usize)>,
+    /// What becomes of the links of each kind; `None` where they are as they shall be.
+    kinds: HashMap<Kind<'a>, Option<Change>>,
+}
+
+/// What decides about how a link is switched. A mesh of a thousand nodes has a million links, and a
+/// thousand kinds of them.
+#[derive(PartialEq, Eq, Hash)]
+struct Kind<'a> {
+    /// The number of what it connects with.
+    client: usize,
+    to: &'a str,
+    /// One and the same in memory: looking at what it says would take longer than anything else here.
+    conninfo: *const ConnInfo,
+    /// As the connection string.
+    place: *const LinkPlace,
+    is_lasting: bool,
+}
+
+/// So many kinds are remembered: there are as many as links where no two are alike.
+const KINDS: usize = 1 << 16;
+
+impl<'a> Switcher<'a> {
+    fn new(topology: &'a dyn Topology, cluster: &'a Cluster<'a>, demands: &'a Demands) -> Self {
+        let (clients, kinds) = (HashMap::new(), HashMap::new());
+        Self { topology, cluster, demands, clients, from: None, kinds }
+    }
+
+    fn switch(mut self, links: &'a [Link]) -> Result<Switches, Error> {
+        let mut all = Switches {
+            changes: Vec::with_capacity(links.len()),
+            prepare: Vec::new(),
+            switch: Vec::with_capacity(links.len()),
+        };
+        for link in links {
+            let (topology, cluster) = (self.topology, self.cluster);
+            let Some(change) = self.change(link)? else { continue };
+            let Some(named) = change.named(topology, link) else { continue };
+            let steps = Stepper::new(cluster, link, change, &named.name);
+            let found = (&change.found, &named.found);
+            let after = (&change.after, &named.after);
+            match change.either.as_ref().zip(named.either.as_ref()) {
+                Some(either) => {
+                    all.prepare.push(steps.from_found(found, either));
+                    all.switch.push(steps.step(either, after, None));
+                }
+                None => all.switch.push(steps.from_found(found, after)),
+            }
+            all.changes.push(LinkChange {
+                from: link.from.clone(),
+                to: change.to.clone(),
+                name: named.name.clone(),
+                place: change.place.clone(),
+                before: change.found.text.clone(),
+                after: change.after.text.clone(),
+            });
+        }
+        Ok(all)
+    }
+
+    /// What becomes of a link.
+    fn change(&mut self, link: &'a Link) -> Result<Option<&mut Change>, Error> {
+        let (client, number) = self.client(&link.from)?;
+        let kind = Kind {
+            client: number,
+            to: &link.to,
+            conninfo: Arc::as_ptr(&link.conninfo),
+            place: Arc::as_ptr(&link.place),
+            is_lasting: link.session.is_lasting(),
+        };
+        if self.kinds.len() >= KINDS && !self.kinds.contains_key(&kind) {
+            self.kinds.clear();
+        }
+        let change = match self.kinds.entry(kind) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let Link { conninfo, place, .. } = link;
+                let to = self.cluster.node(&link.to)?;
+                let unsecured = Unsecured { conninfo, place, client, to };
+                let after = self.topology.secured(self.cluster.spec, &unsecured);
+                new.insert((after != **conninfo).then(|| Change::new(self.cluster, link, after)))
+            }
+        };
+        Ok(change.as_mut())
+    }
+
+    /// What the links that start at a node connect with, and its number.
+    fn client(&mut self, from: &'a Text) -> Result<(Client<'a>, usize), Error> {
+        if let Some((last, client, number)) = self.from
+            && last == from
+        {
+            return Ok((client, number));
+        }
+        let client = topology::client(self.cluster, self.demands, from)?;
+        let next = self.clients.len();
+        let number = *self.clients.entry(client).or_insert(next);
+        self.from = Some((from, client, number));
+        Ok((client, number))
+    }
+}
+
+/// What becomes of the links of one kind.
+struct Change {
+    /// The names are this one's own: all processors count their uses of what they share.
+    to: Text,
+    place: Arc<LinkPlace>,
+    found: Shown,
+    /// On the way, where the one that was found would not do.
+    either: Option<Shown>,
+    after: Shown,
+    /// How the last link was switched: most links of a kind have the same name, too.
+    last: Option<Arc<Named>>,
+}
+
+/// A connection string, and what people see of it.
+struct Shown {
+    conninfo: ConnInfo,
+    /// Secrets masked.
+    text: Text,
+    has_secret: bool,
+}
+
+impl From<ConnInfo> for Shown {
+    fn from(conninfo: ConnInfo) -> Self {
+        let (text, has_secret) = (conninfo.to_masked_text().into(), conninfo.has_secret());
+        Self { conninfo, text, has_secret }
+    }
+}
+
+/// How links of one name get each of their connection strings.
+struct Named {
+    name: Text,
+    found: Switch,
+    either: Option<Switch>,
+    after: Switch,
+}
+
+impl Change {
+    fn new(cluster: &Cluster<'_>, link: &Link, after: ConnInfo) -> Self {
+        Self {
+            to: (&*link.to).into(),
+            place: Arc::new((*link.place).clone()),
+            either: either_way(cluster, link, &after).map(Shown::from),
+            found: (*link.conninfo).clone().into(),
+            after: after.into(),
+            last: None,
+        }
+    }
+
+    /// How a link is switched; `None` for one that has no connection string of its own.
+    fn named(&mut self, topology: &dyn Topology, link: &Link) -> Option<Arc<Named>> {
+        // A secret has a name of its own for each link.
+        let has_secret = self.found.has_secret || self.after.has_secret;
+        if let Some(last) = self.last.as_ref().filter(|last| last.name == link.name && !has_secret)
+        {
+            return Some(last.clone());
+        }
+        let switch = |shown: &Shown, secret: fn(&Link) -> String| {
+            let name = shown.has_secret.then(|| secret(link));
+            let dsn = match &name {
+                Some(name) => Dsn::Secret(name),
+                None => Dsn::Plain(&shown.conninfo, &shown.text),
+            };
+            topology.switch(link, dsn)
+        };
+        let named = Named {
+            name: (&*link.name).into(),
+            found: switch(&self.found, as_found)?,
+            either: match &self.either {
+                Some(either) => Some(switch(either, with_credentials)?),
+                None => None,
+            },
+            after: switch(&self.after, with_credentials)?,
+        };
+        Some(self.last.insert(named.into()).clone())
+    }
+}
+
+/// Steps that give a link another connection string.
+struct Stepper<'a> {
+    link: &'a Link,
+    change: &'a Change,
+    name: &'a Text,
+    /// Whether to wait until it works.
+    wait: bool,
+    /// The end of taking back to what was found.
+    put_back: Option<Box<AutoConf>>,
+}
+
+/// A connection string, and how a link gets it.
+type Way<'a> = (&'a Shown, &'a Switch);
+
+impl<'a> Stepper<'a> {
+    fn new(cluster: &Cluster<'_>, link: &'a Link, change: &'a Change, name: &'a Text) -> Self {
+        let physical = *link.place == LinkPlace::PrimaryConninfo;
+        let standby = physical.then(|| cluster.state(&link.from)).flatten();
+        // The WAL receiver of major 12 takes another primary_conninfo at a restart only.
+        let restarts = standby.is_some_and(|standby| standby.version < PgVersion::V13);
+        Self {
+            link,
+            change,
+            name,
+            // A link that is switched off does not replicate, before or after.
+            wait: link.enabled && link.session.is_lasting() && !restarts,
+            put_back: standby.and_then(auto_conf).map(Box::new),
+        }
+    }
+
+    /// What was found comes back with the file that it was in.
+    fn from_found(&self, before: Way<'_>, after: Way<'_>) -> Step {
+        self.step(before, after, self.put_back.clone())
+    }
+
+    fn step(&self, before: Way<'_>, after: Way<'_>, put_back: Option<Box<AutoConf>>) -> Step {
+        Step {
+            node: self.link.from.clone(),
+            action: self.action(before, after, self.wait, None),
+            undo: Some(self.action(after, before, false, put_back)),
+        }
+    }
+
+    fn action(
+        &self,
+        (before, _): Way<'_>,
+        (after, switch): Way<'_>,
+        wait: bool,
+        put_back: Option<Box<AutoConf>>,
+    ) -> Action {
+        Action::SwitchLink {
+            to: self.change.to.clone(),
+            name: self.name.clone(),
+            place: self.change.place.clone(),
+            session: self.link.session.clone(),
+            before: before.text.clone(),
+            after: after.text.clone(),
+            statements: switch.statements.clone(),
+            reload: switch.reload,
+            wait,
+            put_back,
+        }
+    }
 }
 
 /// The link's connection string with the credentials of the secured one and nothing else of it, so
@@ -121,7 +317,7 @@ pub(crate) fn either_way(cluster: &Cluster<'_>, link: &Link, after: &ConnInfo) -
     if sslmode == "disable" {
         return None;
     }
-    let mut either = link.conninfo.clone();
+    let mut either = (*link.conninfo).clone();
     match cluster.spec.mode {
         Mode::Trust => return None,
         Mode::Cert => {
@@ -140,50 +336,7 @@ pub(crate) fn either_way(cluster: &Cluster<'_>, link: &Link, after: &ConnInfo) -
             either.set("passfile", after.get("passfile")?);
         }
     }
-    (either != link.conninfo).then_some(either)
-}
-
-/// The step that gives a link another connection string.
-fn step(
-    topology: &dyn Topology,
-    cluster: &Cluster<'_>,
-    link: &Link,
-    before: &Shown<'_>,
-    after: &Shown<'_>,
-) -> Option<Step> {
-    let from = cluster.state(&link.from);
-    // The WAL receiver of major 12 takes another primary_conninfo at a restart only.
-    let physical = *link.place == LinkPlace::PrimaryConninfo;
-    let restarts = physical && from.is_some_and(|from| from.version < PgVersion::V13);
-    // A link that is switched off does not replicate, before or after.
-    let wait = link.enabled && link.session.is_lasting() && !restarts;
-    let auto_conf = from.filter(|_| physical).and_then(auto_conf).map(Box::new);
-    let action = |from: &Shown<'_>, to: &Shown<'_>, wait, put_back| {
-        let name = to.conninfo.has_secret().then(|| {
-            if *to.conninfo == link.conninfo { as_found(link) } else { with_credentials(link) }
-        });
-        let dsn = match &name {
-            Some(name) => Dsn::Secret(name),
-            None => Dsn::Plain(to.conninfo, &to.text),
-        };
-        let Switch { statements, reload } = topology.switch(link, dsn)?;
-        Some(Action::SwitchLink {
-            to: link.to.clone(),
-            name: link.name.clone(),
-            place: link.place.clone(),
-            session: link.session.clone(),
-            before: from.text.clone(),
-            after: to.text.clone(),
-            statements,
-            reload,
-            wait,
-            put_back,
-        })
-    };
-    // What was found comes back when the link is as it was found.
-    let last = auto_conf.filter(|_| *before.conninfo == link.conninfo);
-    let there = action(before, after, wait, None)?;
-    Some(Step { node: link.from.clone(), action: there, undo: action(after, before, false, last) })
+    (either != *link.conninfo).then_some(either)
 }
 
 /// `ALTER SYSTEM` writes its whole file anew: what takes it back ends with the bytes that were there.
@@ -202,4 +355,10 @@ pub(crate) fn as_found(link: &Link) -> String {
 /// The vault's name of that connection string with the credentials of the secured one.
 pub(crate) fn with_credentials(link: &Link) -> String {
     format!("{}, with credentials", as_found(link))
+}
+
+/// The vault's name of a secret parameter of a link's connection string as inspection found it, for
+/// links that keep each parameter apart.
+pub(crate) fn option_as_found(link: &Link, option: &str) -> String {
+    format!("{}: {option} of {} as found", link.from, link.name)
 }

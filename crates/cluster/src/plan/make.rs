@@ -14,9 +14,10 @@ use crate::{
     conf,
     credentials::{Credentials, NodeCredentials},
     demand::{Demand, RoleDemand},
-    error::Error,
+    error::{Error, NodeContext as _},
     hba,
     inspect::NodeState,
+    parallel,
     topology::{Cluster, Demands, Topology},
 };
 
@@ -31,34 +32,36 @@ pub(crate) fn make(
     demands: &Demands,
     credentials: &Credentials,
 ) -> Result<Plan, Error> {
-    let mut maker = Maker::new(credentials);
-    for state in cluster.states {
-        let missing = || Error::plan("the topology asks nothing of this node");
-        let secured = demands
-            .get(&state.name)
-            .ok_or_else(missing)
-            .and_then(|demand| maker.secure(demand, state));
-        secured.map_err(|error| Error::Node { node: state.name.clone(), source: error.into() })?;
+    let secure = |states: &[NodeState]| -> Result<Work, Error> {
+        let mut all = Work::default();
+        for state in states {
+            all.extend(secure(demands, state, credentials).on_node(&state.name)?);
+        }
+        Ok(all)
+    };
+    let mut work = Work::default();
+    for share in parallel::shares(cluster.states, 16, secure)? {
+        work.extend(share?);
     }
     let Switches { changes, prepare, switch } = links::switch(topology, cluster, demands)?;
+    let shared = files::written(&credentials.shared, &work.place);
     let stages = [
-        stage("put certificates and keys in place", Pace::AllAtOnce, maker.place),
-        stage("make the links' roles", Pace::AllAtOnce, maker.roles),
-        stage("give the links' roles their passwords", Pace::AllAtOnce, maker.passwords),
+        stage("put certificates and keys in place", Pace::AllAtOnce, work.place),
+        stage("make the links' roles", Pace::AllAtOnce, work.roles),
+        stage("give the links' roles their passwords", Pace::AllAtOnce, work.passwords),
         stage("let the links take either way", Pace::AllAtOnce, prepare),
-        stage("open the secured way in", Pace::NodeByNode, maker.open),
-        stage("prepare the databases", Pace::AllAtOnce, maker.statements),
+        stage("open the secured way in", Pace::NodeByNode, work.open),
+        stage("prepare the databases", Pace::AllAtOnce, work.statements),
         stage("switch the links over", Pace::AllAtOnce, switch),
-        stage("close the open way in", Pace::NodeByNode, maker.close),
+        stage("close the open way in", Pace::NodeByNode, work.close),
     ];
-    let stages: Vec<Stage> = stages.into_iter().filter(|stage| !stage.steps.is_empty()).collect();
     Ok(Plan {
         mode: cluster.spec.mode,
-        files: maker.files,
+        files: work.files,
         links: changes,
-        warnings: maker.warnings,
-        shared: files::written(&credentials.shared, &stages),
-        stages,
+        stages: stages.into_iter().filter(|stage| !stage.steps.is_empty()).collect(),
+        warnings: work.warnings,
+        shared,
     })
 }
 
@@ -66,8 +69,18 @@ pub(crate) fn stage(title: &str, pace: Pace, steps: Vec<Step>) -> Stage {
     Stage { title: title.to_owned(), pace, steps }
 }
 
-struct Maker<'a> {
-    credentials: &'a Credentials,
+/// Everything for one node but its links.
+fn secure(demands: &Demands, state: &NodeState, credentials: &Credentials) -> Result<Work, Error> {
+    let missing = || Error::plan("the topology asks nothing of this node");
+    let demand = demands.get(&state.name).ok_or_else(missing)?;
+    let mut maker = Maker { credentials, work: Work::default() };
+    maker.secure(demand, state)?;
+    Ok(maker.work)
+}
+
+/// What is to be done on nodes, and what the reader is told of it.
+#[derive(Default)]
+struct Work {
     files: Vec<FileChange>,
     warnings: Vec<Warning>,
     place: Vec<Step>,
@@ -78,22 +91,26 @@ struct Maker<'a> {
     close: Vec<Step>,
 }
 
-impl<'a> Maker<'a> {
-    fn new(credentials: &'a Credentials) -> Self {
-        Self {
-            credentials,
-            files: Vec::new(),
-            warnings: Vec::new(),
-            place: Vec::new(),
-            roles: Vec::new(),
-            passwords: Vec::new(),
-            open: Vec::new(),
-            statements: Vec::new(),
-            close: Vec::new(),
-        }
+impl Work {
+    fn extend(&mut self, more: Self) {
+        self.files.extend(more.files);
+        self.warnings.extend(more.warnings);
+        self.place.extend(more.place);
+        self.roles.extend(more.roles);
+        self.passwords.extend(more.passwords);
+        self.open.extend(more.open);
+        self.statements.extend(more.statements);
+        self.close.extend(more.close);
     }
+}
 
-    /// Everything for one node but its links.
+/// Makes the work for one node.
+struct Maker<'a> {
+    credentials: &'a Credentials,
+    work: Work,
+}
+
+impl Maker<'_> {
     fn secure(&mut self, demand: &Demand, state: &NodeState) -> Result<(), Error> {
         if let Some(error) = state.hba_errors.first() {
             return Err(Error::plan(format!(
@@ -116,14 +133,14 @@ impl<'a> Maker<'a> {
             }
         }
         for message in &demand.notes {
-            self.warnings.push(Warning { node: state.name.clone(), message: message.clone() });
+            self.work.warnings.push(Warning { node: state.name.clone(), message: message.clone() });
         }
         for demanded in &demand.statements {
             let execute = |statement: &Statement| Action::Execute {
                 database: demanded.database.clone(),
                 statement: statement.clone(),
             };
-            self.statements.push(Step {
+            self.work.statements.push(Step {
                 node: (&state.name).into(),
                 action: execute(&demanded.statement),
                 undo: demanded.undo.as_ref().map(execute),
@@ -136,7 +153,7 @@ impl<'a> Maker<'a> {
         let name = escape_identifier(&demand.name);
         let execute = |statement| Action::Execute { database: None, statement };
         let mut step = |there: Statement, back: String| {
-            self.roles.push(Step {
+            self.work.roles.push(Step {
                 node: (&state.name).into(),
                 action: execute(there),
                 undo: Some(execute(Statement::new(demand.local(&back)))),
@@ -209,7 +226,7 @@ impl<'a> Maker<'a> {
             let access = Access { mode, ..state.owner };
             if let Some(step) = self.write(state, path.clone(), access, content) {
                 self.make_folders(state, &path);
-                self.place.push(step);
+                self.work.place.push(step);
             }
         }
     }
@@ -229,10 +246,9 @@ impl<'a> Maker<'a> {
                 path: path.clone(),
                 access: Access { mode: 0o700, ..state.owner },
             };
-            let made = |step: &Step| step.node == state.name && step.action == action;
-            if !self.place.iter().any(made) {
+            if !self.work.place.iter().any(|step| step.action == action) {
                 let undo = Some(Action::RemoveFolder { path });
-                self.place.push(Step { node: (&state.name).into(), action, undo });
+                self.work.place.push(Step { node: (&state.name).into(), action, undo });
             }
         }
     }
@@ -246,7 +262,7 @@ impl<'a> Maker<'a> {
         content: Content,
     ) -> Option<Step> {
         let (change, step) = files::write(state, path, access, content)?;
-        self.files.push(change);
+        self.work.files.push(change);
         Some(step)
     }
 
@@ -261,7 +277,7 @@ impl<'a> Maker<'a> {
         } else {
             Statement::new(format!("{alter} NULL"))
         };
-        self.passwords.push(Step {
+        self.work.passwords.push(Step {
             node: (&state.name).into(),
             action: set(Statement::with_secret(&alter, secret)),
             // A role that is made here goes as a whole.
@@ -279,7 +295,7 @@ impl<'a> Maker<'a> {
         let edit = hba::secure(state, &demand.ways_in)?;
         let settings = conf::set(state, &settings(demand, state))?;
         for message in edit.notes.into_iter().chain(settings.notes) {
-            self.warnings.push(Warning { node: state.name.clone(), message });
+            self.work.warnings.push(Warning { node: state.name.clone(), message });
         }
 
         let reload = || Step {
@@ -305,7 +321,7 @@ impl<'a> Maker<'a> {
             if opens { open.push(step) } else { close.push(step) }
         }
         if found != edit.closed {
-            self.files.push(FileChange {
+            self.work.files.push(FileChange {
                 node: state.name.clone(),
                 new: false,
                 diff: Some(files::diff(&hba_file, Some(&found), &edit.closed)),
@@ -315,14 +331,14 @@ impl<'a> Maker<'a> {
         // A new certificate under the old name is taken by a reload, too.
         if !open.is_empty() || own.new_server {
             open.push(reload());
-            self.open.extend(open);
+            self.work.open.extend(open);
         }
         if !close.is_empty() {
             close.push(reload());
             if let Some(action) = end_old_sessions(demand) {
                 close.push(Step { node: (&state.name).into(), action, undo: None });
             }
-            self.close.extend(close);
+            self.work.close.extend(close);
         }
         Ok(())
     }

@@ -117,7 +117,7 @@ pub enum Action {
         /// Its connection string then, secrets masked.
         after: Text,
         /// The statements that do it, each with its database; the administrator's own if none.
-        statements: Vec<(Option<Text>, Statement)>,
+        statements: Arc<[(Option<Text>, Statement)]>,
         /// Whether the server must read its configuration afterwards.
         reload: bool,
         /// Whether to wait until it works by the new connection string.

@@ -1,7 +1,7 @@
 //! What pgward has left on the nodes: what later changes by hand are told by.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -121,9 +121,18 @@ impl Applied {
                 _ => {}
             }
         }
+        let mut changed: HashMap<(&str, &str), Vec<&LinkPlace>> = HashMap::new();
+        for change in &plan.links {
+            changed.entry((&change.from, &change.name)).or_default().push(&change.place);
+        }
+        for (node, left) in &mut nodes {
+            left.links.retain(|link| {
+                let places = changed.get(&(node.as_str(), link.name.as_str()));
+                !places.is_some_and(|places| places.contains(&&link.place))
+            });
+        }
         for change in &plan.links {
             let links = &mut nodes.entry(change.from.to_string()).or_default().links;
-            links.retain(|link| link.name != *change.name || link.place != *change.place);
             links.push(AppliedLink {
                 name: change.name.to_string(),
                 place: (*change.place).clone(),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{ClusterSpec, NodeSpec};
+use crate::conninfo::ConnInfo;
 
 /// [`ClusterSpec::node_at`] for many connection strings: each is looked up in the same short time,
 /// however many nodes there are.
@@ -52,6 +53,12 @@ impl<'s> Directory<'s> {
             (None, None) => None,
         };
         self.spec.nodes.get(found?)
+    }
+
+    /// The node that a connection string leads to.
+    pub(crate) fn reached_by(&self, conninfo: &ConnInfo) -> Option<&'s NodeSpec> {
+        let port = conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;
+        self.at(conninfo.get("host"), conninfo.get("hostaddr"), port)
     }
 
     /// As [`ClusterSpec::node`].

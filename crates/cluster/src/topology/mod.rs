@@ -2,12 +2,12 @@
 //! changed, and what the nodes at both ends need. A new kind is a module here, with a [`TopologyKind`]
 //! and a [`LinkPlace`] of its own.
 
-pub(crate) mod native;
+mod native;
 mod pgd;
 mod timescale;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -20,7 +20,7 @@ pub use timescale::Timescale;
 
 use crate::{
     conninfo::ConnInfo,
-    demand::{Demand, PairPlace},
+    demand::{ClientPlace, Demand, PairPlace},
     error::{Error, NodeContext as _},
     inspect::{Homes, NodeState, Setting},
     plan::Statement,
@@ -39,8 +39,8 @@ pub struct Link {
     pub name: Text,
     /// Where its connection string is kept.
     pub place: Arc<LinkPlace>,
-    /// The connection string as it is now.
-    pub conninfo: ConnInfo,
+    /// The connection string as it is now. Most links of a large mesh share theirs.
+    pub conninfo: Arc<ConnInfo>,
     /// How its session on `to` is found.
     pub session: Arc<SessionKey>,
     /// Whether it is switched on; one that is not has no session.
@@ -165,7 +165,7 @@ impl Link {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switch {
     /// Statements on `from`, each with its database; the administrator's own if none.
-    pub statements: Vec<(Option<Text>, Statement)>,
+    pub statements: Arc<[(Option<Text>, Statement)]>,
     /// Whether the server must read its configuration afterwards.
     pub reload: bool,
 }
@@ -206,12 +206,13 @@ pub trait Topology: Sync {
 
     /// The link's connection string as it shall be. The default verifies the server by name and has
     /// the credentials of the demand of `from`.
-    fn secured(&self, cluster: &Cluster<'_>, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
-        secured(cluster.spec, link, end)
+    fn secured(&self, spec: &ClusterSpec, link: &Unsecured<'_>) -> ConnInfo {
+        secured(spec, link)
     }
 
     /// How the link on `link.from` gets another connection string and connects anew; `None` for a
-    /// link that has no connection string of its own.
+    /// link that has no connection string of its own. Unless that is a secret, it is the same for
+    /// links that are the same but for `from` and `session`.
     fn switch(&self, link: &Link, dsn: Dsn<'_>) -> Option<Switch>;
 
     /// The nodes among which one role has one password: those of one realm share it. By default each
@@ -259,6 +260,20 @@ pub struct Cluster<'a> {
     pub links: &'a [Link],
     by_name: HashMap<&'a str, (Option<&'a NodeSpec>, Option<&'a NodeState>)>,
     by_ends: OnceLock<Ends>,
+    uses: OnceLock<HashMap<Text, RoleUse>>,
+}
+
+/// What links do as one role.
+#[derive(Debug, Default)]
+pub struct RoleUse {
+    /// The nodes that they lead to.
+    pub to: HashSet<Text>,
+    /// The databases that they connect to there, but for physical replication.
+    pub databases: BTreeSet<String>,
+    /// Whether some are for physical replication.
+    pub physical: bool,
+    /// Whether some replicate.
+    pub replicates: bool,
 }
 
 /// The places of links in their order, by the nodes at their ends.
@@ -279,7 +294,8 @@ impl<'a> Cluster<'a> {
         for state in states {
             by_name.entry(&state.name).or_default().1.get_or_insert(state);
         }
-        Self { spec, states, links, by_name, by_ends: OnceLock::new() }
+        let (by_ends, uses) = (OnceLock::new(), OnceLock::new());
+        Self { spec, states, links, by_name, by_ends, uses }
     }
 
     /// What inspection found on a node.
@@ -308,6 +324,27 @@ impl<'a> Cluster<'a> {
         self.by_name.get(name).and_then(|found| found.0).ok_or_else(missing)
     }
 
+    /// What is done as each of the roles that links log in as.
+    #[must_use]
+    pub fn uses(&self) -> &HashMap<Text, RoleUse> {
+        self.uses.get_or_init(|| {
+            let mut uses: HashMap<&str, RoleUse> = HashMap::new();
+            for link in self.links {
+                let used = uses.entry(self.spec.role_of(link.user())).or_default();
+                if !used.to.contains(&link.to) {
+                    used.to.insert(link.to.clone());
+                }
+                let database = link.database().filter(|name| !used.databases.contains(*name));
+                match &*link.place {
+                    LinkPlace::PrimaryConninfo => used.physical = true,
+                    _ => used.databases.extend(database.map(str::to_owned)),
+                }
+                used.replicates |= !matches!(*link.place, LinkPlace::ForeignServer(_));
+            }
+            uses.into_iter().map(|(role, used)| (role.into(), used)).collect()
+        })
+    }
+
     /// The links that lead to a node.
     pub fn links_to(&self, node: &str) -> impl Iterator<Item = &'a Link> {
         let places = self.by_ends().to.get(node).into_iter().flatten();
@@ -321,15 +358,30 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// What a link has at both its ends.
+/// What the secured connection string of a link is made of.
 #[derive(Clone, Copy, Debug)]
-pub struct LinkEnd<'a> {
-    /// The node that connects.
-    pub from: &'a NodeState,
-    /// What it has for it.
-    pub demand: &'a Demand,
+pub struct Unsecured<'a> {
+    /// The connection string as it is now.
+    pub conninfo: &'a ConnInfo,
+    /// Where it is kept.
+    pub place: &'a LinkPlace,
+    /// What the node that connects has for it.
+    pub client: Client<'a>,
     /// The node that is connected to.
     pub to: &'a NodeSpec,
+}
+
+/// What the links that start at a node connect with. Many nodes of a large cluster have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Client<'a> {
+    /// The major of the server, and so of its libpq.
+    pub version: PgVersion,
+    /// [`Demand::root`]
+    pub root: Option<&'a Path>,
+    /// [`Demand::clients`]
+    pub certificates: &'a [ClientPlace],
+    /// [`Demand::passfile`]
+    pub passfile: Option<&'a Path>,
 }
 
 /// The topology of a description.
@@ -361,17 +413,33 @@ pub(crate) fn wanted(
     demands: &Demands,
     link: &Link,
 ) -> Result<ConnInfo, Error> {
-    let missing = || Error::plan(format!("node {} was not inspected", link.from));
-    let from = cluster.state(&link.from).ok_or_else(missing)?;
-    let demand = demands.get(&*link.from).ok_or_else(missing)?;
-    let end = LinkEnd { from, demand, to: cluster.node(&link.to)? };
-    Ok(topology.secured(cluster, link, &end))
+    let Link { conninfo, place, .. } = link;
+    let client = client(cluster, demands, &link.from)?;
+    let to = cluster.node(&link.to)?;
+    Ok(topology.secured(cluster.spec, &Unsecured { conninfo, place, client, to }))
+}
+
+/// What the links that start at a node connect with.
+pub(crate) fn client<'a>(
+    cluster: &Cluster<'_>,
+    demands: &'a Demands,
+    node: &str,
+) -> Result<Client<'a>, Error> {
+    let missing = || Error::plan(format!("node {node} was not inspected"));
+    let version = cluster.state(node).ok_or_else(missing)?.version;
+    let demand = demands.get(node).ok_or_else(missing)?;
+    Ok(Client {
+        version,
+        root: demand.root.as_deref(),
+        certificates: &demand.clients,
+        passfile: demand.passfile.as_deref(),
+    })
 }
 
 /// A link's connection string with the server verified by name and the client by the cluster's mode.
 /// Everything else stays as it was.
-fn secured(spec: &ClusterSpec, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
-    let LinkEnd { from, demand, to } = end;
+fn secured(spec: &ClusterSpec, link: &Unsecured<'_>) -> ConnInfo {
+    let Unsecured { client, to, .. } = link;
     let text = |path: &Path| path.display().to_string();
     let mut conninfo = link.conninfo.clone();
     // The certificate has the node's names and its address: whichever of them the link uses stays.
@@ -381,18 +449,16 @@ fn secured(spec: &ClusterSpec, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
         conninfo.set("host", host);
         conninfo.set("hostaddr", to.address.to_string());
     }
-    if !conninfo.get("user").is_some_and(|user| spec.link_roles().any(|role| role == user)) {
-        conninfo.set("user", &spec.link_role);
-    }
+    let role = spec.role_of(conninfo.get("user")).to_owned();
+    conninfo.set("user", &role);
     conninfo.set("sslmode", "verify-full");
     // libpq takes a relative path from the server process' working folder: the data directory.
-    conninfo.set("sslrootcert", demand.root.as_deref().map(text).unwrap_or_default());
+    conninfo.set("sslrootcert", client.root.map(text).unwrap_or_default());
     conninfo.remove_secrets();
     match spec.mode {
         Mode::Cert => {
-            let user = conninfo.get("user").unwrap_or_default();
-            if let Some(client) = demand.clients.iter().find(|client| client.role == user) {
-                let PairPlace { certificate, key } = &client.pair;
+            if let Some(own) = client.certificates.iter().find(|own| own.role == role) {
+                let PairPlace { certificate, key } = &own.pair;
                 conninfo.set("sslcert", text(certificate));
                 conninfo.set("sslkey", text(key));
             }
@@ -400,16 +466,16 @@ fn secured(spec: &ClusterSpec, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
             conninfo.remove_all(&stale);
         }
         Mode::Scram | Mode::Trust => {
-            match &demand.passfile {
+            match client.passfile {
                 Some(passfile) => conninfo.set("passfile", text(passfile)),
                 None => conninfo.remove("passfile"),
             }
             // A second lock beside the verified name: whoever relays the login to the real server
             // gets nothing.
-            if from.version >= PgVersion::V13 {
+            if client.version >= PgVersion::V13 {
                 conninfo.set("channel_binding", "require");
             }
-            if from.version >= PgVersion::V16 {
+            if client.version >= PgVersion::V16 {
                 conninfo.set("require_auth", "scram-sha-256");
             }
             conninfo.remove_all(&["sslcert", "sslkey"]);

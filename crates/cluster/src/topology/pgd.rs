@@ -9,12 +9,17 @@
 //! The connection strings are each node's own `bdr.node_summary.interface_connstr`, one for every
 //! node of the group; `bdr.alter_node_interface` changes them on the node that it is called on.
 
-use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use pg_version::PgVersion;
 use postgres_protocol::escape::escape_identifier;
 
-use super::{Cluster, Dsn, Link, LinkEnd, LinkPlace, Places, SessionKey, Switch, Topology};
+use super::{Cluster, Dsn, Link, LinkPlace, Places, SessionKey, Switch, Topology, Unsecured};
 use crate::{
     conninfo::ConnInfo,
     credentials,
@@ -22,7 +27,7 @@ use crate::{
     error::Error,
     inspect::{BdrState, Homes, NodeState},
     plan::Statement,
-    spec::{ClusterSpec, Directory, Mode, NodeSpec},
+    spec::{ClusterSpec, Directory, Mode},
     sql::literal,
     text::Text,
 };
@@ -46,8 +51,8 @@ const LOCAL: &str = "SET bdr.ddl_replication = off";
 impl Topology for Pgd {
     fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error> {
         let directory = Directory::new(spec);
-        // The same for every node that knows them.
-        let mut names: HashMap<&str, Text> = HashMap::new();
+        let mut places: HashMap<&str, Arc<LinkPlace>> = HashMap::new();
+        let mut interfaces: HashMap<(&str, &ConnInfo), Interface<'_>> = HashMap::new();
         let count = nodes.iter().flat_map(|node| &node.bdr).map(|bdr| bdr.interfaces.len()).sum();
         let mut links = Vec::with_capacity(count);
         for node in nodes {
@@ -59,26 +64,23 @@ impl Topology for Pgd {
                 )));
             };
             let from: Text = (&node.name).into();
-            let place = LinkPlace::BdrInterface { database: bdr.database.clone() };
-            let place = Arc::new(place);
+            let place = || LinkPlace::BdrInterface { database: bdr.database.clone() }.into();
+            let place = places.entry(&bdr.database).or_insert_with(place);
             let mut sessions = Sessions::of(&directory, node, bdr, &spec.link_role);
             for (name, conninfo) in &bdr.interfaces {
-                let to = described(&directory, name, conninfo).ok_or_else(|| {
-                    Error::plan(format!(
-                        "PGD node {name}, which node {} connects to ({}), is none of the described \
-                         nodes: describe it too",
-                        node.name,
-                        conninfo.to_masked_text()
-                    ))
-                })?;
-                let mut text = |name| names.entry(name).or_insert_with(|| name.into()).clone();
+                let interface = match interfaces.entry((name, conninfo)) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        new.insert(Interface::of(&directory, node, name, conninfo)?)
+                    }
+                };
                 links.push(Link {
                     from: from.clone(),
-                    to: text(&to.name),
-                    name: text(name),
+                    to: interface.to.clone(),
+                    name: interface.name.clone(),
                     place: place.clone(),
-                    conninfo: conninfo.clone(),
-                    session: sessions.to(name, conninfo),
+                    conninfo: interface.conninfo.clone(),
+                    session: sessions.to(interface),
                     enabled: true,
                 });
             }
@@ -136,17 +138,17 @@ impl Topology for Pgd {
         })
     }
 
-    fn secured(&self, cluster: &Cluster<'_>, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
-        let mut conninfo = super::secured(cluster.spec, link, end);
+    fn secured(&self, spec: &ClusterSpec, link: &Unsecured<'_>) -> ConnInfo {
+        let mut conninfo = super::secured(spec, link);
         // libpq looks in the home folder by itself, and the connection string is the same on every
         // node.
         conninfo.remove("passfile");
         // Everybody else logs in as somebody else: the links' role is theirs alone.
-        conninfo.set("user", &cluster.spec.link_role);
-        if cluster.spec.mode == Mode::Cert {
+        conninfo.set("user", &spec.link_role);
+        if spec.mode == Mode::Cert {
             conninfo.set("sslcert", CLIENT_CERTIFICATE);
             conninfo.set("sslkey", CLIENT_KEY);
-        } else if cluster.spec.i_know.verify_ca_lets_nodes_pose_as_others {
+        } else if spec.i_know.verify_ca_lets_nodes_pose_as_others {
             conninfo.set("sslmode", "verify-ca");
         }
         conninfo
@@ -155,8 +157,8 @@ impl Topology for Pgd {
     fn switch(&self, link: &Link, dsn: Dsn<'_>) -> Option<Switch> {
         let LinkPlace::BdrInterface { database } = &*link.place else { return None };
         let alter = format!("SELECT bdr.alter_node_interface({},", literal(&link.name));
-        let statements = vec![(Some(database.into()), dsn.after(alter).then(")"))];
-        Some(Switch { statements, reload: false })
+        let statement = dsn.after(alter).then(")");
+        Some(Switch { statements: [(Some(database.into()), statement)].into(), reload: false })
     }
 
     fn realm(&self, _cluster: &Cluster<'_>, _state: &NodeState) -> String {
@@ -180,15 +182,41 @@ impl Topology for Pgd {
     }
 }
 
-/// The node of the description that a PGD node is: the one at its address, else the one of its name.
-fn described<'s>(
-    directory: &Directory<'s>,
-    name: &str,
-    conninfo: &ConnInfo,
-) -> Option<&'s NodeSpec> {
-    let port = conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;
-    let found = directory.at(conninfo.get("host"), conninfo.get("hostaddr"), port);
-    found.or_else(|| directory.named(name))
+/// A way to a node of the group, by which most nodes connect to it.
+struct Interface<'a> {
+    /// What the node that it leads to is called in the description.
+    to: Text,
+    /// What that node is called in the group.
+    name: Text,
+    conninfo: Arc<ConnInfo>,
+    target: Target<'a>,
+    user: Option<&'a str>,
+}
+
+impl<'a> Interface<'a> {
+    /// It leads to the node of the description at its address, else to the one of its name.
+    fn of(
+        directory: &Directory<'_>,
+        from: &NodeState,
+        name: &str,
+        conninfo: &'a ConnInfo,
+    ) -> Result<Self, Error> {
+        let to = directory.reached_by(conninfo).or_else(|| directory.named(name)).ok_or_else(|| {
+            Error::plan(format!(
+                "PGD node {name}, which node {} connects to ({}), is none of the described nodes: \
+                 describe it too",
+                from.name,
+                conninfo.to_masked_text()
+            ))
+        })?;
+        Ok(Self {
+            to: (&to.name).into(),
+            name: name.into(),
+            conninfo: Arc::new(conninfo.clone()),
+            target: target(conninfo),
+            user: conninfo.get("user"),
+        })
+    }
 }
 
 /// Where a connection string leads to.
@@ -235,12 +263,12 @@ impl<'a> Sessions<'a> {
         }
     }
 
-    fn to(&mut self, name: &str, conninfo: &'a ConnInfo) -> Arc<SessionKey> {
-        let Some((local, address)) = self.own.filter(|(local, _)| *local != name) else {
+    fn to(&mut self, interface: &Interface<'a>) -> Arc<SessionKey> {
+        let Some((local, address)) = self.own.filter(|(local, _)| interface.name != **local) else {
             return self.none.clone();
         };
-        let slot = self.slots.get(&target(conninfo)).copied().flatten();
-        let user = conninfo.get("user").filter(|user| *user != self.link_role);
+        let slot = self.slots.get(&interface.target).copied().flatten();
+        let user = interface.user.filter(|user| *user != self.link_role);
         let key = || {
             let mut roles = vec![self.link_role.to_owned()];
             roles.extend(user.map(str::to_owned));

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use postgres_protocol::escape::escape_identifier;
 use sha2::Digest as _;
 
-use super::{Cluster, Dsn, Link, LinkEnd, LinkPlace, Places, SessionKey, Switch, Topology};
+use super::{Cluster, Dsn, Link, LinkPlace, Places, SessionKey, Switch, Topology, Unsecured};
 use crate::{
     conninfo::ConnInfo,
     credentials::tls_settings,
@@ -106,7 +106,7 @@ impl Topology for Timescale {
     }
 
     /// The access node makes it up; there is nothing to change.
-    fn secured(&self, _cluster: &Cluster<'_>, link: &Link, _end: &LinkEnd<'_>) -> ConnInfo {
+    fn secured(&self, _spec: &ClusterSpec, link: &Unsecured<'_>) -> ConnInfo {
         link.conninfo.clone()
     }
 
@@ -195,7 +195,7 @@ fn link(access: &NodeState, to: &NodeSpec, server: Option<&ForeignServer>, role:
         to: (&to.name).into(),
         name: server.map_or(&to.name, |server| &server.name).into(),
         place: LinkPlace::AccessNode.into(),
-        conninfo,
+        conninfo: conninfo.into(),
         session: session.into(),
         enabled: server.is_some(),
     }

@@ -1,7 +1,11 @@
 //! What was changed by hand since pgward left its work: what the applied runs left, compared with what
 //! inspection finds.
 
-use std::{collections::BTreeSet, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+};
 
 use hba_parser::{HbaDocument, Server};
 use pgconf::{ConfFile, LineKind};
@@ -31,12 +35,16 @@ pub fn since(
     links: &[Link],
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut by_name: HashMap<(&str, &str), Vec<&Link>> = HashMap::new();
+    for link in links {
+        by_name.entry((&link.from, &link.name)).or_default().push(link);
+    }
     for state in states {
         let Some(node) = applied.nodes.get(&state.name) else { continue };
         let drifted = |what: String| Finding::warning(Code::Drifted, &state.name, what);
         for (path, left) in &node.files {
             if let Some(found) = state.files.get(path) {
-                let written = written(plans, &state.name, path, &left.sha256);
+                let written = || written(plans, &state.name, path, &left.sha256);
                 let now = found.as_ref().map(|now| (now.bytes.as_slice(), now.access));
                 findings.extend(file_drift(state, path, left, written, now).into_iter().map(
                     |(what, diff)| match diff {
@@ -58,10 +66,10 @@ pub fn since(
             findings.push(drifted(what));
         }
         for left in &node.links {
-            let mut own = links.iter().filter(|link| link.from == state.name);
-            let is_it = |link: &&Link| link.name == left.name && *link.place == left.place;
-            let AppliedLink { name, to, conninfo, .. } = left;
-            let finding = match own.find(is_it) {
+            let AppliedLink { name, place, to, conninfo } = left;
+            let mut so_called =
+                by_name.get(&(state.name.as_str(), name.as_str())).into_iter().flatten();
+            let finding = match so_called.find(|link| *link.place == *place) {
                 None => Some(drifted(format!(
                     "the link {name} is gone: pgward makes no links, so make it anew if it is missed"
                 ))),
@@ -118,11 +126,11 @@ fn written<'p>(plans: &'p [Plan], node: &str, path: &Path, digest: &str) -> Opti
 }
 
 /// What became of a file: in words, and as a diff where everybody may see it.
-fn file_drift(
+fn file_drift<'p>(
     state: &NodeState,
     path: &Path,
     left: &AppliedFile,
-    written: Option<&[u8]>,
+    written: impl Fn() -> Option<&'p [u8]>,
     now: Option<(&[u8], Access)>,
 ) -> Vec<(String, Option<String>)> {
     let shown = path.display();
@@ -137,7 +145,7 @@ fn file_drift(
     if sha256(bytes) == left.sha256 {
         return drift;
     }
-    let Some(before) = written else {
+    let Some(before) = written() else {
         drift.push((format!("{shown} holds something else"), None));
         return drift;
     };

@@ -6,6 +6,7 @@ use std::{
     time::SystemTime,
 };
 
+use pg_version::PgVersion;
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -21,7 +22,7 @@ use crate::{
     error::{Error, NodeContext as _},
     hba::{DecidingRule, Question, Reading},
     inspect::{Node, NodeState, load_time},
-    sessions::{self, OnDemand, Session},
+    sessions::{self, OnDemand, Session, Usage},
     spec::{ClusterSpec, Mode},
     sql,
     topology::{Link, LinkPlace, SessionKey},
@@ -198,16 +199,21 @@ async fn use_on_demand(
     client: &Arc<Client>,
     links: &[&(Link, ConnInfo)],
 ) -> Result<Used, Error> {
-    // A session is told from others by its role: links of one role are used one after another.
-    let mut by_role: BTreeMap<&str, Vec<(usize, Link)>> = BTreeMap::new();
+    // Where a session cannot be given a name it is told from others by its role: then the links of one
+    // role are used one after another.
+    let mut in_turns: BTreeMap<Turn<'_>, Vec<(usize, Link)>> = BTreeMap::new();
     for (index, (link, _)) in links.iter().enumerate() {
         if let SessionKey::OnDemand { role, .. } = &*link.session {
-            let role = link.user().unwrap_or(role);
-            by_role.entry(role).or_default().push((index, link.clone()));
+            let turn = if is_named(context, link) {
+                Turn::Own(index)
+            } else {
+                Turn::Role(link.user().unwrap_or(role))
+            };
+            in_turns.entry(turn).or_default().push((index, link.clone()));
         }
     }
     let mut using = JoinSet::new();
-    for links in by_role.into_values() {
+    for links in in_turns.into_values() {
         let (context, client) = (context.clone(), client.clone());
         using.spawn(async move {
             let mut used = Vec::new();
@@ -224,12 +230,30 @@ async fn use_on_demand(
     Ok(used)
 }
 
+/// When a link is used.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Turn<'a> {
+    /// Beside all others.
+    Own(usize),
+    /// After the others of its role.
+    Role(&'a str),
+}
+
+/// Whether the link's session can be given a name: `postgres_fdw.application_name`, from major 14 on.
+fn is_named(context: &Context, link: &Link) -> bool {
+    matches!(*link.place, LinkPlace::ForeignServer(_))
+        && context.state(&link.from).is_some_and(|from| from.version >= PgVersion::V14)
+}
+
 async fn use_link(context: &Context, client: &Client, link: &Link) -> Result<OnDemand, Error> {
     let SessionKey::OnDemand { database, role, statement } = &*link.session else {
         return Err(Error::plan("the link has a session of its own"));
     };
     let from = context.node(&link.from)?;
-    sessions::open(client, &from.spec, link, database, role, statement).await
+    let uses = context.uses.get(&from.spec.name).ok_or(Error::Cancelled)?;
+    let _use = uses.acquire().await.map_err(|_| Error::Cancelled)?;
+    let usage = Usage { database, role, statement, is_named: is_named(context, link) };
+    sessions::open(client, &from.spec, link, usage).await
 }
 
 fn failing(link: &Link, error: &Error) -> (LinkProof, Vec<Finding>) {

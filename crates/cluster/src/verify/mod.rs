@@ -20,10 +20,11 @@ mod refusal;
 mod server;
 mod terms;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 
 #[cfg(feature = "report")]
 pub(crate) use self::checks::WARN_DAYS;
@@ -48,6 +49,7 @@ use crate::{
     run::{self, Applied},
     spec::{ClusterSpec, Mode, TopologyKind},
     sql,
+    text::Text,
     topology::{self, Cluster, Demands, Link, Topology},
 };
 
@@ -166,12 +168,18 @@ pub async fn verify_with(
         (known, unknown, demands, decisions, certificates)
     };
     let nodes_seen = nodes::all(spec, &states);
+    let mut by_node: BTreeMap<Text, Vec<_>> = BTreeMap::new();
+    for (link, wanted) in known {
+        by_node.entry(link.to.clone()).or_default().push((link, wanted));
+    }
+    let uses = nodes.iter().map(|node| (node.spec.name.clone(), Semaphore::new(USES_AT_ONCE)));
     let context = Context {
         spec: spec.clone(),
         nodes: nodes.to_vec(),
         states,
         demands,
-        links: known,
+        links: by_node,
+        uses: uses.collect(),
         now,
         options,
     };
@@ -234,8 +242,10 @@ struct Context {
     nodes: Vec<Node>,
     states: Vec<NodeState>,
     demands: Demands,
-    /// Each with its connection string as it shall be.
-    links: Vec<(Link, ConnInfo)>,
+    /// By the node that they lead to; each with its connection string as it shall be.
+    links: BTreeMap<Text, Vec<(Link, ConnInfo)>>,
+    /// By the node that it starts at: one for each link that may be used to look at it now.
+    uses: BTreeMap<String, Semaphore>,
     now: OffsetDateTime,
     options: Options,
 }
@@ -255,9 +265,13 @@ impl Context {
     }
 
     fn links_to(&self, name: &str) -> impl Iterator<Item = &(Link, ConnInfo)> {
-        self.links.iter().filter(move |(link, _)| link.to == name)
+        self.links.get(name).into_iter().flatten()
     }
 }
+
+/// So many links of a node are used at the same time to look at them: each takes one of its
+/// connections.
+const USES_AT_ONCE: usize = 16;
 
 /// What is waited for.
 const ANSWER: &str = "the node's answer";

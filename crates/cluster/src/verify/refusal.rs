@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use hba_parser::Method;
 use pki::{Authority, Issued, KeyAlgorithm, Profile, Subject, Validity, tls::TlsClient};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::{
     Code, Context, Finding,
@@ -176,11 +177,12 @@ pub(super) async fn prove(
             strangers: strangers(context)?,
             authority: authority::find(&context.spec.secrets, context.now).ok().flatten(),
             context: context.clone(),
+            logins: Semaphore::new(LOGINS_AT_ONCE),
         });
         let targets = targets(context, &node.spec.name, demand);
         let tried = for_each(AT_ONCE, targets, move |target| {
             let bench = bench.clone();
-            async move { bench.try_all(&target).await }
+            async move { bench.try_all(&Arc::new(target)).await }
         });
         let (mut controls, mut refusals) = (Vec::new(), Vec::new());
         for tried in tried.await? {
@@ -255,23 +257,43 @@ struct Bench {
     /// Only where the authority's key is at hand. The certificates that it makes here live in memory
     /// for the time of this call.
     authority: Option<Authority>,
+    /// One for each login that may be tried now.
+    logins: Semaphore,
 }
 
+/// So many logins are tried on a node at the same time: each takes one of its connections.
+const LOGINS_AT_ONCE: usize = 32;
+
 impl Bench {
-    /// The links' own login, where there is one, and everything else that must be refused.
-    async fn try_all(&self, target: &Target) -> Result<(Option<Control>, Vec<Refusal>), Error> {
+    /// The links' own login, where there is one, and everything else that must be refused. All at
+    /// once: a node that is far away is waited for once.
+    async fn try_all(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+    ) -> Result<(Option<Control>, Vec<Refusal>), Error> {
         let way = &target.way;
         let expected =
             self.decide(target, self.own, way.tls).is_some_and(|rule| is_for(way, &rule));
-        let control = match target.is_for_links() {
-            true => Some(self.control(target, expected).await?),
-            false => None,
-        };
-        let is_proof = expected || control.as_ref().is_some_and(|own| own.let_in == Some(true));
         // A role that others may come in as from elsewhere, by other rules.
         let here = way.links_only || way.networks.iter().any(|network| network.contains(&self.own));
+        let tried = for_each(AT_ONCE, self.trials(way)?, |(trial, tls, password)| {
+            let (bench, target) = (self.clone(), target.clone());
+            async move {
+                let attempt = bench.attempt(&target, tls.as_ref(), password.as_ref(), false);
+                (trial, if here { Some(attempt.await) } else { None })
+            }
+        });
+        let control = async {
+            match target.is_for_links() {
+                true => self.control(target, expected).await.map(Some),
+                false => Ok(None),
+            }
+        };
+        let (control, tried) = tokio::join!(control, tried);
+        let control = control?;
+        let is_proof = expected || control.as_ref().is_some_and(|own| own.let_in == Some(true));
         let mut refusals = Vec::new();
-        for (trial, tls, password) in self.trials(way)? {
+        for (trial, outcome) in tried? {
             let mut refusal = Refusal {
                 node: self.node.spec.name.clone(),
                 role: way.role.clone(),
@@ -281,9 +303,7 @@ impl Bench {
                 answer: "not tried from here".to_owned(),
                 evidence: Evidence::Tried,
             };
-            if here {
-                let password = password.as_ref();
-                let outcome = self.attempt(target, tls.as_ref(), password, false).await?;
+            if let Some(outcome) = outcome.transpose()? {
                 refusal.refused = is_refused(trial, &outcome);
                 refusal.answer = match (refusal.refused, &outcome) {
                     (false, Outcome::Refused { .. } | Outcome::TlsRefused { .. }) => {
@@ -311,6 +331,7 @@ impl Bench {
         to_the_end: bool,
     ) -> Result<Outcome, Error> {
         let physical = target.database.is_none();
+        let _login = self.logins.acquire().await.map_err(|_| Error::Cancelled)?;
         probe::attempt(&Attempt {
             node: &self.node.spec,
             user: &target.way.role,
@@ -421,9 +442,10 @@ impl Bench {
         if self.reading.refusal().is_some() {
             return (false, words);
         }
-        for address in
-            link_addresses(&self.context.spec, &self.context.links, way, &self.node.spec.name)
-        {
+        let Context { spec, links, .. } = &*self.context;
+        let to = self.node.spec.name.as_str();
+        let links = links.get(to).map(Vec::as_slice).unwrap_or_default();
+        for address in link_addresses(spec, links, way, to) {
             let rule = self.decide(target, address, tls);
             let decision = rule.as_ref().map_or_else(|| "no rule".to_owned(), ToString::to_string);
             words = format!("for {address} the rules have {decision}");

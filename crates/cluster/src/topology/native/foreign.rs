@@ -8,12 +8,11 @@
 use pg_version::PgVersion;
 use postgres_protocol::escape::escape_identifier;
 
-use super::described;
 use crate::{
     conninfo::{ConnInfo, is_secret},
     error::Error,
     inspect::{ForeignServer, NodeState},
-    plan::Statement,
+    plan::{Statement, links::option_as_found},
     spec::{ClusterSpec, Directory},
     sql::literal,
     text::Text,
@@ -40,7 +39,7 @@ pub(super) fn links(
     let mut links = Vec::new();
     for server in node.foreign_servers.iter().filter(|server| server.wrapper == "postgres_fdw") {
         // A server that leads elsewhere is not of this cluster.
-        let Some(to) = described(directory, &server.options) else { continue };
+        let Some(to) = directory.reached_by(&server.options) else { continue };
         for (index, (local, options)) in server.mappings.iter().enumerate() {
             let mut conninfo = server.options.clone();
             for (name, value) in options.iter() {
@@ -81,7 +80,7 @@ pub(super) fn links(
                     by_server: node.version < PgVersion::V13,
                 })
                 .into(),
-                conninfo,
+                conninfo: conninfo.into(),
                 session: session(node, server, local.as_deref()).into(),
                 enabled: true,
             });
@@ -141,7 +140,7 @@ pub(super) fn switch(link: &Link, place: &ForeignPlace, dsn: Dsn<'_>) -> Switch 
     let wanted = match dsn {
         Dsn::Plain(conninfo, _) => conninfo.clone(),
         // What goes back to what was found: the secret itself comes last.
-        Dsn::Secret(_) => link.conninfo.clone(),
+        Dsn::Secret(_) => (*link.conninfo).clone(),
     };
     let mut statements = Vec::new();
     let part = |mine: bool| -> Vec<(String, String)> {
@@ -176,17 +175,12 @@ pub(super) fn switch(link: &Link, place: &ForeignPlace, dsn: Dsn<'_>) -> Switch 
                 false if place.first => &alter,
                 false => continue,
             };
-            let secret = secret_name(link, name);
+            let secret = option_as_found(link, name);
             let add = format!("{owner} OPTIONS (ADD {}", escape_identifier(name));
             statements.push((database.clone(), Statement::with_secret(add, secret).then(")")));
         }
     }
-    Switch { statements, reload: false }
-}
-
-/// The vault's name of a secret option of a mapping as it was found.
-pub(crate) fn secret_name(link: &Link, option: &str) -> String {
-    format!("{}: {option} of {} as found", link.from, link.name)
+    Switch { statements: statements.into(), reload: false }
 }
 
 /// A statement that makes a server's or mapping's options these, whatever they are: each is added,
@@ -241,7 +235,9 @@ mod tests {
             to: "two".into(),
             name: "other for PUBLIC".into(),
             place: LinkPlace::ForeignServer(place.clone()).into(),
-            conninfo: "host=h oauth_client_secret=hunter2 user=u password=hunter3".parse()?,
+            conninfo: "host=h oauth_client_secret=hunter2 user=u password=hunter3"
+                .parse::<ConnInfo>()?
+                .into(),
             session: SessionKey::None.into(),
             enabled: true,
         };

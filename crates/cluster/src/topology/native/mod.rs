@@ -1,20 +1,22 @@
 //! PostgreSQL's own links: [subscriptions](subscription), [standbys](standby) and
 //! [postgres_fdw](foreign), alone or together.
 
-pub(crate) mod foreign;
+mod foreign;
 mod standby;
 mod subscription;
 
 use std::path::PathBuf;
 
-use super::{Cluster, Dsn, Link, LinkEnd, LinkPlace, Places, Switch, Topology};
+use self::subscription::Subscriptions;
+use super::{Cluster, Dsn, Link, LinkPlace, Places, RoleUse, Switch, Topology, Unsecured};
 use crate::{
     conninfo::ConnInfo,
     credentials,
     demand::{ClientPlace, Databases, Demand, PairPlace, RoleDemand, WayIn},
     error::Error,
     inspect::NodeState,
-    spec::{ClusterSpec, Directory, Mode, NodeSpec},
+    spec::{ClusterSpec, Directory, Mode},
+    text::Text,
 };
 
 /// PostgreSQL's own links.
@@ -30,13 +32,14 @@ const PASSFILE: &str = "pgward/passfile";
 impl Topology for Native {
     fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error> {
         let directory = Directory::new(spec);
+        let mut subscriptions = Subscriptions::new(&directory);
         let mut links = Vec::new();
         for node in nodes {
             // A standby has its primary's catalogue: subscriptions and servers are not its own.
             if node.in_recovery {
                 links.extend(standby::link(&directory, node)?);
             } else {
-                links.extend(subscription::links(&directory, node)?);
+                links.extend(subscriptions.links(node)?);
                 links.extend(foreign::links(spec, &directory, node)?);
             }
         }
@@ -48,7 +51,7 @@ impl Topology for Native {
         let node = cluster.node(&state.name)?;
         // Every node has the same rules: the roles of publisher and subscriber may change.
         let ways_in = spec.link_roles().filter_map(|role| {
-            let databases = targets(cluster, role);
+            let databases = targets(cluster.uses().get(role)?);
             (!databases.is_empty()).then(|| WayIn {
                 role: role.to_owned(),
                 databases,
@@ -62,7 +65,7 @@ impl Topology for Native {
         let clients = spec
             .link_roles()
             .filter(|role| {
-                spec.mode == Mode::Cert && from().any(|link| logs_in_as(spec, link) == *role)
+                spec.mode == Mode::Cert && from().any(|link| spec.role_of(link.user()) == *role)
             })
             .map(|role| ClientPlace { role: role.to_owned(), pair: client_pair(spec, role) });
         let mut notes = Vec::new();
@@ -85,9 +88,9 @@ impl Topology for Native {
         })
     }
 
-    fn secured(&self, cluster: &Cluster<'_>, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
-        let conninfo = super::secured(cluster.spec, link, end);
-        match &*link.place {
+    fn secured(&self, spec: &ClusterSpec, link: &Unsecured<'_>) -> ConnInfo {
+        let conninfo = super::secured(spec, link);
+        match link.place {
             LinkPlace::ForeignServer(place) => foreign::secured(place, conninfo),
             _ => conninfo,
         }
@@ -98,7 +101,7 @@ impl Topology for Native {
             LinkPlace::Subscription { database } => Some(subscription::switch(link, database, dsn)),
             LinkPlace::PrimaryConninfo => Some(standby::switch(dsn)),
             LinkPlace::ForeignServer(place) => Some(foreign::switch(link, place, dsn)),
-            LinkPlace::BdrInterface { .. } | LinkPlace::AccessNode => None,
+            _ => None,
         }
     }
 
@@ -117,18 +120,6 @@ impl Topology for Native {
     }
 }
 
-/// The node that a connection string leads to.
-fn described<'s>(directory: &Directory<'s>, conninfo: &ConnInfo) -> Option<&'s NodeSpec> {
-    let port = conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;
-    directory.at(conninfo.get("host"), conninfo.get("hostaddr"), port)
-}
-
-/// The role that a link will log in as: the one that it names if it is one of the description's.
-fn logs_in_as<'s>(spec: &'s ClusterSpec, link: &Link) -> &'s str {
-    let named = spec.link_roles().find(|role| link.user() == Some(role));
-    named.unwrap_or(&spec.link_role)
-}
-
 /// Where the certificate of a role is. A role's name may hold what no file name should.
 fn client_pair(spec: &ClusterSpec, role: &str) -> PairPlace {
     if role == spec.link_role {
@@ -141,20 +132,12 @@ fn client_pair(spec: &ClusterSpec, role: &str) -> PairPlace {
 }
 
 /// What links connect to as a role.
-fn targets(cluster: &Cluster<'_>, role: &str) -> Vec<Databases> {
-    let links = || cluster.links.iter().filter(|link| logs_in_as(cluster.spec, link) == role);
-    let physical = |link: &&Link| *link.place == LinkPlace::PrimaryConninfo;
-    let mut names: Vec<String> = links()
-        .filter(|link| !physical(link))
-        .filter_map(|link| link.database().map(str::to_owned))
-        .collect();
-    names.sort();
-    names.dedup();
+fn targets(used: &RoleUse) -> Vec<Databases> {
     let mut targets = Vec::new();
-    if !names.is_empty() {
-        targets.push(Databases::Names(names));
+    if !used.databases.is_empty() {
+        targets.push(Databases::Names(used.databases.iter().cloned().collect()));
     }
-    if links().any(|link| physical(&link)) {
+    if used.physical {
         targets.push(Databases::Replication);
     }
     targets
@@ -167,23 +150,21 @@ fn roles(cluster: &Cluster<'_>, state: &NodeState) -> Vec<RoleDemand> {
     }
     let spec = cluster.spec;
     // Links to its standbys need them, too.
-    let leads_here = |link: &Link| {
-        cluster
-            .state(&link.to)
-            .is_some_and(|to| standby::primary_of(cluster, to).name == state.name)
+    let is_here = |to: &Text| {
+        let to = cluster.state(to);
+        to.is_some_and(|to| standby::primary_of(cluster, to).name == state.name)
     };
     let demand = |role: &str| {
-        let as_role = |link: &&Link| logs_in_as(spec, link) == role;
-        let replicates = |link: &Link| !matches!(*link.place, LinkPlace::ForeignServer(_));
-        let used = cluster.links.iter().filter(as_role);
-        RoleDemand {
-            replication: used.clone().any(replicates),
-            password: spec.mode == Mode::Scram && used.clone().any(leads_here),
-            ..RoleDemand::new(role)
+        let used = cluster.uses().get(role);
+        if used.is_none() && role != spec.link_role {
+            return None;
         }
+        Some(RoleDemand {
+            replication: used.is_some_and(|used| used.replicates),
+            password: spec.mode == Mode::Scram
+                && used.is_some_and(|used| used.to.iter().any(is_here)),
+            ..RoleDemand::new(role)
+        })
     };
-    let used = |role: &&str| {
-        *role == spec.link_role || cluster.links.iter().any(|link| logs_in_as(spec, link) == *role)
-    };
-    spec.link_roles().filter(used).map(demand).collect()
+    spec.link_roles().filter_map(demand).collect()
 }

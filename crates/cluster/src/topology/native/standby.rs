@@ -4,9 +4,10 @@
 //! `pg_basebackup -R` puts it there, too. From major 13 on a reload makes the WAL receiver connect
 //! anew (`walreceiver.c`, `StartupRequestWalReceiverRestart`); 12 takes it at a restart only.
 
+use std::sync::Arc;
+
 use pg_version::PgVersion;
 
-use super::described;
 use crate::{
     conninfo::ConnInfo,
     error::Error,
@@ -17,7 +18,7 @@ use crate::{
 
 pub(super) fn link(directory: &Directory<'_>, node: &NodeState) -> Result<Option<Link>, Error> {
     let Some(conninfo) = &node.primary_conninfo else { return Ok(None) };
-    let Some(to) = described(directory, conninfo) else {
+    let Some(to) = directory.reached_by(conninfo) else {
         return Err(Error::plan(format!(
             "primary_conninfo of node {} leads to none of the described nodes ({}): describe that node \
              too",
@@ -38,7 +39,7 @@ pub(super) fn link(directory: &Directory<'_>, node: &NodeState) -> Result<Option
         to: (&to.name).into(),
         name: "primary_conninfo".into(),
         place: LinkPlace::PrimaryConninfo.into(),
-        conninfo: conninfo.clone(),
+        conninfo: Arc::new(conninfo.clone()),
         session: session.into(),
         enabled: true,
     }))
@@ -53,8 +54,8 @@ fn application(node: &NodeState, conninfo: &ConnInfo) -> String {
 }
 
 pub(super) fn switch(dsn: Dsn<'_>) -> Switch {
-    let statements = vec![(None, dsn.after("ALTER SYSTEM SET primary_conninfo ="))];
-    Switch { statements, reload: true }
+    let statement = dsn.after("ALTER SYSTEM SET primary_conninfo =");
+    Switch { statements: [(None, statement)].into(), reload: true }
 }
 
 /// What an administrator of a standby must know.

@@ -4,46 +4,71 @@
 //! it; the apply worker notices, ends, and is started again with the new one (`worker.c`,
 //! `maybe_reread_subscription`).
 
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
 use postgres_protocol::escape::escape_identifier;
 
-use super::described;
 use crate::{
+    conninfo::ConnInfo,
     error::Error,
-    inspect::NodeState,
+    inspect::{NodeState, Subscription},
     spec::Directory,
     text::Text,
     topology::{Dsn, Link, LinkPlace, SessionKey, Switch},
 };
 
-pub(super) fn links(directory: &Directory<'_>, node: &NodeState) -> Result<Vec<Link>, Error> {
-    let from: Text = (&node.name).into();
-    let mut links = Vec::new();
-    for subscription in &node.subscriptions {
-        let conninfo = &subscription.conninfo;
-        let Some(to) = described(directory, conninfo) else {
-            return Err(Error::plan(format!(
-                "subscription {} of node {} leads to none of the described nodes ({}): describe that \
-                 node too, or drop the subscription",
-                subscription.name,
-                node.name,
-                conninfo.to_masked_text()
-            )));
-        };
-        let session = subscription.slot.clone().map_or(SessionKey::None, SessionKey::Slot);
-        links.push(Link {
-            from: from.clone(),
-            to: (&to.name).into(),
-            name: (&subscription.name).into(),
-            place: LinkPlace::Subscription { database: subscription.database.clone() }.into(),
-            conninfo: conninfo.clone(),
-            session: session.into(),
-            enabled: subscription.enabled,
-        });
+/// The subscriptions of many nodes, which have much in common.
+pub(super) struct Subscriptions<'a> {
+    directory: &'a Directory<'a>,
+    /// What a connection string leads to.
+    targets: HashMap<&'a ConnInfo, (Text, Arc<ConnInfo>)>,
+    /// By database.
+    places: HashMap<&'a str, Arc<LinkPlace>>,
+}
+
+impl<'a> Subscriptions<'a> {
+    pub(super) fn new(directory: &'a Directory<'a>) -> Self {
+        Self { directory, targets: HashMap::new(), places: HashMap::new() }
     }
-    Ok(links)
+
+    pub(super) fn links(&mut self, node: &'a NodeState) -> Result<Vec<Link>, Error> {
+        let from: Text = (&node.name).into();
+        let mut links = Vec::with_capacity(node.subscriptions.len());
+        for subscription in &node.subscriptions {
+            let Subscription { name, database, conninfo, slot, enabled } = subscription;
+            let (to, conninfo) = match self.targets.entry(conninfo) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let to = self.directory.reached_by(conninfo).ok_or_else(|| {
+                        Error::plan(format!(
+                            "subscription {name} of node {} leads to none of the described nodes \
+                             ({}): describe that node too, or drop the subscription",
+                            node.name,
+                            conninfo.to_masked_text()
+                        ))
+                    })?;
+                    new.insert(((&to.name).into(), Arc::new(conninfo.clone())))
+                }
+            };
+            let place = || LinkPlace::Subscription { database: database.clone() }.into();
+            links.push(Link {
+                from: from.clone(),
+                to: to.clone(),
+                name: name.into(),
+                place: self.places.entry(database).or_insert_with(place).clone(),
+                conninfo: conninfo.clone(),
+                session: slot.clone().map_or(SessionKey::None, SessionKey::Slot).into(),
+                enabled: *enabled,
+            });
+        }
+        Ok(links)
+    }
 }
 
 pub(super) fn switch(link: &Link, database: &str, dsn: Dsn<'_>) -> Switch {
     let alter = format!("ALTER SUBSCRIPTION {} CONNECTION", escape_identifier(&link.name));
-    Switch { statements: vec![(Some(database.into()), dsn.after(alter))], reload: false }
+    Switch { statements: [(Some(database.into()), dsn.after(alter))].into(), reload: false }
 }

@@ -60,7 +60,7 @@ fn record_action(node: &BundleNode, action: &Action, vault: &Vault) -> Result<()
         Action::SetPassword { statement, .. } => record_statement(node, None, statement, vault)?,
         Action::Reload(_) => node.reload(),
         Action::SwitchLink { statements, reload, .. } => {
-            for (database, statement) in statements {
+            for (database, statement) in statements.iter() {
                 record_statement(node, database.as_deref(), statement, vault)?;
             }
             if *reload {
