@@ -152,9 +152,17 @@ pub(crate) fn pick(key: &SessionKey, senders: &[WalSender]) -> Option<Session> {
         SessionKey::Walreceiver { application, address } => {
             let named = |sender: &WalSender| sender.application == *application;
             let from_there =
-                |sender: &&WalSender| named(sender) && sender.session.address == Some(*address);
-            let found = senders.iter().find(from_there).or_else(|| only(&named))?;
+                |sender: &WalSender| named(sender) && sender.session.address == Some(*address);
+            let found = match senders.iter().any(from_there) {
+                true => only(&from_there)?,
+                false => only(&named)?,
+            };
             Some(found_by(found, format!("the walsender for {application}")))
+        }
+        SessionKey::AnyWalreceiver { application } => {
+            let named = senders.iter().filter(|sender| sender.application == *application);
+            let newest = named.max_by_key(|sender| sender.session.start)?;
+            Some(found_by(newest, format!("the last walsender for {application}")))
         }
         SessionKey::OnDemand { .. } | SessionKey::None => None,
     }

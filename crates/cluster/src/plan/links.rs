@@ -1,5 +1,7 @@
 //! Links get other connection strings: at no moment one by which they could not connect.
 
+use std::sync::Arc;
+
 use pg_version::PgVersion;
 
 use super::{Action, AutoConf, LinkChange, Step, files};
@@ -9,7 +11,7 @@ use crate::{
     inspect::NodeState,
     spec::Mode,
     text::Text,
-    topology::{self, Cluster, Demands, Dsn, Link, LinkPlace, Switch, Topology},
+    topology::{self, Cluster, Demands, Dsn, Link, LinkPlace, SessionKey, Switch, Topology},
 };
 
 /// What becomes of the links.
@@ -140,6 +142,9 @@ pub(crate) fn either_way(cluster: &Cluster<'_>, link: &Link, after: &ConnInfo) -
             either.set("passfile", after.get("passfile")?);
         }
     }
+    if let Some(name) = after.get("application_name") {
+        either.set("application_name", name);
+    }
     (either != link.conninfo).then_some(either)
 }
 
@@ -158,6 +163,14 @@ fn step(
     // A link that is switched off does not replicate, before or after.
     let wait = link.enabled && link.session.is_lasting() && !restarts;
     let auto_conf = from.filter(|_| physical).and_then(auto_conf).map(Box::new);
+    let renamed = topology.session(link, after.conninfo) != link.session;
+    let session = |conninfo: &ConnInfo| match &*link.session {
+        // It gets a name of its own because it could not be told from others.
+        SessionKey::Walreceiver { application, .. } if renamed && *conninfo == link.conninfo => {
+            Arc::new(SessionKey::AnyWalreceiver { application: application.clone() })
+        }
+        _ => topology.session(link, conninfo),
+    };
     let action = |from: &Shown<'_>, to: &Shown<'_>, wait, put_back| {
         let name = to.conninfo.has_secret().then(|| {
             if *to.conninfo == link.conninfo { as_found(link) } else { with_credentials(link) }
@@ -171,7 +184,7 @@ fn step(
             to: link.to.clone(),
             name: link.name.clone(),
             place: link.place.clone(),
-            session: link.session.clone(),
+            session: session(to.conninfo),
             before: from.text.clone(),
             after: to.text.clone(),
             statements,

@@ -51,7 +51,13 @@ impl SessionKey {
     /// Whether the link has a session at all times, which can be waited for.
     #[must_use]
     pub const fn is_lasting(&self) -> bool {
-        matches!(self, Self::Slot(_) | Self::Peer { .. } | Self::Walreceiver { .. })
+        matches!(
+            self,
+            Self::Slot(_)
+                | Self::Peer { .. }
+                | Self::Walreceiver { .. }
+                | Self::AnyWalreceiver { .. }
+        )
     }
 }
 
@@ -121,6 +127,11 @@ pub enum SessionKey {
         application: String,
         /// Where it comes from.
         address: std::net::IpAddr,
+    },
+    /// By the application name of WAL receivers that nothing tells apart: the last one that came.
+    AnyWalreceiver {
+        /// The application name.
+        application: String,
     },
     /// By what is known of the peer: the first of these that only one session fits.
     Peer {
@@ -208,6 +219,12 @@ pub trait Topology: Sync {
     /// the credentials of the demand of `from`.
     fn secured(&self, cluster: &Cluster<'_>, link: &Link, end: &LinkEnd<'_>) -> ConnInfo {
         secured(cluster.spec, link, end)
+    }
+
+    /// How the link's session is found when it has connected by this connection string, which is not
+    /// the one that inspection found. By default nothing of it tells.
+    fn session(&self, link: &Link, _conninfo: &ConnInfo) -> Arc<SessionKey> {
+        link.session.clone()
     }
 
     /// How the link on `link.from` gets another connection string and connects anew; `None` for a

@@ -5,9 +5,9 @@ pub(crate) mod foreign;
 mod standby;
 mod subscription;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use super::{Cluster, Dsn, Link, LinkEnd, LinkPlace, Places, Switch, Topology};
+use super::{Cluster, Dsn, Link, LinkEnd, LinkPlace, Places, SessionKey, Switch, Topology};
 use crate::{
     conninfo::ConnInfo,
     credentials,
@@ -66,7 +66,8 @@ impl Topology for Native {
             })
             .map(|role| ClientPlace { role: role.to_owned(), pair: client_pair(spec, role) });
         let mut notes = Vec::new();
-        if from().any(|link| *link.place == LinkPlace::PrimaryConninfo) {
+        if let Some(link) = from().find(|link| *link.place == LinkPlace::PrimaryConninfo) {
+            standby::check(cluster, state, link)?;
             notes.extend(standby::note(state));
         }
         Ok(Demand {
@@ -89,8 +90,13 @@ impl Topology for Native {
         let conninfo = super::secured(cluster.spec, link, end);
         match &*link.place {
             LinkPlace::ForeignServer(place) => foreign::secured(place, conninfo),
+            LinkPlace::PrimaryConninfo => standby::secured(cluster, link, conninfo),
             _ => conninfo,
         }
+    }
+
+    fn session(&self, link: &Link, conninfo: &ConnInfo) -> Arc<SessionKey> {
+        standby::session(link, conninfo)
     }
 
     fn switch(&self, link: &Link, dsn: Dsn<'_>) -> Option<Switch> {
@@ -121,6 +127,30 @@ impl Topology for Native {
 fn described<'s>(directory: &Directory<'s>, conninfo: &ConnInfo) -> Option<&'s NodeSpec> {
     let port = conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;
     directory.at(conninfo.get("host"), conninfo.get("hostaddr"), port)
+}
+
+/// Why it cannot be told which of the described nodes something leads to by its connection string.
+fn leads_nowhere(what: &str, conninfo: &ConnInfo) -> Error {
+    let host = conninfo.get("host").unwrap_or_default();
+    let one_node = "a link must name the one node that it leads to";
+    Error::plan(match (host, conninfo.get("hostaddr"), conninfo.get("service")) {
+        ("", None, Some(service)) => format!(
+            "{what} takes its server from a service file (service={service}), which only its own \
+             machine can read: {one_node}, by host and port"
+        ),
+        (_, Some(list), _) | (list, _, _) if list.contains(',') => {
+            format!("{what} names several servers (host={list}): {one_node}")
+        }
+        ("", None, None) => format!("{what} names no server: {one_node}, by host and port"),
+        (socket, None, _) if socket.starts_with(['/', '@']) => format!(
+            "{what} goes over a Unix socket (host={socket}), where there is no TLS: {one_node}, by host \
+             name or address"
+        ),
+        _ => format!(
+            "{what} leads to none of the described nodes ({}): describe that node too",
+            conninfo.to_masked_text()
+        ),
+    })
 }
 
 /// The role that a link will log in as: the one that it names if it is one of the description's.

@@ -6,7 +6,7 @@
 
 use postgres_protocol::escape::escape_identifier;
 
-use super::described;
+use super::{described, leads_nowhere};
 use crate::{
     error::Error,
     inspect::NodeState,
@@ -21,13 +21,8 @@ pub(super) fn links(directory: &Directory<'_>, node: &NodeState) -> Result<Vec<L
     for subscription in &node.subscriptions {
         let conninfo = &subscription.conninfo;
         let Some(to) = described(directory, conninfo) else {
-            return Err(Error::plan(format!(
-                "subscription {} of node {} leads to none of the described nodes ({}): describe that \
-                 node too, or drop the subscription",
-                subscription.name,
-                node.name,
-                conninfo.to_masked_text()
-            )));
+            let what = format!("subscription {} of node {}", subscription.name, node.name);
+            return Err(leads_nowhere(&what, conninfo));
         };
         let session = subscription.slot.clone().map_or(SessionKey::None, SessionKey::Slot);
         links.push(Link {
