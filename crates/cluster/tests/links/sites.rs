@@ -242,6 +242,16 @@ async fn what_cannot_be_followed_is_refused() -> Outcome {
     assert!(said.contains("the password of the role replicator has expired"), "{said}");
     // A certificate is no password.
     assert_eq!(refusal(Mode::Cert).await?, "");
+    // One of several is no better from a foreign server.
+    two.query("CREATE EXTENSION postgres_fdw")?;
+    two.query(&format!(
+        "CREATE SERVER either FOREIGN DATA WRAPPER postgres_fdw \
+         OPTIONS (host 'elsewhere,{}', port '5432,{}')",
+        one.addr(),
+        one.port()
+    ))?;
+    let said = refusal(Mode::Cert).await?;
+    assert!(said.contains("the foreign server either of node two names several servers"), "{said}");
     assert_eq!(files(&[&one, &two])?, found);
     Ok(())
 }

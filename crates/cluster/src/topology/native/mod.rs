@@ -70,6 +70,7 @@ impl Topology for Native {
             standby::check(cluster, state, link)?;
             notes.extend(standby::note(state));
         }
+        notes.extend(from().filter_map(|link| subscription::note(link, logs_in_as(spec, link))));
         Ok(Demand {
             root: Some(ROOT.into()),
             server: Some(PairPlace::new(SERVER_CERTIFICATE, SERVER_KEY)),

@@ -42,3 +42,15 @@ pub(super) fn switch(link: &Link, database: &str, dsn: Dsn<'_>) -> Switch {
     let alter = format!("ALTER SUBSCRIPTION {} CONNECTION", escape_identifier(&link.name));
     Switch { statements: vec![(Some(database.into()), dsn.after(alter))], reload: false }
 }
+
+/// What an administrator of a subscription must know that will log in as another role.
+pub(super) fn note(link: &Link, role: &str) -> Option<String> {
+    let now = link.user().filter(|user| *user != role)?;
+    matches!(*link.place, LinkPlace::Subscription { .. }).then(|| {
+        format!(
+            "the subscription {} logs in as {now} and will as {role}, which needs SELECT on the published \
+             tables of {} to copy those that are added later",
+            link.name, link.to
+        )
+    })
+}

@@ -91,8 +91,21 @@ fn phase(text: &mut String, work: &PhaseWork) {
     }
 }
 
-/// How a phase is taken back.
+/// How a phase is taken back; nothing for one that leaves nothing.
 fn back(text: &mut String, work: &PhaseWork) {
+    let entries: Vec<&Entry> = work
+        .parts
+        .iter()
+        .rev()
+        .filter_map(|part| match part {
+            Part::PlaceFiles { entries, .. } => Some(entries),
+            _ => None,
+        })
+        .flat_map(|entries| entries.iter().rev())
+        .collect();
+    if work.back.is_empty() && entries.is_empty() {
+        return;
+    }
     let title = format!("Phase {}, back", work.phase);
     let _ = write!(text, "\n{title}\n{}\n", "-".repeat(title.len()));
     let mut number = 0;
@@ -112,16 +125,6 @@ fn back(text: &mut String, work: &PhaseWork) {
         begin(text, "Run statements.");
         run(text, file, database.as_deref());
     }
-    let entries: Vec<&Entry> = work
-        .parts
-        .iter()
-        .rev()
-        .filter_map(|part| match part {
-            Part::PlaceFiles { entries, .. } => Some(entries),
-            _ => None,
-        })
-        .flat_map(|entries| entries.iter().rev())
-        .collect();
     if !entries.is_empty() {
         begin(text, "Put files back.");
         let path = |path: &Path| word(&path.display().to_string());
