@@ -397,5 +397,11 @@ mod tests {
         // Something on the way gives it another address.
         assert_eq!(found(&[other.clone(), sender(None, "repl", [10, 0, 0, 1])]), Some(2));
         assert_eq!(found(&[other, another]), None);
+        // Two on one machine.
+        let pair = [receiver(1, [10, 0, 0, 1]), receiver(4, [10, 0, 0, 1])];
+        assert_eq!(found(&pair), None);
+        let any = SessionKey::AnyWalreceiver { application: "walreceiver".to_owned() };
+        assert!(pick(&any, &pair).is_some());
+        assert!(pick(&any, &[sender(None, "repl", [10, 0, 0, 1])]).is_none());
     }
 }

@@ -141,8 +141,8 @@ async fn native_links_give_a_rogue_nothing() -> Outcome {
             "CREATE ROLE replicator LOGIN REPLICATION".to_owned(),
             "CREATE TABLE numbers (i int PRIMARY KEY)".to_owned(),
             format!(
-                "CREATE SUBSCRIPTION s PUBLICATION p \
-                 CONNECTION 'host={host} port={port} dbname=postgres user=replicator'"
+                "CREATE SUBSCRIPTION s \
+                 CONNECTION 'host={host} port={port} dbname=postgres user=replicator' PUBLICATION p"
             ),
             "CREATE EXTENSION postgres_fdw".to_owned(),
             format!(

@@ -1,10 +1,21 @@
 //! Standbys.
 
-use cluster::spec::Mode;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use cluster::{
+    Error,
+    apply::{Event, Limits, Observer},
+    run::Runner,
+    spec::Mode,
+};
 use pg_version::PgVersion;
+use pgtest::Shutdown;
 
 use crate::support::{
-    Outcome, STREAMING, files, plan, secured_and_proved, server, spec_of, standby, taken_back, wait,
+    Outcome, STREAMING, files, nodes, plan, secured_and_proved, server, spec_of, standby, taken_back, wait,
 };
 
 /// A standby with a slot, and one that follows that one without a slot.
@@ -98,4 +109,41 @@ async fn alter_system_must_be_allowed() -> Outcome {
     let refused = plan(&spec).await.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(refused.contains("node second: allow_alter_system is off"), "{refused}");
     Ok(())
+}
+
+/// The standby, or its primary, is gone when the link is to be switched over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_gone_at_the_switch() -> Outcome {
+    let installation = pgtest::find(PgVersion::V17)?;
+    let folder = tempfile::tempdir()?;
+    let mut first = server(&installation, 29)?;
+    first.query("CREATE ROLE replicator LOGIN REPLICATION")?;
+    let second = standby(&installation, &mut first, 30, "", None)?;
+    wait(&first, STREAMING, "1")?;
+    let spec =
+        spec_of(Mode::Scram, &["replicator"], folder.path(), &[("first", &first), ("second", &second)]);
+    let found = files(&[&first, &second])?;
+    let servers = [Arc::new(Mutex::new(first)), Arc::new(Mutex::new(second))];
+    let lock = |number: usize| servers[number].lock().unwrap_or_else(PoisonError::into_inner);
+    for number in [0, 1] {
+        let gone = servers[number].clone();
+        let observer: Observer = Arc::new(move |event| {
+            if matches!(event, Event::Stage { title } if title == "switch the links over") {
+                let mut server = gone.lock().unwrap_or_else(PoisonError::into_inner);
+                // The run will find out.
+                let _ = server.stop(Shutdown::Immediate);
+            }
+        });
+        let limits = Limits { answer: Duration::from_secs(10), ..Limits::default() };
+        let runner = Runner::new(&spec, &nodes(&spec)).limits(limits).observer(observer);
+        let failed = runner.apply(plan(&spec).await?).await;
+        let Err(Error::TakenBack { left, .. }) = failed else { panic!("{failed:?}") };
+        assert!(!left.is_empty());
+        lock(number).start()?;
+        wait(&lock(0), STREAMING, "1")?;
+        taken_back(&spec).await?;
+        assert_eq!(files(&[&*lock(0), &*lock(1)])?, found, "{number}");
+        wait(&lock(0), STREAMING, "1")?;
+    }
+    secured_and_proved(&spec, 1).await
 }

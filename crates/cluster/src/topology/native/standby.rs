@@ -54,9 +54,19 @@ fn application(node: &NodeState, conninfo: &ConnInfo) -> String {
 /// own.
 pub(super) fn secured(cluster: &Cluster<'_>, link: &Link, mut conninfo: ConnInfo) -> ConnInfo {
     if is_ambiguous(cluster, link) {
-        conninfo.set("application_name", &*link.from);
+        conninfo.set("application_name", name_for(cluster, &link.from));
     }
     conninfo
+}
+
+/// An application name that the server shows as it is: it replaces what is not ASCII, and cuts what is
+/// longer than 63 octets.
+fn name_for(cluster: &Cluster<'_>, node: &str) -> String {
+    if node.len() < 64 && node.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        return node.to_owned();
+    }
+    let place = cluster.spec.nodes.iter().position(|described| described.name == node);
+    format!("pgward-node-{}", place.unwrap_or_default() + 1)
 }
 
 /// Whether the WAL receiver of another standby of the same server has the same name, and addresses do
