@@ -266,7 +266,8 @@ impl Writers {
         let stop = Arc::<AtomicBool>::default();
         let mut threads = Vec::new();
         for node in NODES {
-            let next = format!("SELECT coalesce(max(number) + 1, 0) FROM tick WHERE node = '{node}'");
+            let next =
+                format!("SELECT coalesce(max(number) + 1, 0) FROM tick WHERE node = '{node}'");
             let first = servers.query(node, &next)?.ok_or("no number")?.parse()?;
             let connect = servers.with(node, |server| server.connect().database(DATABASE))?;
             let (stopped, pause) = (stop.clone(), Duration::from_millis(pause));

@@ -96,9 +96,8 @@ pub(crate) fn others_with_certificates(state: &NodeState, ways: &[WayIn]) -> Vec
     let file = File { state, server: server(state), roles: roles(state), ways };
     let found = file.found();
     let rules = file.interpret(&found);
-    let asks = |rule: &Rule<'_>| {
-        rule.method() == Method::Cert || rule.options().client_cert.is_some()
-    };
+    let asks =
+        |rule: &Rule<'_>| rule.method() == Method::Cert || rule.options().client_cert.is_some();
     let others = rules.iter().filter(|rule| asks(rule) && !file.only_links(rule));
     others.map(|rule| words(&found, &rule, state.version)).collect()
 }

@@ -41,7 +41,8 @@ async fn strangers_are_tried_from_the_peers_machines() -> Outcome {
             let namespace = node.namespace().ok_or("no namespace")?.name();
             let within = ["ip", "netns", "exec", &namespace].map(str::to_owned).into();
             let sshd = Sshd::with(&Setup { within, ..Setup::default() });
-            let connect: Connector = Arc::new(|| Box::pin(async { Err(cluster::Error::Cancelled) }));
+            let connect: Connector =
+                Arc::new(|| Box::pin(async { Err(cluster::Error::Cancelled) }));
             let files = FilesSpec::Ssh(sshd.spec());
             let way = Transport::open(&files, &described.name, connect).await?;
             let sql: ConnInfo = described.sql.parse()?;

@@ -213,7 +213,8 @@ impl<'a> Maker<'a> {
             return Vec::new();
         };
         let path = state.in_data_directory(root);
-        let ours = state.file(&path).is_some_and(|file| *file.bytes == *self.credentials.root.as_bytes());
+        let ours =
+            state.file(&path).is_some_and(|file| *file.bytes == *self.credentials.root.as_bytes());
         if ours && state.in_data_directory(now) == path {
             return Vec::new();
         }
@@ -406,7 +407,10 @@ fn end_old_sessions(demand: &Demand) -> Option<Action> {
 }
 
 /// The settings that a node needs, those of the demand and what verification reads.
-fn settings<'d>(demand: &'d Demand, log_connections: Option<&'d str>) -> Vec<(&'static str, &'d str)> {
+fn settings<'d>(
+    demand: &'d Demand,
+    log_connections: Option<&'d str>,
+) -> Vec<(&'static str, &'d str)> {
     let settings = demand.settings.iter().map(|(name, value)| (*name, value.as_str()));
     let log = log_connections.filter(|_| !demand.ways_in.is_empty());
     settings.chain(log.map(|value| ("log_connections", value))).collect()

@@ -200,13 +200,7 @@ fn servers<'a>(
     servers.map(with_node).collect()
 }
 
-fn link(
-    access: &NodeState,
-    to: &NodeSpec,
-    server: &ForeignServer,
-    name: &str,
-    role: &str,
-) -> Link {
+fn link(access: &NodeState, to: &NodeSpec, server: &ForeignServer, name: &str, role: &str) -> Link {
     let mut conninfo = server.options.clone();
     conninfo.set("user", role);
     let call = server.distributed_exec.as_ref().map(|call| {
@@ -266,7 +260,9 @@ fn access_roles(cluster: &Cluster<'_>, state: &NodeState, demand: &mut Demand) {
             let servers = servers.join(", ");
             demand.statements.push(DemandedStatement {
                 database: Some(database.to_owned()),
-                statement: Statement::new(format!("GRANT USAGE ON FOREIGN SERVER {servers} TO {name}")),
+                statement: Statement::new(format!(
+                    "GRANT USAGE ON FOREIGN SERVER {servers} TO {name}"
+                )),
                 undo: Some(Statement::new(format!(
                     "REVOKE USAGE ON FOREIGN SERVER {servers} FROM {name}"
                 ))),
@@ -356,7 +352,10 @@ mod tests {
         let head = "topology = \"timescale\"\nmode = \"cert\"\nsecrets = \"s\"\nroles = [\"r\"]\n\
                     [timescale]\naccess-node = \"n\"\n";
         let nodes: String = data_nodes.iter().copied().map(node).collect();
-        Ok(ClusterSpec::from_toml(&[head, &node(("n", "10.0.0.1")), &nodes].concat(), "/".as_ref())?)
+        Ok(ClusterSpec::from_toml(
+            &[head, &node(("n", "10.0.0.1")), &nodes].concat(),
+            "/".as_ref(),
+        )?)
     }
 
     fn server(name: &str, database: &str, options: &str) -> Outcome<ForeignServer> {

@@ -125,9 +125,7 @@ pub(crate) async fn open_tcp(
     address: SocketAddr,
 ) -> io::Result<BoxedStream> {
     match from {
-        Some(machine) => {
-            Ok(Box::new(machine.open_tcp(address).await.map_err(io::Error::from)?))
-        }
+        Some(machine) => Ok(Box::new(machine.open_tcp(address).await.map_err(io::Error::from)?)),
         None => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;

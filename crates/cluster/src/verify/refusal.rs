@@ -241,12 +241,7 @@ fn targets(context: &Context, node: &str, demand: &Demand) -> Vec<Target> {
     targets
 }
 
-fn decide(
-    reading: &Reading,
-    target: &Target,
-    address: IpAddr,
-    tls: bool,
-) -> Option<DecidingRule> {
+fn decide(reading: &Reading, target: &Target, address: IpAddr, tls: bool) -> Option<DecidingRule> {
     reading.decide(&Question {
         address: Some(address),
         tls,

@@ -4,9 +4,7 @@ use cluster::spec::Mode;
 use pg_version::PgVersion;
 use pgtest::Server;
 
-use crate::support::{
-    Outcome, files, plan, secured_and_proved, server, spec_of, taken_back,
-};
+use crate::support::{Outcome, files, plan, secured_and_proved, server, spec_of, taken_back};
 
 /// Two nodes that read each other's tables, as a superuser, as another role, and as whoever it is.
 #[tokio::test(flavor = "multi_thread")]

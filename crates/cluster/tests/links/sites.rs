@@ -112,14 +112,17 @@ async fn servers_with_a_history() -> Outcome {
             session.query(&format!(
                 "CREATE SUBSCRIPTION {name} CONNECTION '{conninfo}' PUBLICATION p \
                  WITH (copy_data = false, slot_name = 'slot_{}')",
-                name.trim_matches('"').to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+                name.trim_matches('"')
+                    .to_lowercase()
+                    .replace(|c: char| !c.is_ascii_alphanumeric(), "_")
             ))?;
         }
         wait(&one, STREAMING, "2")?;
         let servers = [("one", &one), ("two", &two)];
         let spec = as_dba(spec_of(mode, &[ROLE], folder.path(), &servers));
         let found = all_files(&[&one, &two])?;
-        let links = "SELECT string_agg(subname || subconninfo, ' ' ORDER BY subname) FROM pg_subscription";
+        let links =
+            "SELECT string_agg(subname || subconninfo, ' ' ORDER BY subname) FROM pg_subscription";
         let links_found = two.query(links)?.value().map(str::to_owned);
 
         let shown = plan(&spec).await?;
@@ -204,7 +207,9 @@ async fn what_cannot_be_followed_is_refused() -> Outcome {
     let installation = pgtest::find(PgVersion::V17)?;
     let (one, two) = (server(&installation, 24)?, server(&installation, 25)?);
     for server in [&one, &two] {
-        server.query("CREATE ROLE replicator LOGIN REPLICATION PASSWORD 'x' VALID UNTIL '2001-01-01'")?;
+        server.query(
+            "CREATE ROLE replicator LOGIN REPLICATION PASSWORD 'x' VALID UNTIL '2001-01-01'",
+        )?;
     }
     let servers = [("one", &one), ("two", &two)];
     let found = files(&[&one, &two])?;

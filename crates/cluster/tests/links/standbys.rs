@@ -15,7 +15,8 @@ use pg_version::PgVersion;
 use pgtest::Shutdown;
 
 use crate::support::{
-    Outcome, STREAMING, files, nodes, plan, secured_and_proved, server, spec_of, standby, taken_back, wait,
+    Outcome, STREAMING, files, nodes, plan, secured_and_proved, server, spec_of, standby,
+    taken_back, wait,
 };
 
 /// A standby with a slot, and one that follows that one without a slot.
@@ -120,8 +121,12 @@ async fn a_server_that_is_gone_at_the_switch() -> Outcome {
     first.query("CREATE ROLE replicator LOGIN REPLICATION")?;
     let second = standby(&installation, &mut first, 30, "", None)?;
     wait(&first, STREAMING, "1")?;
-    let spec =
-        spec_of(Mode::Scram, &["replicator"], folder.path(), &[("first", &first), ("second", &second)]);
+    let spec = spec_of(
+        Mode::Scram,
+        &["replicator"],
+        folder.path(),
+        &[("first", &first), ("second", &second)],
+    );
     let found = files(&[&first, &second])?;
     let servers = [Arc::new(Mutex::new(first)), Arc::new(Mutex::new(second))];
     let lock = |number: usize| servers[number].lock().unwrap_or_else(PoisonError::into_inner);

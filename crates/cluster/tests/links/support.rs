@@ -21,7 +21,12 @@ use time::OffsetDateTime;
 
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-pub(crate) fn spec_of(mode: Mode, roles: &[&str], secrets: &Path, servers: &[(&str, &Server)]) -> ClusterSpec {
+pub(crate) fn spec_of(
+    mode: Mode,
+    roles: &[&str],
+    secrets: &Path,
+    servers: &[(&str, &Server)],
+) -> ClusterSpec {
     let node = |(name, server): &(&str, &Server)| NodeSpec {
         name: (*name).to_owned(),
         host: None,
@@ -148,7 +153,8 @@ pub(crate) fn wait(server: &Server, query: &str, expected: &str) -> Outcome {
     Ok(())
 }
 
-pub(crate) const STREAMING: &str = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+pub(crate) const STREAMING: &str =
+    "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
 
 /// What an administrator has on a node: files and their bytes.
 pub(crate) fn files(servers: &[&Server]) -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {

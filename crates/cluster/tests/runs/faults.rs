@@ -206,12 +206,16 @@ async fn what_changes_under_a_run_is_taken_back() -> Tested {
     // Somebody takes the authority from the server: nobody can be asked for a certificate then.
     let fault = Fault { name: "no ssl_ca_file", moment: "switch", node: "" };
     let other = bench.clone();
-    let failed =
-        disturbed(&bench, &fault, Limits { answer: Duration::from_secs(12), ..LIMITS }, move || {
+    let failed = disturbed(
+        &bench,
+        &fault,
+        Limits { answer: Duration::from_secs(12), ..LIMITS },
+        move || {
             other.query("node-2", "ALTER SYSTEM SET ssl_ca_file = ''").unwrap();
             other.query("node-2", "SELECT pg_reload_conf()").unwrap();
-        })
-        .await?;
+        },
+    )
+    .await?;
     is_settled(&bench, &failed, &fault)?;
     bench.query("node-2", "ALTER SYSTEM RESET ssl_ca_file")?;
     bench.query("node-2", "SELECT pg_reload_conf()")?;

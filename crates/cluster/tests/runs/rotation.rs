@@ -80,7 +80,8 @@ async fn what_is_half_rotated_still_connects() -> Tested {
         bench.servers.with("node-2", pgtest::Server::start)??;
         // Each link has to connect anew: what a session came in by long ago proves nothing.
         for node in bench.names() {
-            bench.query(&node, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication")?;
+            bench
+                .query(&node, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication")?;
         }
         bench.replicates().await?;
         assert_eq!(bench.rollback().await?, Outcome::TakenBack { kept: Vec::new() }, "{moment}");

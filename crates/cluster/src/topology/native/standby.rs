@@ -112,11 +112,7 @@ pub(super) fn session(link: &Link, conninfo: &ConnInfo) -> Arc<SessionKey> {
 ///
 /// # Errors
 /// [`Error::Plan`].
-pub(super) fn check(
-    cluster: &Cluster<'_>,
-    state: &NodeState,
-    link: &Link,
-) -> Result<(), Error> {
+pub(super) fn check(cluster: &Cluster<'_>, state: &NodeState, link: &Link) -> Result<(), Error> {
     if state.setting("allow_alter_system") == "off" {
         return Err(Error::plan(
             "allow_alter_system is off, and ALTER SYSTEM is how a standby gets another \

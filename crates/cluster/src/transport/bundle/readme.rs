@@ -115,8 +115,13 @@ fn back(text: &mut String, work: &PhaseWork) {
     };
     for SqlBack { file, database, statements } in &work.back {
         let Some(file) = file else {
-            begin(text, "Run these statements, with the secrets in place of the stars: they held what no");
-            text.push_str("   bundle may. Without them the links stay as this phase has made them.\n");
+            begin(
+                text,
+                "Run these statements, with the secrets in place of the stars: they held what no",
+            );
+            text.push_str(
+                "   bundle may. Without them the links stay as this phase has made them.\n",
+            );
             for statement in statements {
                 let _ = writeln!(text, "   - {statement}");
             }
@@ -138,7 +143,9 @@ fn back(text: &mut String, work: &PhaseWork) {
         });
         list(text, "What was kept of those that were there:", changed);
         let made = entries.iter().filter_map(|entry| match entry {
-            Entry::File { path: of, before: Before::Absent, .. } => Some(format!("rm {}", path(of))),
+            Entry::File { path: of, before: Before::Absent, .. } => {
+                Some(format!("rm {}", path(of)))
+            }
             Entry::Folder { path: of, .. } => Some(format!("rmdir {}", path(of))),
             _ => None,
         });

@@ -115,9 +115,10 @@ fn record_back(node: &BundleNode, undo: Option<&Action>, vault: &Vault) {
     let statements: Vec<(Option<&str>, &Statement)> = match undo {
         Some(Action::Execute { database, statement }) => vec![(database.as_deref(), statement)],
         Some(Action::SetPassword { statement, .. }) => vec![(None, statement)],
-        Some(Action::SwitchLink { statements, .. }) => {
-            statements.iter().map(|(database, statement)| (database.as_deref(), statement)).collect()
-        }
+        Some(Action::SwitchLink { statements, .. }) => statements
+            .iter()
+            .map(|(database, statement)| (database.as_deref(), statement))
+            .collect(),
         _ => return,
     };
     // The last comes first when all is turned round.
@@ -176,7 +177,8 @@ fn end_session(session: &SessionKey) -> Option<String> {
             );
             ("active_pid", format!("{slots} ({named} OR {ends})"))
         }
-        SessionKey::Walreceiver { application, .. } | SessionKey::AnyWalreceiver { application } => (
+        SessionKey::Walreceiver { application, .. }
+        | SessionKey::AnyWalreceiver { application } => (
             "pid",
             format!(
                 "pg_catalog.pg_stat_replication WHERE application_name = {}",
