@@ -188,6 +188,7 @@ fn state(spec: &ClusterSpec, number: u16, node: &NodeSpec) -> NodeState {
         attributes: String::new(),
         member_of: Vec::new(),
         stored_password: None,
+        password_expired: false,
     };
     let conninfo = |other: &NodeSpec| {
         let text = format!(
@@ -247,6 +248,8 @@ fn state(spec: &ClusterSpec, number: u16, node: &NodeSpec) -> NodeState {
         primary_conninfo: None,
         subscriptions: subscriptions.collect(),
         foreign_servers: Vec::new(),
+        unseen_databases: Vec::new(),
+        receivers: Vec::new(),
         bdr,
         homes: Homes { environment: Some("/home".into()), account: Some("/home".into()) },
     }

@@ -170,6 +170,14 @@ impl Error {
         }
     }
 
+    /// The error itself, for whoever tells the node's name already.
+    pub(crate) fn without_node(&self) -> &Self {
+        match self {
+            Self::Node { source, .. } => source.without_node(),
+            other => other,
+        }
+    }
+
     pub(crate) fn plan(reason: impl Into<String>) -> Self {
         Self::Plan { reason: reason.into() }
     }

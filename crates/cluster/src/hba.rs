@@ -91,6 +91,17 @@ pub(crate) fn check_on_disk(state: &NodeState) -> Result<(), Error> {
     }
 }
 
+/// The rules that ask others than the links for certificates, as they are written.
+pub(crate) fn others_with_certificates(state: &NodeState, ways: &[WayIn]) -> Vec<String> {
+    let file = File { state, server: server(state), roles: roles(state), ways };
+    let found = file.found();
+    let rules = file.interpret(&found);
+    let asks =
+        |rule: &Rule<'_>| rule.method() == Method::Cert || rule.options().client_cert.is_some();
+    let others = rules.iter().filter(|rule| asks(rule) && !file.only_links(rule));
+    others.map(|rule| words(&found, &rule, state.version)).collect()
+}
+
 /// The server as it will read the file: with TLS, for that is what the plan turns on.
 fn server(state: &NodeState) -> Server {
     Server::new(state.version)
@@ -470,6 +481,28 @@ mod tests {
             assert_eq!(closed(found.as_bytes(), included, &["10.0.0.0/8"])?, expected);
         }
         Ok(())
+    }
+
+    #[test]
+    fn who_else_is_asked_for_certificates() {
+        let hba = b"local all all peer\nhostssl all repl all cert\n\
+                    hostssl  all app 10.0.0.0/8  cert map=m\n\
+                    hostssl all +web all scram-sha-256 clientcert=verify-ca\nhost all all all md5\n";
+        let ways = [WayIn {
+            role: "repl".to_owned(),
+            databases: vec![Databases::All],
+            networks: Vec::new(),
+            method: Method::Cert,
+            tls: true,
+            links_only: true,
+        }];
+        assert_eq!(
+            others_with_certificates(&sample::node(hba, &[]), &ways),
+            [
+                "hostssl all app 10.0.0.0/8 cert map=m",
+                "hostssl all +web all scram-sha-256 clientcert=verify-ca",
+            ]
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Inspection only reads. What it finds, and the [description](crate::spec), are all that a plan is
 //! made from.
 
+mod databases;
 mod disk;
 mod queries;
 #[cfg(test)]
@@ -99,8 +100,13 @@ pub struct NodeState {
     pub primary_conninfo: Option<ConnInfo>,
     /// Every subscription.
     pub subscriptions: Vec<Subscription>,
-    /// The foreign servers of the administrator's database that lead to PostgreSQL servers.
+    /// The foreign servers that lead to PostgreSQL servers, of every database that has links of the
+    /// description's topology.
     pub foreign_servers: Vec<ForeignServer>,
+    /// The databases that could not be searched for foreign servers, and why.
+    pub unseen_databases: Vec<(String, String)>,
+    /// Who receives WAL from it without a replication slot: application name and address.
+    pub receivers: Vec<(String, Option<IpAddr>)>,
     /// What the node knows of its PGD group; `None` where the administrator's database has none.
     pub bdr: Option<BdrState>,
     /// Where the server's libpq looks for password files.
@@ -155,6 +161,8 @@ pub struct Role {
     pub member_of: Vec<String>,
     /// What the server stores to check its password with (`pg_authid.rolpassword`).
     pub stored_password: Option<Zeroizing<String>>,
+    /// Whether no password lets it in any more (VALID UNTIL).
+    pub password_expired: bool,
 }
 
 /// Whether there is a password, not which.
@@ -168,6 +176,7 @@ impl std::fmt::Debug for Role {
             .field("attributes", &self.attributes)
             .field("member_of", &self.member_of)
             .field("has_password", &self.stored_password.is_some())
+            .field("password_expired", &self.password_expired)
             .finish()
     }
 }
@@ -200,6 +209,8 @@ pub struct ForeignServer {
     pub mappings: Vec<(Option<String>, ConnInfo)>,
     /// The roles of the description that may use it.
     pub usable_by: Vec<String>,
+    /// TimescaleDB's `distributed_exec` of the database, as it is called, up to its arguments.
+    pub distributed_exec: Option<String>,
     /// A foreign table of it for each role that has a mapping and may read one: the role, and the
     /// table as SQL writes it.
     pub tables: Vec<(String, String)>,
@@ -231,7 +242,8 @@ pub struct Subscription {
 }
 
 /// The settings that inspection reads.
-const SETTINGS: [&str; 26] = [
+const SETTINGS: [&str; 28] = [
+    "allow_alter_system",
     "cluster_name",
     "config_file",
     "data_directory",
@@ -252,6 +264,7 @@ const SETTINGS: [&str; 26] = [
     "ssl_cert_file",
     "ssl_crl_file",
     "ssl_key_file",
+    "synchronous_standby_names",
     "unix_socket_directories",
     "wal_level",
     "max_prepared_transactions",
@@ -265,6 +278,20 @@ impl NodeState {
     #[must_use]
     pub fn setting(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", |setting| setting.value.as_str())
+    }
+
+    /// The value of `log_connections` with which the log tells by which method each session was let in;
+    /// `None` where it does. From 18 on it is a list of what is told: what it has by now stays.
+    pub(crate) fn log_connections_wanted(&self) -> Option<String> {
+        let value = self.setting("log_connections").to_ascii_lowercase();
+        let words: Vec<&str> = value.split(',').map(|word| word.trim_matches([' ', '"'])).collect();
+        match words.as_slice() {
+            ["" | "off" | "false" | "no" | "0"] => Some("on".to_owned()),
+            _ if self.version < PgVersion::V18 => None,
+            ["on" | "true" | "yes" | "1"] => None,
+            words if words.iter().any(|word| ["all", "authentication"].contains(word)) => None,
+            words => Some([words, &["authentication"]].concat().join(",")),
+        }
     }
 
     /// The data directory.
@@ -372,6 +399,12 @@ pub(crate) async fn inspect_with(
         Ok::<_, Error>((homes, on_disk))
     };
     let link_roles: Vec<&str> = spec.link_roles().collect();
+    let foreign = async {
+        let in_recovery = queries::in_recovery(client).await?;
+        let servers =
+            databases::foreign_servers(client, spec, &node.spec, in_recovery, &link_roles).await?;
+        Ok((in_recovery, servers))
+    };
     // All at once: a node that is far away is waited for twice, not twenty times.
     let (
         (homes, on_disk),
@@ -379,10 +412,10 @@ pub(crate) async fn inspect_with(
         configuration_errors,
         changed_since_reload,
         roles,
-        in_recovery,
+        (in_recovery, foreign_servers),
         primary_conninfo,
         subscriptions,
-        foreign_servers,
+        receivers,
         bdr,
     ) = tokio::try_join!(
         from_disk,
@@ -390,10 +423,10 @@ pub(crate) async fn inspect_with(
         queries::configuration_errors(client),
         queries::changed_since_reload(client),
         queries::roles(client, &link_roles),
-        queries::in_recovery(client),
+        foreign,
         queries::primary_conninfo(client),
         queries::subscriptions(client),
-        queries::foreign_servers(client, &link_roles),
+        queries::receivers(client),
         queries::bdr(client),
     )?;
     let hba_errors = match on_disk.hba_crash {
@@ -419,9 +452,40 @@ pub(crate) async fn inspect_with(
         in_recovery,
         primary_conninfo,
         subscriptions,
-        foreign_servers,
+        foreign_servers: foreign_servers.found,
+        unseen_databases: foreign_servers.unseen,
+        receivers,
         bdr,
         homes,
         settings,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_tells_the_method() {
+        let mut node = sample::node(b"", &[]);
+        let mut wanted = |version, value: &str| {
+            node.version = version;
+            let setting = Setting { value: value.to_owned(), source: String::new() };
+            node.settings.insert("log_connections".to_owned(), setting);
+            node.log_connections_wanted()
+        };
+        let on = Some("on".to_owned());
+        for version in [PgVersion::V12, PgVersion::V17, PgVersion::V18] {
+            assert_eq!(wanted(version, "off"), on);
+            assert_eq!(wanted(version, "on"), None);
+        }
+        assert_eq!(wanted(PgVersion::V18, ""), on);
+        assert_eq!(wanted(PgVersion::V18, "1"), None);
+        assert_eq!(wanted(PgVersion::V18, "all"), None);
+        assert_eq!(wanted(PgVersion::V18, "receipt, Authentication"), None);
+        assert_eq!(
+            wanted(PgVersion::V18, "receipt,setup_durations").as_deref(),
+            Some("receipt,setup_durations,authentication")
+        );
+    }
 }

@@ -153,9 +153,17 @@ pub(crate) fn pick(key: &SessionKey, senders: &[WalSender]) -> Option<Session> {
         SessionKey::Walreceiver { application, address } => {
             let named = |sender: &WalSender| sender.application == *application;
             let from_there =
-                |sender: &&WalSender| named(sender) && sender.session.address == Some(*address);
-            let found = senders.iter().find(from_there).or_else(|| only(&named))?;
+                |sender: &WalSender| named(sender) && sender.session.address == Some(*address);
+            let found = match senders.iter().any(from_there) {
+                true => only(&from_there)?,
+                false => only(&named)?,
+            };
             Some(found_by(found, format!("the walsender for {application}")))
+        }
+        SessionKey::AnyWalreceiver { application } => {
+            let named = senders.iter().filter(|sender| sender.application == *application);
+            let newest = named.max_by_key(|sender| sender.session.start)?;
+            Some(found_by(newest, format!("the last walsender for {application}")))
         }
         SessionKey::OnDemand { .. } | SessionKey::None => None,
     }
@@ -417,5 +425,11 @@ mod tests {
         // Something on the way gives it another address.
         assert_eq!(found(&[other.clone(), sender(None, "repl", [10, 0, 0, 1])]), Some(2));
         assert_eq!(found(&[other, another]), None);
+        // Two on one machine.
+        let pair = [receiver(1, [10, 0, 0, 1]), receiver(4, [10, 0, 0, 1])];
+        assert_eq!(found(&pair), None);
+        let any = SessionKey::AnyWalreceiver { application: "walreceiver".to_owned() };
+        assert!(pick(&any, &pair).is_some());
+        assert!(pick(&any, &[sender(None, "repl", [10, 0, 0, 1])]).is_none());
     }
 }

@@ -3,7 +3,7 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::panic, reason = "helpers of tests")]
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc, time::Duration};
 
 use cluster::{
     conninfo::ConnInfo,
@@ -11,7 +11,7 @@ use cluster::{
     inspect::{self, Node, THIS_MACHINE},
     plan::{Action, Plan},
     prepare,
-    spec::{Mode, NodeSpec},
+    spec::{ClusterSpec, Mode, NodeSpec},
     transport::{
         BundleNode, BundleSpec, LocalFiles, NodeFiles as _, Transport,
         bundle::{Connector, Manifest, Phase, verify as standing_of},
@@ -23,7 +23,7 @@ use pg_version::PgVersion;
 use time::OffsetDateTime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use crate::administrator::follow;
+use crate::administrator::{follow, go_back};
 
 mod administrator;
 
@@ -78,15 +78,23 @@ fn psql(runtime: &tokio::runtime::Handle, sql: &str, database: Option<&str>, scr
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nodes_out_of_reach_are_secured_by_hand_and_proved() -> Outcome {
-    for mode in [Mode::Cert, Mode::Scram] {
+/// Servers that replicate, and a bundle for each of them.
+struct Carried {
+    servers: Servers,
+    spec: ClusterSpec,
+    folder: tempfile::TempDir,
+    folders: Vec<PathBuf>,
+    manifests: Vec<Manifest>,
+    last: u16,
+}
+
+impl Carried {
+    async fn pack(mode: Mode) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let servers = Servers::default();
         servers.start(&pgtest::find(PgVersion::V17)?, 3).await?;
         servers.join().await?;
-        let cluster = servers.cluster(mode)?;
-        let spec = &cluster.spec;
+        let spec = servers.cluster(mode)?.spec;
         let now = OffsetDateTime::now_utc();
         let (mut nodes, mut bundles) = (Vec::new(), Vec::new());
         for node in &spec.nodes {
@@ -97,8 +105,8 @@ async fn nodes_out_of_reach_are_secured_by_hand_and_proved() -> Outcome {
             });
             bundles.push(bundle);
         }
-        let states = inspect::inspect_all(spec, &nodes).await?;
-        let prepared = prepare::prepare(spec, &states, now)?;
+        let states = inspect::inspect_all(&spec, &nodes).await?;
+        let prepared = prepare::prepare(&spec, &states, now)?;
         here(&prepared.plan, &prepared.vault)?;
 
         let (plan, vault) = (prepared.plan, prepared.vault);
@@ -117,21 +125,67 @@ async fn nodes_out_of_reach_are_secured_by_hand_and_proved() -> Outcome {
         let last = manifests.iter().flat_map(|it| &it.phases).map(|work| work.phase).max();
         let last = last.ok_or("no phase")?.0;
         assert!(last >= 3, "{last}");
+        Ok(Self { servers, spec, folder, folders, manifests, last })
+    }
 
-        for phase in (1..=last).map(Phase) {
-            for (folder, node) in folders.iter().zip(&spec.nodes) {
-                let (folder, sql) = (folder.clone(), node.sql.clone());
-                let runtime = tokio::runtime::Handle::current();
-                tokio::task::spawn_blocking(move || {
-                    follow(&folder, phase, &mut |database, script| {
-                        psql(&runtime, &sql, database, script)
-                    });
-                })
-                .await?;
+    /// Does a phase on one node, or takes it back.
+    async fn on(&self, node: usize, phase: u16, back: bool) -> Outcome {
+        let (folder, sql) = (self.folders[node].clone(), self.spec.nodes[node].sql.clone());
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let psql: administrator::Psql<'_> =
+                &mut |database, script| psql(&runtime, &sql, database, script);
+            if back {
+                go_back(&folder, Phase(phase), psql);
+            } else {
+                follow(&folder, Phase(phase), psql);
             }
-            // In between all links work.
-            assert!(servers.write_rows().await?.iter().all(RowSeen::everywhere), "{phase}");
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn on_all(&self, phase: u16, back: bool) -> Outcome {
+        for node in 0..self.folders.len() {
+            self.on(node, phase, back).await?;
         }
+        // In between all links work.
+        let seen = self.servers.write_rows().await?;
+        assert!(seen.iter().all(RowSeen::everywhere), "{phase} {back}: {seen:?}");
+        Ok(())
+    }
+
+    /// What an administrator has: files, and what the links connect by.
+    fn found(&self) -> Outcome<Vec<String>> {
+        let mut found = Vec::new();
+        for node in &self.spec.nodes {
+            let data = self.servers.with(&node.name, |server| server.data_dir())?;
+            for name in ["postgresql.conf", "pg_hba.conf", "postgresql.auto.conf"] {
+                let path = data.join(name);
+                let access = std::fs::metadata(&path)?;
+                let (mode, uid) = (access.mode(), access.uid());
+                found.push(format!("{mode:o} {uid} {}", std::fs::read_to_string(path)?));
+            }
+            let links = "SELECT string_agg(subconninfo, ' ' ORDER BY subname) FROM pg_subscription";
+            found.extend(self.servers.query(&node.name, links)?);
+            let roles = "SELECT string_agg(concat(rolname, rolpassword), ' ' ORDER BY rolname) \
+                         FROM pg_authid";
+            found.extend(self.servers.query(&node.name, roles)?);
+            found.push(format!("{} has pgward: {}", node.name, data.join("pgward").exists()));
+        }
+        Ok(found)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_out_of_reach_are_secured_by_hand_and_proved() -> Outcome {
+    for mode in [Mode::Cert, Mode::Scram] {
+        let carried = Carried::pack(mode).await?;
+        let now = OffsetDateTime::now_utc();
+        for phase in 1..=carried.last {
+            carried.on_all(phase, false).await?;
+        }
+        let Carried { spec, manifests, folder, .. } = &carried;
         for (manifest, node) in manifests.iter().zip(&spec.nodes) {
             let client = connect(&node.sql, None).await?;
             let standing = standing_of(manifest, &client).await?;
@@ -158,4 +212,43 @@ async fn nodes_out_of_reach_are_secured_by_hand_and_proved() -> Outcome {
         assert!(again.plan.is_empty(), "{:#?}", again.plan);
     }
     Ok(())
+}
+
+/// The administrator changes their mind, wherever they have come to.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_carried_there_is_taken_back() -> Outcome {
+    let carried = Carried::pack(Mode::Scram).await?;
+    let found = carried.found()?;
+    for reached in 1..=carried.last {
+        for phase in 1..=reached {
+            carried.on_all(phase, false).await?;
+        }
+        assert_ne!(carried.found()?, found);
+        for phase in (1..=reached).rev() {
+            carried.on_all(phase, true).await?;
+        }
+        assert_eq!(carried.found()?, found, "{reached}");
+    }
+    Ok(())
+}
+
+/// A node was skipped: who goes on with another is told so, and shuts nobody out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_skipped_is_shut_out_by_none() -> Outcome {
+    let carried = Carried::pack(Mode::Cert).await?;
+    carried.on_all(1, false).await?;
+    for phase in 2..carried.last {
+        for node in [0, 1] {
+            carried.on(node, phase, false).await?;
+        }
+    }
+    let refused = carried.on(0, carried.last, false).await;
+    assert!(refused.is_err(), "the third node still connects as before");
+    let seen = carried.servers.write_rows().await?;
+    assert!(seen.iter().all(RowSeen::everywhere), "{seen:?}");
+    // When that is done, too, it goes on.
+    for phase in 2..carried.last {
+        carried.on(2, phase, false).await?;
+    }
+    carried.on_all(carried.last, false).await
 }

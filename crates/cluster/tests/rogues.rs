@@ -1,6 +1,9 @@
 //! A rogue in a node's place, with a server certificate of the same authority: what do the links give
 //! it? Nothing, in any mode in which that can be prevented, and verification tells where it cannot.
 
+#[path = "links/support.rs"]
+#[allow(dead_code, reason = "each test uses its part")]
+mod native;
 #[path = "standin/mod.rs"]
 mod standin;
 
@@ -113,6 +116,66 @@ async fn timescale_is_open_to_a_node_in_anothers_place_and_it_is_said() -> Outco
                 || matches!(visit, Visit::Linked { .. } if mode == Mode::Cert)
         };
         assert!(visits.iter().any(given), "{mode:?}: {visits:?}");
+    }
+    Ok(())
+}
+
+/// A standby, a subscription and a foreign server, all of one node in whose place the rogue is.
+#[tokio::test(flavor = "multi_thread")]
+async fn native_links_give_a_rogue_nothing() -> Outcome {
+    for (version, mode) in
+        [(PgVersion::V15, Mode::Scram), (PgVersion::V18, Mode::Scram), (PgVersion::V18, Mode::Cert)]
+    {
+        let installation = pgtest::find(version)?;
+        let folder = tempfile::tempdir()?;
+        let mut first = native::server(&installation, 26)?;
+        first.query("ALTER SYSTEM SET wal_level = logical")?;
+        first.query("CREATE ROLE replicator LOGIN REPLICATION")?;
+        first.query("CREATE TABLE numbers (i int PRIMARY KEY)")?;
+        first.query("GRANT SELECT ON numbers TO replicator")?;
+        first.query("CREATE PUBLICATION p FOR TABLE numbers")?;
+        let second = native::standby(&installation, &mut first, 27, "", None)?;
+        let third = native::server(&installation, 28)?;
+        let (host, port) = (first.addr(), first.port());
+        for statement in [
+            "CREATE ROLE replicator LOGIN REPLICATION".to_owned(),
+            "CREATE TABLE numbers (i int PRIMARY KEY)".to_owned(),
+            format!(
+                "CREATE SUBSCRIPTION s \
+                 CONNECTION 'host={host} port={port} dbname=postgres user=replicator' PUBLICATION p"
+            ),
+            "CREATE EXTENSION postgres_fdw".to_owned(),
+            format!(
+                "CREATE SERVER other FOREIGN DATA WRAPPER postgres_fdw \
+                 OPTIONS (host '{host}', port '{port}', dbname 'postgres')"
+            ),
+            "CREATE USER MAPPING FOR postgres SERVER other OPTIONS (user 'replicator')".to_owned(),
+            "CREATE FOREIGN TABLE theirs (i int) SERVER other OPTIONS (table_name 'numbers')"
+                .to_owned(),
+        ] {
+            third.query(&statement)?;
+        }
+        native::wait(&first, native::STREAMING, "2")?;
+        let servers = [("first", &first), ("second", &second), ("third", &third)];
+        let spec = native::spec_of(mode, &["replicator"], folder.path(), &servers);
+        native::secured_and_proved(&spec, 3).await?;
+
+        let address = (first.addr(), first.port());
+        first.stop(Shutdown::Immediate)?;
+        let certificate = certificate(&spec, "second")?;
+        for ask in [Ask::Password, Ask::Nothing] {
+            let rogue = Rogue::at(address, None, &certificate, ask)?;
+            // The standby and the subscription come by themselves, again and again.
+            rogue.wait(4)?;
+            let seen = rogue.visits().len();
+            let refused = third.query("SELECT i FROM theirs").err().map(|error| error.to_string());
+            let words = "certificate for \"second\"";
+            assert!(refused.as_ref().is_some_and(|it| it.contains(words)), "{refused:?}");
+            for visit in rogue.wait(seen + 1)? {
+                let nothing = matches!(visit, Visit::NoTls | Visit::Left { .. });
+                assert!(nothing, "{version} {mode:?} {ask:?}: {visit:?}");
+            }
+        }
     }
     Ok(())
 }

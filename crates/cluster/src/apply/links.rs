@@ -23,6 +23,8 @@ pub(super) struct LinksNow {
     links: Result<Mutex<Links>, String>,
     /// The nodes that do not answer, and why.
     silent: BTreeMap<String, String>,
+    /// The same of databases, by node and name.
+    unseen: BTreeMap<(String, String), String>,
 }
 
 /// By node and name, which is unique in its place only: the places, and the connection strings.
@@ -66,8 +68,16 @@ impl LinksNow {
                     }
                 }
             }
-            Err(error) => return Self { links: Err(error.to_string()), silent },
+            Err(error) => {
+                let unseen = BTreeMap::new();
+                return Self { links: Err(error.to_string()), silent, unseen };
+            }
         }
+        let unseen = |state: &NodeState| {
+            let (name, unseen) = (state.name.clone(), state.unseen_databases.clone());
+            unseen.into_iter().map(move |(database, reason)| ((name.clone(), database), reason))
+        };
+        let unseen = states.iter().flat_map(unseen).collect();
         states.sort_by(|a, b| a.name.cmp(&b.name));
         let links = topology::of(work.spec.topology).links(&work.spec, &states);
         let links = links.map(|links| {
@@ -78,7 +88,7 @@ impl LinksNow {
             }
             Mutex::new(all)
         });
-        Self { links: links.map_err(|error| error.to_string()), silent }
+        Self { links: links.map_err(|error| error.to_string()), silent, unseen }
     }
 
     /// Refuses to go on where a link that a stage will switch is not as the plan saw it.
@@ -121,8 +131,17 @@ impl LinksNow {
         let there = links.get(&(from.into(), name.into()));
         match there.and_then(|there| there.iter().find(|(at, _)| **at == *place)) {
             Some((_, now)) => LinkNow::Conninfo(now.clone()),
-            None => LinkNow::Gone,
+            None => match self.why_unseen(from, place) {
+                Some(reason) => LinkNow::Unknown(reason.to_owned()),
+                None => LinkNow::Gone,
+            },
         }
+    }
+
+    /// Why a foreign server may be there and not be seen.
+    fn why_unseen(&self, from: &str, place: &LinkPlace) -> Option<&str> {
+        let LinkPlace::ForeignServer(place) = place else { return None };
+        self.unseen.get(&(from.to_owned(), place.database.clone())).map(String::as_str)
     }
 
     /// A link has got another connection string.

@@ -314,7 +314,7 @@ async fn run_step(work: &Arc<Work>, name: &str, at: At) -> Result<(), Error> {
         // A step that is repeated goes by what was found before its first attempt.
         let found = match &before {
             Some(found) => found.clone(),
-            None => step::look(work, node, &step.action).await.map_err(Failure::without_effect)?,
+            None => step::look(work, node, step).await.map_err(Failure::without_effect)?,
         };
         let begin = Record::Begin {
             at,

@@ -66,7 +66,7 @@ impl LinksBefore {
                     to: to.clone(),
                     name: name.clone(),
                     place: place.clone(),
-                    key: session.clone(),
+                    key: planned.session_before().unwrap_or(session).clone(),
                     before: None,
                 };
                 let links = all.entry(to.to_string()).or_default();

@@ -151,7 +151,7 @@ async fn wait_for_certificate(work: &Work, node: &Node, expected: &str) -> Resul
     // It has read everything by now: what it does not show soon it will never show.
     let deadline = Deadline::new("the server to show its certificate", work.limits.answer / 4);
     loop {
-        let shown = probe::certificate_shown(&node.spec, &client, node.spec.host()).await?;
+        let shown = probe::certificate_shown(node, &client, node.spec.host()).await?;
         if let Shown::Certificate(der) = shown
             && Certificate::from_der(&der)?.fingerprint().to_string() == expected
         {

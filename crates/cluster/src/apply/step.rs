@@ -11,7 +11,7 @@ use crate::{
     deadline::within,
     error::Error,
     inspect::Node,
-    plan::{Action, Expectation, Statement},
+    plan::{Action, Expectation, Statement, Step},
     run::journal::{At, Effect, Found, Seen},
     sessions::{self, SecuredWay, SessionId},
     text::Text,
@@ -44,13 +44,17 @@ impl From<Error> for Failure {
 }
 
 /// What is there before a step begins, as far as repeating it or taking it back needs it.
-pub(super) async fn look(work: &Arc<Work>, node: &Node, action: &Action) -> Result<Found, Error> {
-    Ok(match action {
+pub(super) async fn look(work: &Arc<Work>, node: &Node, step: &Step) -> Result<Found, Error> {
+    Ok(match &step.action {
         Action::MakeFolder { path, .. } => {
             let access = work.on_files(node, path, |files, path| files.access(path)).await?;
             Found::Folder { there: access.is_some() }
         }
-        Action::SwitchLink { to, session, wait: true, .. } | Action::Reconnect { to, session } => {
+        Action::SwitchLink { to, session, wait: true, .. } => {
+            let session = step.session_before().unwrap_or(session);
+            Found::Session { session: session_now(work, to, session).await? }
+        }
+        Action::Reconnect { to, session } => {
             Found::Session { session: session_now(work, to, session).await? }
         }
         _ => Found::Nothing,
@@ -225,6 +229,7 @@ pub(super) async fn execute(
     let text = statement.resolve(&work.vault).map_err(Failure::without_effect)?;
     let client = work.connect(node, database).await.map_err(Failure::without_effect)?;
     let executed = async {
+        client.batch_execute(FOR_OUR_STATEMENTS).await?;
         if statement.has_secret() {
             client.batch_execute(KEEP_OUT_OF_THE_LOG).await?;
         }
@@ -241,6 +246,11 @@ pub(super) async fn execute(
         Failure { error, effect }
     })
 }
+
+/// Some sites have it that sessions only read unless they say otherwise. A standby that a commit would
+/// wait for may be one whose link is about to be switched.
+const FOR_OUR_STATEMENTS: &str =
+    "SET default_transaction_read_only = off; SET synchronous_commit = local";
 
 /// What a server stores of a password is no password, but nobody needs it in a log either.
 const KEEP_OUT_OF_THE_LOG: &str = "SET log_statement = 'none'; \

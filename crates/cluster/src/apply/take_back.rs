@@ -3,7 +3,8 @@
 //! A link that goes back to its old connection string must find its old way in open, and what a link
 //! still uses must stay. So where something cannot be taken back on a node, whatever was done before
 //! it and holds it up stays as well: on that node, and at the other end of a link that could not be
-//! switched back, and where a file was written for it.
+//! switched back, and where a file was written for it. A plan that lets links connect anew with other
+//! certificates changes both their ends: there it stays on all nodes that links join to that one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,6 +56,7 @@ pub(crate) async fn take_back(work: &Arc<Work>) -> Ended {
     let (links, before) = tokio::join!(LinksNow::look(work), LinksBefore::look(work));
     let links = Arc::new(links);
     let mut stuck: BTreeSet<String> = BTreeSet::new();
+    let renewed = renewed_links(work);
     let mut switched = Vec::new();
     for (index, stage) in work.plan.stages.iter().enumerate().rev() {
         let nodes = by_node(index, stage).into_iter().filter_map(|(node, mut steps)| {
@@ -79,6 +81,7 @@ pub(crate) async fn take_back(work: &Arc<Work>) -> Ended {
                     stuck.extend(undone.now_stuck);
                     switched.extend(undone.switched);
                 }
+                spread(&mut stuck, &renewed);
             }
             Err(error) => ended.left.push(error.to_string()),
         }
@@ -89,6 +92,36 @@ pub(crate) async fn take_back(work: &Arc<Work>) -> Ended {
     ended.kept.retain(|kept| told.insert(kept.clone()));
     ended.left.extend(prove::as_found(work, before.with(switched), &links, &stuck).await);
     ended
+}
+
+/// The ends of the links that the plan lets connect anew with certificates that it changes. A password
+/// is one server's: that another server keeps its own is no reason for this one to.
+fn renewed_links(work: &Work) -> Vec<(String, String)> {
+    let steps = || work.plan.stages.iter().flat_map(|stage| &stage.steps);
+    if steps().any(|step| matches!(step.action, Action::SetPassword { .. })) {
+        return Vec::new();
+    }
+    let ends = steps().filter_map(|step| match &step.action {
+        Action::Reconnect { to, .. } => Some((step.node.to_string(), to.to_string())),
+        _ => None,
+    });
+    ends.collect()
+}
+
+/// What one end of a renewed link keeps, the other end keeps, too: else one would not take the other's
+/// certificate any more.
+fn spread(stuck: &mut BTreeSet<String>, renewed: &[(String, String)]) {
+    loop {
+        let before = stuck.len();
+        for (from, to) in renewed {
+            if stuck.contains(from) || stuck.contains(to) {
+                stuck.extend([from.clone(), to.clone()]);
+            }
+        }
+        if stuck.len() == before {
+            return;
+        }
+    }
 }
 
 /// Taking back one node's steps of a stage.
@@ -266,4 +299,23 @@ async fn tidy_node(work: &Arc<Work>, name: &str, paths: BTreeSet<PathBuf>) -> Re
         .await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_link_joins_is_kept_together() {
+        let links = [("a", "b"), ("c", "b"), ("d", "e")];
+        let links = links.map(|(from, to)| (from.to_owned(), to.to_owned()));
+        let all = |first: &str| {
+            let mut stuck = BTreeSet::from([first.to_owned()]);
+            spread(&mut stuck, &links);
+            stuck.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(all("c"), "a b c");
+        assert_eq!(all("e"), "d e");
+        assert_eq!(all("f"), "f");
+    }
 }

@@ -325,6 +325,7 @@ async fn link(
         });
     }
     let wait = matches!(begun, Some(Found::Session { session: Some(_) }));
+    let session = step.session_before().unwrap_or(session);
     let session_before = if wait { session_now(work, to, session).await? } else { None };
     let link = LinkToProve {
         from: step.node.clone(),

@@ -7,6 +7,7 @@ use std::{
 
 use passfile::{EditError, Field, Key, Libpq, NewEntry, PassFile};
 use pg_version::PgVersion;
+use sha2::Digest as _;
 use zeroize::Zeroizing;
 
 use super::{Credentials, belongs_to, shared::Shared};
@@ -285,8 +286,19 @@ fn known_password<'a>(
         let password = own.map(|own| Zeroizing::new(own.to_owned())).or_else(in_file)?;
         let (good, missing): (Vec<_>, Vec<_>) =
             used.stored_on.iter().partition(|state| is_of(state, used.role, password.as_bytes()));
-        (!good.is_empty()).then_some((password, missing))
+        let is_md5 = |state: &&NodeState| is_md5_of(state, used.role, password.as_bytes());
+        let known = !good.is_empty() || missing.iter().any(is_md5);
+        known.then_some((password, missing))
     })
+}
+
+/// Whether a node's stored secret of a role is the MD5 one of this password, which SCRAM cannot use, but
+/// which links log in by (`md5_crypt_verify`, crypt.c).
+fn is_md5_of(state: &NodeState, role: &str, password: &[u8]) -> bool {
+    let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
+    let Some(stored) = stored.and_then(|stored| stored.strip_prefix("md5")) else { return false };
+    let digest = md5::Md5::new().chain_update(password).chain_update(role).finalize();
+    crate::plan::hex(&digest) == stored
 }
 
 /// Whether a node's stored secret of a role was made of this password.

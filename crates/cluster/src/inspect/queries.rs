@@ -88,7 +88,8 @@ pub(super) async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Ro
                    JOIN pg_catalog.pg_roles g ON g.oid = m.roleid \
                    WHERE m.member = r.oid ORDER BY 1), \
              CASE WHEN r.rolname = ANY ($1::text[]) THEN \
-                  (SELECT a.rolpassword FROM pg_catalog.pg_authid a WHERE a.oid = r.oid) END \
+                  (SELECT a.rolpassword FROM pg_catalog.pg_authid a WHERE a.oid = r.oid) END, \
+             coalesce(r.rolvaliduntil <= pg_catalog.now(), false) \
          FROM pg_catalog.pg_roles r ORDER BY 1";
     let rows = client.query(QUERY, &[&link_roles]).await?;
     Ok(rows
@@ -101,6 +102,7 @@ pub(super) async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Ro
             attributes: row.get(4),
             member_of: row.get(5),
             stored_password: row.get::<_, Option<String>>(6).map(Zeroizing::new),
+            password_expired: row.get(7),
         })
         .collect())
 }
@@ -129,6 +131,15 @@ pub(super) async fn subscriptions(client: &Client) -> Result<Vec<Subscription>, 
         .collect()
 }
 
+/// The databases beside this one that can be connected to. One that its `DROP DATABASE` has left is
+/// none (`datconnlimit` -2).
+pub(super) async fn other_databases(client: &Client) -> Result<Vec<String>, Error> {
+    const QUERY: &str = "SELECT datname::text FROM pg_catalog.pg_database \
+         WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 \
+         AND datname <> pg_catalog.current_database() ORDER BY 1";
+    Ok(client.query(QUERY, &[]).await?.iter().map(|row| row.get(0)).collect())
+}
+
 /// The foreign servers of this database that lead to PostgreSQL servers.
 pub(super) async fn foreign_servers(
     client: &Client,
@@ -142,6 +153,14 @@ pub(super) async fn foreign_servers(
          FROM pg_catalog.pg_foreign_server s \
          JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw \
          WHERE w.fdwname IN ('postgres_fdw', 'timescaledb_fdw') ORDER BY 2";
+    // Whoever installs an extension chooses the schema.
+    const DISTRIBUTED_EXEC: &str = "SELECT CASE p.prokind WHEN 'p' THEN 'CALL ' ELSE 'SELECT ' END \
+             || pg_catalog.format('%I.%I', n.nspname, p.proname) \
+         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+         WHERE p.proname = 'distributed_exec' \
+         ORDER BY EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = p.oid \
+             AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e') DESC, \
+             n.nspname LIMIT 1";
     const MAPPINGS: &str = "SELECT m.umserver, r.rolname::text, m.umoptions \
          FROM pg_catalog.pg_user_mapping m LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.umuser \
          WHERE m.umserver = ANY ($1::oid[]) ORDER BY 2";
@@ -162,19 +181,25 @@ pub(super) async fn foreign_servers(
     }
     let oids: Vec<u32> = servers.iter().map(|row| row.get(0)).collect();
     let of_all: [&(dyn ToSql + Sync); 1] = [&oids];
-    let (mappings, tables) =
-        tokio::try_join!(client.query(MAPPINGS, &of_all), client.query(TABLES, &of_all))?;
+    let (mappings, tables, distributed_exec) = tokio::try_join!(
+        client.query(MAPPINGS, &of_all),
+        client.query(TABLES, &of_all),
+        client.query_opt(DISTRIBUTED_EXEC, &[]),
+    )?;
+    let distributed_exec: Option<String> = distributed_exec.map(|row| row.get(0));
     let server = |row: &Row| {
         let oid: u32 = row.get(0);
+        let wrapper: &str = row.get(2);
         ForeignServer {
             name: row.get(1),
-            wrapper: row.get(2),
+            wrapper: wrapper.to_owned(),
             database: row.get(3),
             options: options(row.get(4)),
             mappings: of_server(&mappings, oid)
                 .map(|row| (row.get(1), options(row.get(2))))
                 .collect(),
             usable_by: row.get(5),
+            distributed_exec: distributed_exec.clone().filter(|_| wrapper == "timescaledb_fdw"),
             tables: of_server(&tables, oid).map(|row| (row.get(1), row.get(2))).collect(),
         }
     };
@@ -205,14 +230,16 @@ pub(super) async fn bdr(client: &Client) -> Result<Option<BdrState>, Error> {
     let Some(row) = client.query_opt(THERE, &[]).await? else { return Ok(None) };
     // PGD 6 names a node's slots bdr_node_<its UUID>_<hash of the database's name>, earlier ones
     // bdr_<database>_<group>_<node> (its documentation, "Replication slots created by PGD").
-    const LOCAL: &str = "SELECT node_name::text, ARRAY[ \
-             'bdr_node_' || pg_catalog.translate(node_uuid::text, '-', '') || '_' \
+    // A column that this version does not have is none here.
+    const LOCAL: &str = "SELECT node ->> 'node_name', ARRAY[ \
+             'bdr_node_' || pg_catalog.translate(node ->> 'node_uuid', '-', '') || '_' \
                  || pg_catalog.to_hex(pg_catalog.hashtext(pg_catalog.current_database())), \
              pg_catalog.regexp_replace(pg_catalog.lower(pg_catalog.concat_ws('_', 'bdr', \
-                 pg_catalog.current_database(), node_group_name, node_name)), '[^a-z0-9_]', '_', 'g')] \
-         FROM bdr.local_node_summary";
-    const ALL: &str =
-        "SELECT node_name::text, interface_connstr::text FROM bdr.node_summary ORDER BY 1";
+                 pg_catalog.current_database(), node ->> 'node_group_name', node ->> 'node_name')), \
+                 '[^a-z0-9_]', '_', 'g')] \
+         FROM (SELECT pg_catalog.to_jsonb(n) AS node FROM bdr.local_node_summary n) local";
+    const ALL: &str = "SELECT n.node_name::text, n.interface_connstr::text FROM bdr.node_summary n \
+         WHERE pg_catalog.to_jsonb(n) ->> 'peer_state_name' IS DISTINCT FROM 'PARTED' ORDER BY 1";
     let (local, rows) = tokio::try_join!(client.query_opt(LOCAL, &[]), client.query(ALL, &[]))?;
     let slots = local.as_ref().map(|row| row.get::<_, Vec<Option<String>>>(1)).unwrap_or_default();
     let interface = |row: &Row| {
@@ -231,6 +258,17 @@ pub(super) async fn bdr(client: &Client) -> Result<Option<BdrState>, Error> {
         slots: slots.into_iter().flatten().collect(),
         interfaces,
     }))
+}
+
+/// Who receives WAL without a replication slot: application name and address.
+pub(super) async fn receivers(
+    client: &Client,
+) -> Result<Vec<(String, Option<std::net::IpAddr>)>, Error> {
+    const QUERY: &str = "SELECT coalesce(r.application_name, ''), r.client_addr \
+         FROM pg_catalog.pg_stat_replication r WHERE NOT EXISTS \
+             (SELECT FROM pg_catalog.pg_replication_slots s WHERE s.active_pid = r.pid) ORDER BY r.pid";
+    let rows = client.query(QUERY, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Whether the server is a standby.

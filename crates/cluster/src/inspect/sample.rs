@@ -32,6 +32,7 @@ pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
         attributes: String::new(),
         member_of: Vec::new(),
         stored_password: None,
+        password_expired: false,
     };
     NodeState {
         name: "n".to_owned(),
@@ -60,6 +61,8 @@ pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
         primary_conninfo: None,
         subscriptions: Vec::new(),
         foreign_servers: Vec::new(),
+        unseen_databases: Vec::new(),
+        receivers: Vec::new(),
         bdr: None,
         homes: Homes::default(),
     }

@@ -15,7 +15,10 @@ use crate::{
     parallel,
     spec::Mode,
     text::Text,
-    topology::{self, Client, Cluster, Demands, Dsn, Link, LinkPlace, Switch, Topology, Unsecured},
+    topology::{
+        self, Client, Cluster, Demands, Dsn, Link, LinkPlace, SessionKey, Switch, Topology,
+        Unsecured,
+    },
 };
 
 /// What becomes of the links.
@@ -74,6 +77,8 @@ struct Kind<'a> {
     /// As the connection string.
     place: *const LinkPlace,
     is_lasting: bool,
+    /// [`Topology::application`]
+    application: Option<Text>,
 }
 
 /// So many kinds are remembered: there are as many as links where no two are alike.
@@ -95,15 +100,15 @@ impl<'a> Switcher<'a> {
             let (topology, cluster) = (self.topology, self.cluster);
             let Some(change) = self.change(link)? else { continue };
             let Some(named) = change.named(topology, link) else { continue };
-            let steps = Stepper::new(cluster, link, change, &named.name);
+            let steps = Stepper::new(topology, cluster, link, change, &named.name);
             let found = (&change.found, &named.found);
             let after = (&change.after, &named.after);
             match change.either.as_ref().zip(named.either.as_ref()) {
                 Some(either) => {
-                    all.prepare.push(steps.from_found(found, either));
+                    all.prepare.push(steps.first(found, either));
                     all.switch.push(steps.step(either, after, None));
                 }
-                None => all.switch.push(steps.from_found(found, after)),
+                None => all.switch.push(steps.first(found, after)),
             }
             all.changes.push(LinkChange {
                 from: link.from.clone(),
@@ -126,6 +131,7 @@ impl<'a> Switcher<'a> {
             conninfo: Arc::as_ptr(&link.conninfo),
             place: Arc::as_ptr(&link.place),
             is_lasting: link.session.is_lasting(),
+            application: self.topology.application(self.cluster, link),
         };
         if self.kinds.len() >= KINDS && !self.kinds.contains_key(&kind) {
             self.kinds.clear();
@@ -135,7 +141,8 @@ impl<'a> Switcher<'a> {
             Entry::Vacant(new) => {
                 let Link { conninfo, place, .. } = link;
                 let to = self.cluster.node(&link.to)?;
-                let unsecured = Unsecured { conninfo, place, client, to };
+                let application = new.key().application.as_deref();
+                let unsecured = Unsecured { conninfo, place, client, to, application };
                 let after = self.topology.secured(self.cluster.spec, &unsecured);
                 new.insert((after != **conninfo).then(|| Change::new(self.cluster, link, after)))
             }
@@ -237,6 +244,7 @@ impl Change {
 
 /// Steps that give a link another connection string.
 struct Stepper<'a> {
+    topology: &'a dyn Topology,
     link: &'a Link,
     change: &'a Change,
     name: &'a Text,
@@ -244,29 +252,40 @@ struct Stepper<'a> {
     wait: bool,
     /// The end of taking back to what was found.
     put_back: Option<Box<AutoConf>>,
+    /// Whether its session gets a name of its own, because it could not be told from others.
+    is_named_anew: bool,
 }
 
 /// A connection string, and how a link gets it.
 type Way<'a> = (&'a Shown, &'a Switch);
 
 impl<'a> Stepper<'a> {
-    fn new(cluster: &Cluster<'_>, link: &'a Link, change: &'a Change, name: &'a Text) -> Self {
+    fn new(
+        topology: &'a dyn Topology,
+        cluster: &Cluster<'_>,
+        link: &'a Link,
+        change: &'a Change,
+        name: &'a Text,
+    ) -> Self {
         let physical = *link.place == LinkPlace::PrimaryConninfo;
         let standby = physical.then(|| cluster.state(&link.from)).flatten();
         // The WAL receiver of major 12 takes another primary_conninfo at a restart only.
         let restarts = standby.is_some_and(|standby| standby.version < PgVersion::V13);
         Self {
+            topology,
             link,
             change,
             name,
             // A link that is switched off does not replicate, before or after.
             wait: link.enabled && link.session.is_lasting() && !restarts,
             put_back: standby.and_then(auto_conf).map(Box::new),
+            is_named_anew: physical
+                && topology.session(link, &change.after.conninfo) != link.session,
         }
     }
 
     /// What was found comes back with the file that it was in.
-    fn from_found(&self, before: Way<'_>, after: Way<'_>) -> Step {
+    fn first(&self, before: Way<'_>, after: Way<'_>) -> Step {
         self.step(before, after, self.put_back.clone())
     }
 
@@ -275,6 +294,18 @@ impl<'a> Stepper<'a> {
             node: self.link.from.clone(),
             action: self.action(before, after, self.wait, None),
             undo: Some(self.action(after, before, false, put_back)),
+        }
+    }
+
+    /// How the session is found that it has by a connection string.
+    fn session(&self, conninfo: &ConnInfo) -> Arc<SessionKey> {
+        match &*self.link.session {
+            SessionKey::Walreceiver { application, .. }
+                if self.is_named_anew && *conninfo == *self.link.conninfo =>
+            {
+                Arc::new(SessionKey::AnyWalreceiver { application: application.clone() })
+            }
+            _ => self.topology.session(self.link, conninfo),
         }
     }
 
@@ -289,7 +320,7 @@ impl<'a> Stepper<'a> {
             to: self.change.to.clone(),
             name: self.name.clone(),
             place: self.change.place.clone(),
-            session: self.link.session.clone(),
+            session: self.session(&after.conninfo),
             before: before.text.clone(),
             after: after.text.clone(),
             statements: switch.statements.clone(),
@@ -335,6 +366,9 @@ pub(crate) fn either_way(cluster: &Cluster<'_>, link: &Link, after: &ConnInfo) -
             }
             either.set("passfile", after.get("passfile")?);
         }
+    }
+    if let Some(name) = after.get("application_name") {
+        either.set("application_name", name);
     }
     (either != *link.conninfo).then_some(either)
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use pki::Certificate;
 use postgres_protocol::escape::escape_identifier;
 use textfile::fs::Access;
 
@@ -135,6 +136,13 @@ impl Maker<'_> {
         for message in &demand.notes {
             self.work.warnings.push(Warning { node: state.name.clone(), message: message.clone() });
         }
+        for (database, reason) in &state.unseen_databases {
+            let message = format!(
+                "the database {database} cannot be searched for foreign servers ({reason}): what \
+                 links to the described nodes from there will be shut out"
+            );
+            self.work.warnings.push(Warning { node: state.name.clone(), message });
+        }
         for demanded in &demand.statements {
             let execute = |statement: &Statement| Action::Execute {
                 database: demanded.database.clone(),
@@ -194,6 +202,13 @@ impl Maker<'_> {
                 );
             }
         }
+        if demand.password && found.password_expired {
+            return Err(Error::plan(format!(
+                "the password of the role {} has expired, and so would a new one have: ALTER ROLE \
+                 {name} VALID UNTIL 'infinity'",
+                demand.name
+            )));
+        }
         for group in &demand.member_of {
             if found.superuser || found.member_of.contains(group) {
                 continue;
@@ -205,6 +220,28 @@ impl Maker<'_> {
             );
         }
         Ok(())
+    }
+
+    /// Clients that come in by certificates of the authority that the server asks for now, and that it
+    /// will not take any more.
+    fn others_shut_out(&self, demand: &Demand, state: &NodeState) -> Vec<String> {
+        let now = state.setting("ssl_ca_file");
+        let Some(root) = demand.root.as_ref().filter(|_| !now.is_empty()) else {
+            return Vec::new();
+        };
+        let path = state.in_data_directory(root);
+        let ours =
+            state.file(&path).is_some_and(|file| *file.bytes == *self.credentials.root.as_bytes());
+        if ours && state.in_data_directory(now) == path {
+            return Vec::new();
+        }
+        let note = |rule: String| {
+            format!(
+                "\"{rule}\" asks clients for certificates of the authority in {now}: it will take \
+                 those of the cluster's authority only, so give these clients such certificates first"
+            )
+        };
+        hba::others_with_certificates(state, &demand.ways_in).into_iter().map(note).collect()
     }
 
     /// Certificates, keys and password file.
@@ -221,6 +258,18 @@ impl Maker<'_> {
         if let (Some(path), Some(name)) = (&demand.passfile, &own.passfile) {
             contents.push((path, 0o600, Content::Secret(name.clone())));
         }
+        if let Some(place) = &demand.server
+            && own.new_server
+            && let Some(found) = state.file(&state.in_data_directory(&place.certificate))
+            && self.is_of_another_authority(&found.bytes)
+        {
+            let message = format!(
+                "{} holds the certificate of another authority, which is replaced: clients that verify \
+                 the server by that must be told of the cluster's",
+                place.certificate.display()
+            );
+            self.work.warnings.push(Warning { node: state.name.clone(), message });
+        }
         for (path, mode, content) in contents {
             let path = state.in_data_directory(path);
             let access = Access { mode, ..state.owner };
@@ -228,6 +277,14 @@ impl Maker<'_> {
                 self.make_folders(state, &path);
                 self.work.place.push(step);
             }
+        }
+    }
+
+    fn is_of_another_authority(&self, pem: &[u8]) -> bool {
+        let root = Certificate::from_pem(self.credentials.root.as_bytes());
+        match (Certificate::from_pem(pem), root) {
+            (Ok(found), Ok(root)) => !found.is_signed_by(root.public_key()),
+            _ => false,
         }
     }
 
@@ -293,8 +350,10 @@ impl Maker<'_> {
         own: &NodeCredentials,
     ) -> Result<(), Error> {
         let edit = hba::secure(state, &demand.ways_in)?;
-        let settings = conf::set(state, &settings(demand, state))?;
-        for message in edit.notes.into_iter().chain(settings.notes) {
+        let log_connections = state.log_connections_wanted();
+        let settings = conf::set(state, &settings(demand, log_connections.as_deref()))?;
+        let others = self.others_shut_out(demand, state);
+        for message in edit.notes.into_iter().chain(settings.notes).chain(others) {
             self.work.warnings.push(Warning { node: state.name.clone(), message });
         }
 
@@ -364,14 +423,13 @@ fn end_old_sessions(demand: &Demand) -> Option<Action> {
 }
 
 /// The settings that a node needs, those of the demand and what verification reads.
-fn settings<'d>(demand: &'d Demand, state: &NodeState) -> Vec<(&'static str, &'d str)> {
-    let mut settings: Vec<_> =
-        demand.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    // Without it no log tells by which method a session was let in. Anything but "off" does.
-    if !demand.ways_in.is_empty() && matches!(state.setting("log_connections"), "off" | "") {
-        settings.push(("log_connections", "on"));
-    }
-    settings
+fn settings<'d>(
+    demand: &'d Demand,
+    log_connections: Option<&'d str>,
+) -> Vec<(&'static str, &'d str)> {
+    let settings = demand.settings.iter().map(|(name, value)| (*name, value.as_str()));
+    let log = log_connections.filter(|_| !demand.ways_in.is_empty());
+    settings.chain(log.map(|value| ("log_connections", value))).collect()
 }
 
 fn access_of(state: &NodeState, path: &Path) -> Result<Access, Error> {

@@ -50,6 +50,18 @@ pub struct Step {
     pub undo: Option<Action>,
 }
 
+impl Step {
+    /// How the session is found that a link has before the step switches it over, and has again when
+    /// that is taken back.
+    pub(crate) fn session_before(&self) -> Option<&Arc<SessionKey>> {
+        match (&self.action, &self.undo) {
+            (Action::SwitchLink { .. }, Some(Action::SwitchLink { session, .. }))
+            | (Action::SwitchLink { session, .. }, _) => Some(session),
+            _ => None,
+        }
+    }
+}
+
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "do")]

@@ -51,7 +51,13 @@ impl SessionKey {
     /// Whether the link has a session at all times, which can be waited for.
     #[must_use]
     pub const fn is_lasting(&self) -> bool {
-        matches!(self, Self::Slot(_) | Self::Peer { .. } | Self::Walreceiver { .. })
+        matches!(
+            self,
+            Self::Slot(_)
+                | Self::Peer { .. }
+                | Self::Walreceiver { .. }
+                | Self::AnyWalreceiver { .. }
+        )
     }
 }
 
@@ -121,6 +127,11 @@ pub enum SessionKey {
         application: String,
         /// Where it comes from.
         address: std::net::IpAddr,
+    },
+    /// By the application name of WAL receivers that nothing tells apart: the last one that came.
+    AnyWalreceiver {
+        /// The application name.
+        application: String,
     },
     /// By what is known of the peer: the first of these that only one session fits.
     Peer {
@@ -208,6 +219,18 @@ pub trait Topology: Sync {
     /// the credentials of the demand of `from`.
     fn secured(&self, spec: &ClusterSpec, link: &Unsecured<'_>) -> ConnInfo {
         secured(spec, link)
+    }
+
+    /// The application name that the link's session gets so that it can be told from others; by default
+    /// it keeps what it has.
+    fn application(&self, _cluster: &Cluster<'_>, _link: &Link) -> Option<Text> {
+        None
+    }
+
+    /// How the link's session is found when it has connected by this connection string, which is not
+    /// the one that inspection found. By default nothing of it tells.
+    fn session(&self, link: &Link, _conninfo: &ConnInfo) -> Arc<SessionKey> {
+        link.session.clone()
     }
 
     /// How the link on `link.from` gets another connection string and connects anew; `None` for a
@@ -369,6 +392,8 @@ pub struct Unsecured<'a> {
     pub client: Client<'a>,
     /// The node that is connected to.
     pub to: &'a NodeSpec,
+    /// [`Topology::application`]
+    pub application: Option<&'a str>,
 }
 
 /// What the links that start at a node connect with. Many nodes of a large cluster have the same.
@@ -416,7 +441,9 @@ pub(crate) fn wanted(
     let Link { conninfo, place, .. } = link;
     let client = client(cluster, demands, &link.from)?;
     let to = cluster.node(&link.to)?;
-    Ok(topology.secured(cluster.spec, &Unsecured { conninfo, place, client, to }))
+    let application = topology.application(cluster, link);
+    let application = application.as_deref();
+    Ok(topology.secured(cluster.spec, &Unsecured { conninfo, place, client, to, application }))
 }
 
 /// What the links that start at a node connect with.

@@ -12,7 +12,10 @@
 //! can be taken back on its node, nothing depends on the links that are about to be secured, and a
 //! statement that fails is not written to the access node's log with a password in it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use postgres_protocol::escape::escape_identifier;
 use sha2::Digest as _;
@@ -40,17 +43,30 @@ const SERVER_KEY: &str = "server.key";
 const CERTIFICATES: &str = "timescaledb/certs";
 /// Where the password file is unless `timescaledb.passfile` says otherwise.
 const PASSFILE: &str = "passfile";
+/// The foreign-data wrapper of the servers that lead to data nodes.
+const WRAPPER: &str = "timescaledb_fdw";
 
 impl Topology for Timescale {
     fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error> {
         let access = access_node(spec);
         let found = nodes.iter().find(|node| node.name == access);
         let found = found.ok_or_else(|| Error::plan(format!("node {access} was not inspected")))?;
+        let servers = servers(spec, found)?;
         let mut links = Vec::new();
         for to in spec.nodes.iter().filter(|node| node.name != access) {
-            let server = server_of(spec, found, to);
-            for role in spec.link_roles() {
-                links.push(link(found, to, server, role));
+            let leading: Vec<&ForeignServer> =
+                servers.iter().filter(|(_, node)| node.name == to.name).map(|it| it.0).collect();
+            for server in &leading {
+                // Every database may have its own by the same name.
+                let is_only = leading.iter().filter(|other| other.name == server.name).count() == 1;
+                let name = match is_only {
+                    true => server.name.clone(),
+                    false => format!("{} in {}", server.name, server.database),
+                };
+                links.extend(spec.link_roles().map(|role| link(found, to, server, &name, role)));
+            }
+            if leading.is_empty() {
+                links.extend(spec.link_roles().map(|role| link_to_come(found, to, role)));
             }
         }
         Ok(links)
@@ -157,47 +173,70 @@ fn user_file(ssl_dir: Option<&str>, role: &str, ending: &str) -> PathBuf {
     Path::new(folder).join(format!("{}.{ending}", md5(role.as_bytes())))
 }
 
-/// The access node's foreign server that leads to a data node.
-fn server_of<'n>(
-    spec: &ClusterSpec,
-    access: &'n NodeState,
-    to: &NodeSpec,
-) -> Option<&'n ForeignServer> {
-    let servers = access.foreign_servers.iter().filter(|s| s.wrapper == "timescaledb_fdw");
-    let leads_there = |server: &&ForeignServer| {
-        let port = server.options.get("port").map_or(Ok(5432), str::parse);
-        port.is_ok_and(|port| {
-            spec.node_at(server.options.get("host"), None, port)
-                .is_some_and(|node| node.name == to.name)
-        })
+/// The access node's foreign servers, each with the data node that it leads to.
+///
+/// # Errors
+/// [`Error::Plan`] for one that leads to none of them: what the access node gets for its links would
+/// keep it from that one.
+fn servers<'a>(
+    spec: &'a ClusterSpec,
+    access: &'a NodeState,
+) -> Result<Vec<(&'a ForeignServer, &'a NodeSpec)>, Error> {
+    let servers = access.foreign_servers.iter().filter(|server| server.wrapper == WRAPPER);
+    let with_node = |server: &'a ForeignServer| {
+        let port = server.options.get("port").map_or(Ok(5432), str::parse).ok();
+        let there = port.and_then(|port| spec.node_at(server.options.get("host"), None, port));
+        let node = there.or_else(|| spec.node(&server.name)).ok_or_else(|| {
+            Error::plan(format!(
+                "the data node {} of the database {} ({}) is none of the described nodes: describe it, \
+                 or delete it",
+                server.name,
+                server.database,
+                server.options.to_masked_text()
+            ))
+        })?;
+        Ok((server, node))
     };
-    servers.clone().find(leads_there).or_else(|| servers.clone().find(|s| s.name == to.name))
+    servers.map(with_node).collect()
 }
 
-fn link(access: &NodeState, to: &NodeSpec, server: Option<&ForeignServer>, role: &str) -> Link {
-    let mut conninfo = server.map(|server| server.options.clone()).unwrap_or_default();
-    if server.is_none() {
-        conninfo.set("host", to.host());
-        conninfo.set("port", to.port.to_string());
-        conninfo.set("dbname", &access.admin.database);
-    }
+fn link(access: &NodeState, to: &NodeSpec, server: &ForeignServer, name: &str, role: &str) -> Link {
+    let mut conninfo = server.options.clone();
     conninfo.set("user", role);
-    let session = server.map_or(SessionKey::None, |server| SessionKey::OnDemand {
-        database: server.database.clone(),
-        role: role.to_owned(),
-        statement: format!(
-            "CALL distributed_exec('SELECT 1', ARRAY[{}]::name[])",
-            literal(&server.name)
-        ),
+    let call = server.distributed_exec.as_ref().map(|call| {
+        let nodes = format!("ARRAY[{}]::pg_catalog.name[]", literal(&server.name));
+        SessionKey::OnDemand {
+            database: server.database.clone(),
+            role: role.to_owned(),
+            statement: format!("{call}('SELECT 1', {nodes})"),
+        }
     });
     Link {
         from: (&access.name).into(),
         to: (&to.name).into(),
-        name: server.map_or(&to.name, |server| &server.name).into(),
+        name: name.into(),
         place: LinkPlace::AccessNode.into(),
         conninfo: conninfo.into(),
-        session: session.into(),
-        enabled: server.is_some(),
+        session: call.unwrap_or(SessionKey::None).into(),
+        enabled: true,
+    }
+}
+
+/// The link to a data node that has not been added yet.
+fn link_to_come(access: &NodeState, to: &NodeSpec, role: &str) -> Link {
+    let mut conninfo = ConnInfo::default();
+    conninfo.set("host", to.host());
+    conninfo.set("port", to.port.to_string());
+    conninfo.set("dbname", &access.admin.database);
+    conninfo.set("user", role);
+    Link {
+        from: (&access.name).into(),
+        to: (&to.name).into(),
+        name: (&to.name).into(),
+        place: LinkPlace::AccessNode.into(),
+        conninfo: conninfo.into(),
+        session: SessionKey::None.into(),
+        enabled: false,
     }
 }
 
@@ -212,25 +251,25 @@ fn access_roles(cluster: &Cluster<'_>, state: &NodeState, demand: &mut Demand) {
             ..RoleDemand::new(role)
         });
         let superuser = state.role(role).is_some_and(|role| role.superuser);
-        let lacking: Vec<&ForeignServer> = state
-            .foreign_servers
-            .iter()
-            .filter(|server| server.wrapper == "timescaledb_fdw")
-            .filter(|server| !superuser && !server.usable_by.contains(role))
-            .collect();
-        let Some(first) = lacking.first() else { continue };
-        let servers: Vec<String> =
-            lacking.iter().map(|server| escape_identifier(&server.name)).collect();
-        let servers = servers.join(", ");
-        demand.statements.push(DemandedStatement {
-            database: Some(first.database.clone()),
-            statement: Statement::new(format!("GRANT USAGE ON FOREIGN SERVER {servers} TO {name}")),
-            undo: Some(Statement::new(format!(
-                "REVOKE USAGE ON FOREIGN SERVER {servers} FROM {name}"
-            ))),
-        });
+        let mut lacking: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let servers = state.foreign_servers.iter().filter(|server| server.wrapper == WRAPPER);
+        for server in servers.filter(|server| !superuser && !server.usable_by.contains(role)) {
+            lacking.entry(&server.database).or_default().push(escape_identifier(&server.name));
+        }
+        for (database, servers) in lacking {
+            let servers = servers.join(", ");
+            demand.statements.push(DemandedStatement {
+                database: Some(database.to_owned()),
+                statement: Statement::new(format!(
+                    "GRANT USAGE ON FOREIGN SERVER {servers} TO {name}"
+                )),
+                undo: Some(Statement::new(format!(
+                    "REVOKE USAGE ON FOREIGN SERVER {servers} FROM {name}"
+                ))),
+            });
+        }
     }
-    for server in state.foreign_servers.iter().filter(|s| s.wrapper == "timescaledb_fdw") {
+    for server in state.foreign_servers.iter().filter(|s| s.wrapper == WRAPPER) {
         for (user, options) in &server.mappings {
             if options.get("password").is_some() || options.get("user").is_some() {
                 demand.notes.push(format!(
@@ -294,4 +333,104 @@ fn data_node(
 fn md5(bytes: &[u8]) -> String {
     let digest = md5::Md5::digest(bytes);
     crate::plan::hex(&digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::sample;
+
+    type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+    fn spec(data_nodes: &[(&str, &str)]) -> Outcome<ClusterSpec> {
+        let node = |(name, address): (&str, &str)| {
+            format!(
+                "[[nodes]]\nname = \"{name}\"\naddress = \"{address}\"\npeers-from = [\"10.0.0.0/8\"]\n\
+                 sql = \"host=127.0.0.1\"\n"
+            )
+        };
+        let head = "topology = \"timescale\"\nmode = \"cert\"\nsecrets = \"s\"\nroles = [\"r\"]\n\
+                    [timescale]\naccess-node = \"n\"\n";
+        let nodes: String = data_nodes.iter().copied().map(node).collect();
+        Ok(ClusterSpec::from_toml(
+            &[head, &node(("n", "10.0.0.1")), &nodes].concat(),
+            "/".as_ref(),
+        )?)
+    }
+
+    fn server(name: &str, database: &str, options: &str) -> Outcome<ForeignServer> {
+        Ok(ForeignServer {
+            name: name.to_owned(),
+            wrapper: WRAPPER.to_owned(),
+            database: database.to_owned(),
+            options: options.parse()?,
+            mappings: Vec::new(),
+            usable_by: Vec::new(),
+            tables: Vec::new(),
+            distributed_exec: Some("CALL \"Ts\".distributed_exec".to_owned()),
+        })
+    }
+
+    #[test]
+    fn every_database_has_data_nodes_of_its_own() -> Outcome {
+        let spec = spec(&[("dn1", "10.0.0.2"), ("dn2", "10.0.0.3")])?;
+        let mut access = sample::node(b"", &[]);
+        access.foreign_servers = vec![
+            server("dn1", "metrics", "host=10.0.0.2 port=5432 dbname=metrics")?,
+            server("dn1", "weather", "host=dn1 dbname=weather")?,
+        ];
+        let states = [access];
+        let links = Timescale.links(&spec, &states)?;
+        let told: Vec<String> = links
+            .iter()
+            .map(|link| format!("{} {} {:?}", link.name, link.to, link.enabled))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "dn1 in metrics dn1 true",
+                "dn1 in metrics dn1 true",
+                "dn1 in weather dn1 true",
+                "dn1 in weather dn1 true",
+                "dn2 dn2 false",
+                "dn2 dn2 false",
+            ]
+        );
+        let SessionKey::OnDemand { database, role, statement } = &*links[3].session else {
+            return Err("not on demand".into());
+        };
+        assert_eq!((database.as_str(), role.as_str()), ("weather", "r"));
+        assert_eq!(
+            statement,
+            "CALL \"Ts\".distributed_exec('SELECT 1', ARRAY['dn1']::pg_catalog.name[])"
+        );
+        let cluster = Cluster::new(&spec, &states, &links);
+        let demand = Timescale.demand(&cluster, &states[0])?;
+        let grants: Vec<String> = demand
+            .statements
+            .iter()
+            .map(|it| format!("{}: {}", it.database.as_deref().unwrap_or_default(), it.statement))
+            .collect();
+        assert_eq!(
+            grants,
+            [
+                "metrics: GRANT USAGE ON FOREIGN SERVER \"dn1\" TO \"r\"",
+                "weather: GRANT USAGE ON FOREIGN SERVER \"dn1\" TO \"r\"",
+            ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_data_node_that_is_not_described_is_refused() -> Outcome {
+        let spec = spec(&[("dn1", "10.0.0.2")])?;
+        let mut access = sample::node(b"", &[]);
+        access.foreign_servers = vec![server("dn7", "metrics", "host=10.0.0.7 dbname=metrics")?];
+        let refused = Timescale.links(&spec, &[access]).err().map(|error| error.to_string());
+        assert!(
+            refused.as_ref().is_some_and(|it| it.starts_with("the data node dn7 of the database")),
+            "{refused:?}"
+        );
+        Ok(())
+    }
 }

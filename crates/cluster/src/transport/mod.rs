@@ -15,7 +15,7 @@ mod local;
 mod spec;
 pub mod ssh;
 
-use std::{fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::Path, sync::Arc};
 
 use textfile::{
     Files,
@@ -80,6 +80,12 @@ pub trait NodeFiles: Files + Send + Sync + fmt::Debug {
     /// # Errors
     /// [`FsError`] if it cannot be removed.
     fn remove_folder(&self, path: &Path) -> Result<(), FsError>;
+
+    /// The machine that the files are on, if connections can be made from there and it is not this
+    /// one.
+    fn machine(&self) -> Option<&SshNode> {
+        None
+    }
 }
 
 /// A file's bytes with its owner and mode. The bytes are wiped on drop: it may be a key.
@@ -108,6 +114,25 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A [`Stream`] of any kind.
 pub type BoxedStream = Box<dyn Stream>;
+
+/// Opens a TCP connection: from a machine that `ssh` leads to, as [`SshNode::open_tcp`], else from this
+/// one.
+///
+/// # Errors
+/// What the system says; from another machine it may say so at the first read only.
+pub(crate) async fn open_tcp(
+    from: Option<&SshNode>,
+    address: SocketAddr,
+) -> io::Result<BoxedStream> {
+    match from {
+        Some(machine) => Ok(Box::new(machine.open_tcp(address).await.map_err(io::Error::from)?)),
+        None => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream))
+        }
+    }
+}
 
 /// The way to a node. Cheap to clone; the clones share one connection.
 #[derive(Clone, Debug)]
@@ -160,23 +185,6 @@ impl Transport {
         match self {
             Self::Local | Self::Bundle(_) => Ok(conninfo.clone()),
             Self::Ssh(node) => node.sql(conninfo).await,
-        }
-    }
-
-    /// Opens a TCP connection to `address` from where the node is: with `ssh` from the node's own
-    /// machine, as [`SshNode::open_tcp`]; else from this one.
-    ///
-    /// # Errors
-    /// What the system says, or [`io::ErrorKind::TimedOut`] where nobody answers within `limit`.
-    pub async fn open_tcp(&self, address: SocketAddr, limit: Duration) -> io::Result<BoxedStream> {
-        match self {
-            Self::Local | Self::Bundle(_) => {
-                let stream = tokio::time::timeout(limit, TcpStream::connect(address)).await;
-                let stream = stream.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-                stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
-            }
-            Self::Ssh(node) => Ok(Box::new(node.open_tcp(address).await.map_err(io::Error::from)?)),
         }
     }
 }

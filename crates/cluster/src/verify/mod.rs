@@ -304,15 +304,7 @@ async fn inspect_each(
 
 /// A node that cannot be asked.
 fn silent(node: &str, error: &Error) -> Finding {
-    Finding::error(Code::NodeSilent, node, without_node(error).to_string())
-}
-
-/// The error itself: the finding has the node's name already.
-fn without_node(error: &Error) -> &Error {
-    match error {
-        Error::Node { source, .. } => without_node(source),
-        other => other,
-    }
+    Finding::error(Code::NodeSilent, node, error.without_node().to_string())
 }
 
 /// Every link that the nodes tell of. What does not fit the description is a finding.
@@ -337,7 +329,7 @@ fn links(
 }
 
 fn not_as_described(node: &str, error: &Error) -> Finding {
-    Finding::error(Code::NotAsDescribed, node, without_node(error).to_string())
+    Finding::error(Code::NotAsDescribed, node, error.without_node().to_string())
 }
 
 /// What the topology asks of each node. Where that cannot be told is a finding.
@@ -371,7 +363,7 @@ fn wanted(
                 }
                 known.push((link.clone(), wanted));
             }
-            Err(error) => unknown.push(LinkProof::unknown(link, without_node(&error).to_string())),
+            Err(error) => unknown.push(LinkProof::unknown(link, error.without_node().to_string())),
         }
     }
     (known, unknown)
@@ -420,7 +412,7 @@ async fn look_at(context: &Arc<Context>, state: &NodeState) -> LookedAt {
         Ok(links) => looked_at.links = links,
         Err(error) => {
             looked_at.findings.push(silent(&error));
-            let why = without_node(&error).to_string();
+            let why = error.without_node().to_string();
             let unknown = |(link, _): &(Link, ConnInfo)| LinkProof::unknown(link, why.as_str());
             let unknown = context.links_to(&state.name).map(unknown);
             looked_at.links = unknown.map(|proof| (proof, Vec::new())).collect();

@@ -19,14 +19,22 @@ use postgres_protocol::message::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpStream, UdpSocket},
+    net::UdpSocket,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{error::Error, spec::NodeSpec, sql::PATIENCE};
+use crate::{
+    error::Error,
+    inspect::Node,
+    spec::NodeSpec,
+    sql::PATIENCE,
+    transport::{BoxedStream, SshNode, open_tcp},
+};
 
 /// A login to try.
 pub(crate) struct Attempt<'a> {
+    /// The machine that it comes from, if not this one.
+    pub(crate) from: Option<&'a SshNode>,
     pub(crate) node: &'a NodeSpec,
     pub(crate) user: &'a str,
     pub(crate) database: &'a str,
@@ -131,8 +139,7 @@ pub(crate) async fn attempt(attempt: &Attempt<'_>) -> Result<Outcome, Error> {
 }
 
 async fn log_in(attempt: &Attempt<'_>, place: SocketAddr) -> std::io::Result<Outcome> {
-    let tcp = TcpStream::connect(place).await?;
-    tcp.set_nodelay(true)?;
+    let tcp = open_tcp(attempt.from, place).await?;
     let Some(client) = attempt.tls else {
         return converse(attempt, tcp, None).await;
     };
@@ -164,7 +171,7 @@ async fn log_in(attempt: &Attempt<'_>, place: SocketAddr) -> std::io::Result<Out
 }
 
 enum Handshake {
-    Done(Box<TlsStream<TcpStream>>),
+    Done(Box<TlsStream<BoxedStream>>),
     Failed(std::io::Error),
     NoTls,
 }
@@ -200,12 +207,12 @@ fn words(error: &std::io::Error) -> String {
 }
 
 /// The certificate that the server showed, in DER.
-fn leaf(tls: &TlsStream<TcpStream>) -> Option<&[u8]> {
+fn leaf(tls: &TlsStream<BoxedStream>) -> Option<&[u8]> {
     tls.get_ref().1.peer_certificates()?.first().map(AsRef::as_ref)
 }
 
 async fn handshake(
-    mut tcp: TcpStream,
+    mut tcp: BoxedStream,
     client: &TlsClient,
     host: &str,
 ) -> std::io::Result<Handshake> {
@@ -354,17 +361,42 @@ pub(crate) enum Shown {
     NoTls,
 }
 
-/// Asks a node for its certificate, as a client that calls it `host`, and goes away.
+/// Whether a place answers connections from a machine as a PostgreSQL server does.
+pub(crate) async fn answers(from: &SshNode, place: SocketAddr) -> bool {
+    let ask = async {
+        let mut tcp = open_tcp(Some(from), place).await?;
+        let mut request = BytesMut::new();
+        frontend::ssl_request(&mut request);
+        tcp.write_all(&request).await?;
+        Ok::<_, std::io::Error>(matches!(tcp.read_u8().await?, b'S' | b'N'))
+    };
+    matches!(tokio::time::timeout(PATIENCE, ask).await, Ok(Ok(true)))
+}
+
+/// Asks a node for its certificate, as a client that calls it `host`, and goes away. Where `ssh` leads
+/// to the node's machine it is asked from there: nobody but its peers may be able to reach it.
 pub(crate) async fn certificate_shown(
+    node: &Node,
+    client: &TlsClient,
+    host: &str,
+) -> Result<Shown, Error> {
+    if let Some(machine) = node.files.machine()
+        && let Ok(shown) = certificate_shown_to(Some(machine), &node.spec, client, host).await
+    {
+        return Ok(shown);
+    }
+    // It may be that the machine forwards nothing.
+    certificate_shown_to(None, &node.spec, client, host).await
+}
+
+async fn certificate_shown_to(
+    from: Option<&SshNode>,
     node: &NodeSpec,
     client: &TlsClient,
     host: &str,
 ) -> Result<Shown, Error> {
     let place = SocketAddr::new(node.address, node.port);
-    let ask = async {
-        let tcp = TcpStream::connect(place).await?;
-        handshake(tcp, client, host).await
-    };
+    let ask = async { handshake(open_tcp(from, place).await?, client, host).await };
     let failed = |reason: String| Error::Connect { place: place.to_string(), reason };
     match tokio::time::timeout(PATIENCE, ask).await {
         Ok(Ok(Handshake::Done(tls))) => {

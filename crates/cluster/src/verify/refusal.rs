@@ -1,10 +1,15 @@
-//! Who must not get in: each is tried, as the links' roles, from here.
+//! Who must not get in: each is tried, as the links' roles, from here; from a peer's machine where the
+//! rules for the links do not hold for this one and `ssh` leads there.
 //!
 //! That somebody is refused proves something only if who has what the links have gets in from the same
 //! place: that is tried, too. Where it does not, for the rules are for the peers' addresses, the
 //! refusal proves no more than that; what the peers' addresses are asked for is told by the rules.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use hba_parser::Method;
 use pki::{Authority, Issued, KeyAlgorithm, Profile, Subject, Validity, tls::TlsClient};
@@ -25,6 +30,7 @@ use crate::{
     inspect::{Node, NodeState},
     spec::Mode,
     tls,
+    transport::SshNode,
 };
 
 /// An attempt that must fail, and how it went.
@@ -89,7 +95,7 @@ pub struct Control {
     pub role: String,
     /// To which database; `None` for physical replication.
     pub database: Option<String>,
-    /// The address that the node sees this machine at.
+    /// The address that the node sees the machine at which it was tried from: this one, or a peer's.
     pub from: IpAddr,
     /// Whether it succeeded; `None` where it could not be tried.
     pub let_in: Option<bool>,
@@ -170,16 +176,19 @@ pub(super) async fn prove(
         return Ok((Vec::new(), Vec::new()));
     }
     let prove = async {
+        let targets = targets(context, &node.spec.name, demand);
+        let reading = Reading::of(state, node.spec.address);
+        let (own, from) = place(context, node, &reading, &targets).await?;
         let bench = Arc::new(Bench {
-            own: probe::own_address(&node.spec).await?,
+            own,
+            from,
             node: node.clone(),
-            reading: Reading::of(state, node.spec.address),
+            reading,
             strangers: strangers(context)?,
             authority: authority::find(&context.spec.secrets, context.now).ok().flatten(),
             context: context.clone(),
             logins: Semaphore::new(LOGINS_AT_ONCE),
         });
-        let targets = targets(context, &node.spec.name, demand);
         let tried = for_each(AT_ONCE, targets, move |target| {
             let bench = bench.clone();
             async move { bench.try_all(&Arc::new(target)).await }
@@ -246,12 +255,55 @@ fn targets(context: &Context, node: &str, demand: &Demand) -> Vec<Target> {
     targets
 }
 
+fn decide(reading: &Reading, target: &Target, address: IpAddr, tls: bool) -> Option<DecidingRule> {
+    reading.decide(&Question {
+        address: Some(address),
+        tls,
+        user: &target.way.role,
+        database: target.database.as_deref().unwrap_or_default(),
+        physical: target.database.is_none(),
+    })
+}
+
+/// Where attempts on a node come from: this machine, where the rules for the links hold for it, or that
+/// of a peer which `ssh` leads to.
+async fn place(
+    context: &Context,
+    node: &Node,
+    reading: &Reading,
+    targets: &[Target],
+) -> Result<(IpAddr, Option<SshNode>), Error> {
+    let own = probe::own_address(&node.spec).await?;
+    let holds_for = |address: IpAddr| {
+        targets.iter().all(|target| {
+            decide(reading, target, address, target.way.tls)
+                .is_some_and(|rule| is_for(&target.way, &rule))
+        })
+    };
+    if holds_for(own) {
+        return Ok((own, None));
+    }
+    let there = SocketAddr::new(node.spec.address, node.spec.port);
+    let peers: BTreeSet<&str> =
+        context.links_to(&node.spec.name).map(|(link, _)| &*link.from).collect();
+    for peer in peers.into_iter().filter(|peer| *peer != node.spec.name) {
+        let peer = context.node(peer)?;
+        let Some(machine) = peer.files.machine() else { continue };
+        if holds_for(peer.spec.address) && probe::answers(machine, there).await {
+            return Ok((peer.spec.address, Some(machine.clone())));
+        }
+    }
+    Ok((own, None))
+}
+
 /// What attempts on one node are made with.
 struct Bench {
     context: Arc<Context>,
     node: Node,
     /// The address that they come from.
     own: IpAddr,
+    /// The machine that they come from, if not this one.
+    from: Option<SshNode>,
     reading: Reading,
     strangers: Authority,
     /// Only where the authority's key is at hand. The certificates that it makes here live in memory
@@ -333,6 +385,7 @@ impl Bench {
         let physical = target.database.is_none();
         let _login = self.logins.acquire().await.map_err(|_| Error::Cancelled)?;
         probe::attempt(&Attempt {
+            from: self.from.as_ref(),
             node: &self.node.spec,
             user: &target.way.role,
             database: target.database.as_deref().unwrap_or(&target.way.role),
@@ -425,13 +478,7 @@ impl Bench {
     }
 
     fn decide(&self, target: &Target, address: IpAddr, tls: bool) -> Option<DecidingRule> {
-        self.reading.decide(&Question {
-            address: Some(address),
-            tls,
-            user: &target.way.role,
-            database: target.database.as_deref().unwrap_or_default(),
-            physical: target.database.is_none(),
-        })
+        decide(&self.reading, target, address, tls)
     }
 
     /// Whether the rules refuse it to every peer, and in words which rule does to the last of them.

@@ -76,7 +76,7 @@ async fn look(
     };
     let mut about = Vec::new();
     let any = tls::any_server(None)?;
-    match probe::certificate_shown(&node.spec, &any, node.spec.host()).await? {
+    match probe::certificate_shown(node, &any, node.spec.host()).await? {
         Shown::Certificate(der) => {
             let shown = Certificate::from_der(&der)?;
             proof.subject = Some(shown.subject().to_string());
@@ -102,8 +102,8 @@ async fn look(
     let client = tls::verify_full(secrets, None)?;
     let (name, address) = (node.spec.host().to_owned(), node.spec.address.to_string());
     let (by_name, by_address) = tokio::join!(
-        probe::certificate_shown(&node.spec, &client, &name),
-        probe::certificate_shown(&node.spec, &client, &address),
+        probe::certificate_shown(node, &client, &name),
+        probe::certificate_shown(node, &client, &address),
     );
     for (host, shown) in [(name, by_name?), (address, by_address?)] {
         match shown {

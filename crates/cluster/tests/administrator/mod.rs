@@ -11,14 +11,25 @@ pub(crate) type Psql<'a> = &'a mut dyn FnMut(Option<&str>, &str) -> bool;
 
 /// Does a phase; `psql` is what the test has for it. A phase that the node has no part in is none.
 pub(crate) fn follow(bundle: &Path, phase: Phase, psql: Psql<'_>) {
+    section(bundle, &format!("Phase {phase}"), psql);
+}
+
+/// Takes a phase back.
+#[allow(dead_code, reason = "each test uses its part")]
+pub(crate) fn go_back(bundle: &Path, phase: Phase, psql: Psql<'_>) {
+    section(bundle, &format!("Phase {phase}, back"), psql);
+}
+
+fn section(bundle: &Path, title: &str, psql: Psql<'_>) {
     let readme = fs::read_to_string(bundle.join("README.txt")).unwrap();
-    let Some(start) = readme.find(&format!("\nPhase {phase}\n")) else { return };
+    let Some(start) = readme.find(&format!("\n{title}\n")) else { return };
     let rest = &readme[start + 1..];
-    let end = rest.find("\nPhase ").or(rest.find("\nTo go back")).unwrap();
+    let ends = ["\nPhase ", "\nTo go back", "\nWhen all is done"];
+    let end = ends.iter().filter_map(|end| rest.find(end)).min().unwrap();
     for line in rest[..end].lines().filter_map(|line| line.strip_prefix("     ")) {
         match line.split(' ').next().unwrap() {
             "psql" => run_psql(bundle, line, psql),
-            "sha256sum" | "cp" | "tar" | "chown" | "rm" | "rmdir" => {
+            "sha256sum" | "cp" | "mv" | "tar" | "chown" | "rm" | "rmdir" => {
                 let output =
                     Command::new("sh").args(["-ec", line]).current_dir(bundle).output().unwrap();
                 let errors = String::from_utf8_lossy(&output.stderr);

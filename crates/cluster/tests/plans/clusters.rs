@@ -73,7 +73,7 @@ fn address(number: u8) -> Ipv4Addr {
 fn node(number: u8) -> Result<NodeSpec, Box<dyn Error>> {
     Ok(NodeSpec {
         name: name(number),
-        host: (number % 2 == 0).then(|| format!("db{number}.example.com")),
+        host: number.is_multiple_of(2).then(|| format!("db{number}.example.com")),
         address: address(number).into(),
         port: 5432,
         peers_from: vec!["10.1.0.0/16".parse()?],
@@ -138,6 +138,8 @@ fn state(spec: &ClusterSpec, number: u8) -> Result<NodeState, Box<dyn Error>> {
             tls: false,
         },
         hba_errors: Vec::new(),
+        unseen_databases: Vec::new(),
+        receivers: Vec::new(),
         configuration_errors: Vec::new(),
         changed_since_reload: None,
         roles: roles(spec, number),
@@ -169,6 +171,7 @@ fn roles(spec: &ClusterSpec, number: u8) -> Vec<Role> {
         can_login: true,
         replication: name == ROLE,
         superuser: name == "postgres",
+        password_expired: false,
         attributes: "INHERIT NOCREATEDB".to_owned(),
         member_of: Vec::new(),
         stored_password: (name == ROLE && is_other(number))
@@ -182,13 +185,13 @@ fn roles(spec: &ClusterSpec, number: u8) -> Vec<Role> {
 
 /// How one node connects to another. Some have a password in it, some speak TLS, some use names.
 fn conninfo(from: u8, to: u8) -> Result<ConnInfo, Box<dyn Error>> {
-    let host = if to % 2 == 0 { format!("db{to}.example.com") } else { address(to).to_string() };
+    let host = if to.is_multiple_of(2) { format!("db{to}.example.com") } else { address(to).to_string() };
     let more = match (is_other(from), is_other(to)) {
         (true, _) => " password=hunter2 application_name='a b'",
         (false, true) => " sslmode=require",
         (false, false) => "",
     };
-    let user = if from % 2 == 0 { "somebody" } else { ROLE };
+    let user = if from.is_multiple_of(2) { "somebody" } else { ROLE };
     Ok(format!("host={host} port=5432 dbname={DATABASE} user={user}{more}").parse()?)
 }
 
@@ -234,6 +237,7 @@ fn foreign_servers(number: u8, others: &[u8]) -> Result<Vec<ForeignServer>, Box<
             ],
             usable_by: Vec::new(),
             tables: vec![("postgres".to_owned(), "public.far".to_owned())],
+            distributed_exec: None,
         })
     };
     others.iter().map(server).collect()
@@ -249,6 +253,7 @@ fn data_nodes(others: &[u8]) -> Result<Vec<ForeignServer>, Box<dyn Error>> {
             mappings: Vec::new(),
             usable_by: Vec::new(),
             tables: Vec::new(),
+            distributed_exec: Some("CALL \"public\".distributed_exec".to_owned()),
         })
     };
     others.iter().map(server).collect()

@@ -202,6 +202,24 @@ async fn what_changes_under_a_run_is_taken_back() -> Tested {
     fs::remove_file(&certificate)?;
     fs::remove_dir(two.join("pgward"))?;
     bench.is_as_found(&found, fault.name).await?;
+
+    // Somebody takes the authority from the server: nobody can be asked for a certificate then.
+    let fault = Fault { name: "no ssl_ca_file", moment: "switch", node: "" };
+    let other = bench.clone();
+    let failed = disturbed(
+        &bench,
+        &fault,
+        Limits { answer: Duration::from_secs(12), ..LIMITS },
+        move || {
+            other.query("node-2", "ALTER SYSTEM SET ssl_ca_file = ''").unwrap();
+            other.query("node-2", "SELECT pg_reload_conf()").unwrap();
+        },
+    )
+    .await?;
+    is_settled(&bench, &failed, &fault)?;
+    bench.query("node-2", "ALTER SYSTEM RESET ssl_ca_file")?;
+    bench.query("node-2", "SELECT pg_reload_conf()")?;
+    bench.is_as_found(&found, fault.name).await?;
     watch.end().await
 }
 
@@ -294,6 +312,24 @@ async fn sql_that_fails_is_taken_back() -> Tested {
     is_settled(&bench, &failed, &fault)?;
     drop(unlock.lock().unwrap().take());
     bench.is_as_found(&found, fault.name).await?;
+
+    // A password file that libpq takes for none, by its mode, and by its owner.
+    let passfile = bench.data("node-2")?.join("pgward/passfile");
+    for (name, mode, owner) in
+        [("password file for all", 0o644, None), ("password file of another", 0o600, Some(0))]
+    {
+        let fault = Fault { name, moment: "switch", node: "" };
+        let path = passfile.clone();
+        let limits = Limits { answer: Duration::from_secs(12), ..LIMITS };
+        let failed = disturbed(&bench, &fault, limits, move || {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            std::os::unix::fs::chown(&path, owner, None).unwrap();
+        })
+        .await?;
+        says(&fault, &failed, "to replicate by its new connection string");
+        is_settled(&bench, &failed, &fault)?;
+        bench.is_as_found(&found, fault.name).await?;
+    }
     watch.end().await
 }
 

@@ -1,15 +1,18 @@
 //! A rotation is a run like any other: taken back, servers and links have their old certificates.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use cluster::{
-    Error, inspect,
+    Error,
+    apply::Event,
+    inspect,
     prepare::Prepared,
     rotate,
     run::Outcome,
     spec::{ClusterSpec, Mode},
 };
 use pg_version::PgVersion;
+use pgtest::Shutdown;
 use time::OffsetDateTime;
 
 use crate::support::{Bench, Tested};
@@ -48,6 +51,42 @@ async fn a_rotation_is_taken_back() -> Tested {
         let back = links(&bench)?;
         assert!(back.is_disjoint(&rotated) && back.is_disjoint(&before));
         assert_eq!(serials(&back), serials(&before));
+    }
+    Ok(())
+}
+
+/// A server goes away at a stage of a rotation of the authority, so that not all can be taken back: with
+/// what each node is left with, all links work when it is there again, and then the rest is taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_half_rotated_still_connects() -> Tested {
+    let bench = Bench::start(PgVersion::V18, Mode::Cert, 3).await?;
+    assert_eq!(bench.apply().await?, Outcome::Applied);
+    let found = bench.state()?;
+    for moment in ["present the new certificates", "trust the new authority only"] {
+        let states = inspect::inspect_all(bench.spec(), &bench.cluster.nodes()).await?;
+        let prepared = rotate::authority(bench.spec(), &states, OffsetDateTime::now_utc())?;
+        let (gone, begun) = (bench.clone(), std::sync::atomic::AtomicBool::new(false));
+        let runner = bench.watched(move |event| {
+            let now = matches!(event, Event::Stage { title } if title == moment);
+            if now && !begun.swap(true, Ordering::SeqCst) {
+                let stop = |server: &mut pgtest::Server| server.stop(Shutdown::Immediate);
+                gone.servers.with("node-2", stop).unwrap().unwrap();
+            }
+        });
+        let failed = runner.apply(prepared).await;
+        let Err(Error::TakenBack { left, .. }) = &failed else { panic!("{moment}: {failed:?}") };
+        assert!(left.iter().any(|left| left.starts_with("node-2")), "{moment}: {left:?}");
+
+        bench.servers.with("node-2", pgtest::Server::start)??;
+        // Each link has to connect anew: what a session came in by long ago proves nothing.
+        for node in bench.names() {
+            bench
+                .query(&node, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication")?;
+        }
+        bench.replicates().await?;
+        assert_eq!(bench.rollback().await?, Outcome::TakenBack { kept: Vec::new() }, "{moment}");
+        bench.is_as_found(&found, moment).await?;
+        bench.is_proved().await?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use pgtest::Namespace;
 use tokio_rustls::rustls::{
     ServerConfig, ServerConnection, StreamOwned,
     crypto::aws_lc_rs,
@@ -64,7 +65,17 @@ pub struct Rogue {
 impl Rogue {
     /// Takes the place of a node whose server is stopped: its address and port, in its namespace.
     pub fn in_place_of(node: &Node, certificate: &Certificate, ask: Ask) -> Result<Self> {
-        let io = |error| Error::File(format!("a rogue in place of {}", node.name()), error);
+        Self::at((node.address(), node.port()), node.namespace(), certificate, ask)
+    }
+
+    /// Listens where a server was.
+    pub fn at(
+        address: (IpAddr, u16),
+        namespace: Option<&Namespace>,
+        certificate: &Certificate,
+        ask: Ask,
+    ) -> Result<Self> {
+        let io = |error| Error::File(format!("a rogue at {address:?}"), error);
         let pem = |error| io(io::Error::other(error));
         let cert = CertificateDer::from_pem_slice(certificate.cert.as_bytes());
         let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes());
@@ -79,8 +90,7 @@ impl Rogue {
                     .with_single_cert(vec![cert.map_err(general)?], key.map_err(general)?)
             })
             .map_err(|error| pem(error.to_string()))?;
-        let address = (node.address(), node.port());
-        let listener = match node.namespace() {
+        let listener = match namespace {
             Some(namespace) => namespace.within(|| TcpListener::bind(address))?,
             None => TcpListener::bind(address),
         }

@@ -8,6 +8,7 @@
 use pg_version::PgVersion;
 use postgres_protocol::escape::escape_identifier;
 
+use super::leads_nowhere;
 use crate::{
     conninfo::{ConnInfo, is_secret},
     error::Error,
@@ -38,8 +39,14 @@ pub(super) fn links(
 ) -> Result<Vec<Link>, Error> {
     let mut links = Vec::new();
     for server in node.foreign_servers.iter().filter(|server| server.wrapper == "postgres_fdw") {
-        // A server that leads elsewhere is not of this cluster.
-        let Some(to) = directory.reached_by(&server.options) else { continue };
+        let Some(to) = directory.reached_by(&server.options) else {
+            if is_one_of_several(directory, &server.options) {
+                let what = format!("the foreign server {} of node {}", server.name, node.name);
+                return Err(leads_nowhere(&what, &server.options));
+            }
+            // A server that leads elsewhere is not of this cluster.
+            continue;
+        };
         for (index, (local, options)) in server.mappings.iter().enumerate() {
             let mut conninfo = server.options.clone();
             for (name, value) in options.iter() {
@@ -87,6 +94,22 @@ pub(super) fn links(
         }
     }
     Ok(links)
+}
+
+/// Whether a server names several hosts, and a described node is one of them.
+fn is_one_of_several(directory: &Directory<'_>, options: &ConnInfo) -> bool {
+    let list = |keyword| -> Vec<&str> {
+        options.get(keyword).map(|list| list.split(',').collect()).unwrap_or_default()
+    };
+    let (hosts, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
+    let count = hosts.len().max(addresses.len());
+    (0..count).filter(|_| count > 1).any(|index| {
+        // One port is that of all.
+        let port = ports.get(index).or(ports.first()).map_or(Ok(5432), |port| port.parse());
+        let host = hosts.get(index).copied().filter(|host| !host.is_empty());
+        let address = addresses.get(index).copied().filter(|address| !address.is_empty());
+        port.is_ok_and(|port| directory.at(host, address, port).is_some())
+    })
 }
 
 fn names(options: &ConnInfo) -> Vec<String> {

@@ -5,10 +5,12 @@ mod foreign;
 mod standby;
 mod subscription;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use self::subscription::Subscriptions;
-use super::{Cluster, Dsn, Link, LinkPlace, Places, RoleUse, Switch, Topology, Unsecured};
+use super::{
+    Cluster, Dsn, Link, LinkPlace, Places, RoleUse, SessionKey, Switch, Topology, Unsecured,
+};
 use crate::{
     conninfo::ConnInfo,
     credentials,
@@ -69,9 +71,11 @@ impl Topology for Native {
             })
             .map(|role| ClientPlace { role: role.to_owned(), pair: client_pair(spec, role) });
         let mut notes = Vec::new();
-        if from().any(|link| *link.place == LinkPlace::PrimaryConninfo) {
+        if let Some(link) = from().find(|link| *link.place == LinkPlace::PrimaryConninfo) {
+            standby::check(cluster, state, link)?;
             notes.extend(standby::note(state));
         }
+        notes.extend(from().filter_map(|link| subscription::note(link, spec.role_of(link.user()))));
         Ok(Demand {
             root: Some(ROOT.into()),
             server: Some(PairPlace::new(SERVER_CERTIFICATE, SERVER_KEY)),
@@ -92,8 +96,17 @@ impl Topology for Native {
         let conninfo = super::secured(spec, link);
         match link.place {
             LinkPlace::ForeignServer(place) => foreign::secured(place, conninfo),
+            LinkPlace::PrimaryConninfo => standby::secured(link, conninfo),
             _ => conninfo,
         }
+    }
+
+    fn application(&self, cluster: &Cluster<'_>, link: &Link) -> Option<Text> {
+        standby::name_of_its_own(cluster, link)
+    }
+
+    fn session(&self, link: &Link, conninfo: &ConnInfo) -> Arc<SessionKey> {
+        standby::session(link, conninfo)
     }
 
     fn switch(&self, link: &Link, dsn: Dsn<'_>) -> Option<Switch> {
@@ -118,6 +131,30 @@ impl Topology for Native {
         }
         paths
     }
+}
+
+/// Why it cannot be told which of the described nodes something leads to by its connection string.
+fn leads_nowhere(what: &str, conninfo: &ConnInfo) -> Error {
+    let host = conninfo.get("host").unwrap_or_default();
+    let one_node = "a link must name the one node that it leads to";
+    Error::plan(match (host, conninfo.get("hostaddr"), conninfo.get("service")) {
+        ("", None, Some(service)) => format!(
+            "{what} takes its server from a service file (service={service}), which only its own \
+             machine can read: {one_node}, by host and port"
+        ),
+        (_, Some(list), _) | (list, _, _) if list.contains(',') => {
+            format!("{what} names several servers (host={list}): {one_node}")
+        }
+        ("", None, None) => format!("{what} names no server: {one_node}, by host and port"),
+        (socket, None, _) if socket.starts_with(['/', '@']) => format!(
+            "{what} goes over a Unix socket (host={socket}), where there is no TLS: {one_node}, by host \
+             name or address"
+        ),
+        _ => format!(
+            "{what} leads to none of the described nodes ({}): describe that node too",
+            conninfo.to_masked_text()
+        ),
+    })
 }
 
 /// Where the certificate of a role is. A role's name may hold what no file name should.

@@ -8,23 +8,21 @@ use std::sync::Arc;
 
 use pg_version::PgVersion;
 
+use super::leads_nowhere;
 use crate::{
     conninfo::ConnInfo,
     error::Error,
     inspect::NodeState,
     spec::Directory,
-    topology::{Cluster, Dsn, Link, LinkPlace, SessionKey, Switch},
+    text::Text,
+    topology::{Cluster, Dsn, Link, LinkPlace, SessionKey, Switch, Unsecured},
 };
 
 pub(super) fn link(directory: &Directory<'_>, node: &NodeState) -> Result<Option<Link>, Error> {
     let Some(conninfo) = &node.primary_conninfo else { return Ok(None) };
     let Some(to) = directory.reached_by(conninfo) else {
-        return Err(Error::plan(format!(
-            "primary_conninfo of node {} leads to none of the described nodes ({}): describe that node \
-             too",
-            node.name,
-            conninfo.to_masked_text()
-        )));
+        let what = format!("primary_conninfo of node {}", node.name);
+        return Err(leads_nowhere(&what, conninfo));
     };
     let slot = Some(node.setting("primary_slot_name")).filter(|slot| !slot.is_empty());
     let session = match slot {
@@ -51,6 +49,91 @@ fn application(node: &NodeState, conninfo: &ConnInfo) -> String {
     let named = conninfo.get("application_name").filter(|name| !name.is_empty());
     let cluster = Some(node.setting("cluster_name")).filter(|name| !name.is_empty());
     named.or(cluster).unwrap_or("walreceiver").to_owned()
+}
+
+/// The name that the WAL receiver of a standby gets, if it could be another's by its own.
+pub(super) fn name_of_its_own(cluster: &Cluster<'_>, link: &Link) -> Option<Text> {
+    is_ambiguous(cluster, link).then(|| name_for(cluster, &link.from).into())
+}
+
+pub(super) fn secured(link: &Unsecured<'_>, mut conninfo: ConnInfo) -> ConnInfo {
+    if let Some(name) = link.application {
+        conninfo.set("application_name", name);
+    }
+    conninfo
+}
+
+/// An application name that the server shows as it is: it replaces what is not ASCII, and cuts what is
+/// longer than 63 octets.
+fn name_for(cluster: &Cluster<'_>, node: &str) -> String {
+    if node.len() < 64 && node.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        return node.to_owned();
+    }
+    let place = cluster.spec.nodes.iter().position(|described| described.name == node);
+    format!("pgward-node-{}", place.unwrap_or_default() + 1)
+}
+
+/// Whether the WAL receiver of another standby of the same server has the same name, and addresses do
+/// not tell them apart: standbys on one machine, or behind one address.
+fn is_ambiguous(cluster: &Cluster<'_>, link: &Link) -> bool {
+    let SessionKey::Walreceiver { application, .. } = &*link.session else { return false };
+    let mut addresses = Vec::new();
+    for other in cluster.links_to(&link.to) {
+        match &*other.session {
+            SessionKey::Walreceiver { application: name, address } if name == application => {
+                addresses.push(*address);
+            }
+            _ => {}
+        }
+    }
+    if addresses.len() < 2 {
+        return false;
+    }
+    let receivers = cluster.state(&link.to).map_or(&[][..], |to| &to.receivers);
+    let named = receivers.iter().filter(|(name, _)| name == application);
+    let mut seen: Vec<_> = named.map(|(_, address)| *address).collect();
+    let count = seen.len();
+    seen.sort();
+    seen.dedup();
+    let known = |address: &Option<_>| address.is_some_and(|address| addresses.contains(&address));
+    seen.len() < count || !seen.iter().all(known)
+}
+
+/// How the session of a standby is found when it has connected by this connection string.
+pub(super) fn session(link: &Link, conninfo: &ConnInfo) -> Arc<SessionKey> {
+    let name = |conninfo: &ConnInfo| conninfo.get("application_name").map(str::to_owned);
+    match (&*link.session, name(conninfo)) {
+        (SessionKey::Walreceiver { address, .. }, Some(application))
+            if name(&link.conninfo).as_ref() != Some(&application) =>
+        {
+            Arc::new(SessionKey::Walreceiver { application, address: *address })
+        }
+        _ => link.session.clone(),
+    }
+}
+
+/// What must be different before a standby can get another connection string.
+///
+/// # Errors
+/// [`Error::Plan`].
+pub(super) fn check(cluster: &Cluster<'_>, state: &NodeState, link: &Link) -> Result<(), Error> {
+    if state.setting("allow_alter_system") == "off" {
+        return Err(Error::plan(
+            "allow_alter_system is off, and ALTER SYSTEM is how a standby gets another \
+             primary_conninfo: turn it on for as long as this takes",
+        ));
+    }
+    let waits_for =
+        cluster.state(&link.to).map_or("", |to| to.setting("synchronous_standby_names"));
+    if !waits_for.is_empty() && !waits_for.contains('*') && is_ambiguous(cluster, link) {
+        return Err(Error::plan(format!(
+            "another standby of {} has the same application name and comes from the same address: \
+             set application_name in primary_conninfo on each, and name them in \
+             synchronous_standby_names there",
+            link.to
+        )));
+    }
+    Ok(())
 }
 
 pub(super) fn switch(dsn: Dsn<'_>) -> Switch {

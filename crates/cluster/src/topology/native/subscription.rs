@@ -11,6 +11,7 @@ use std::{
 
 use postgres_protocol::escape::escape_identifier;
 
+use super::leads_nowhere;
 use crate::{
     conninfo::ConnInfo,
     error::Error,
@@ -43,12 +44,8 @@ impl<'a> Subscriptions<'a> {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
                     let to = self.directory.reached_by(conninfo).ok_or_else(|| {
-                        Error::plan(format!(
-                            "subscription {name} of node {} leads to none of the described nodes \
-                             ({}): describe that node too, or drop the subscription",
-                            node.name,
-                            conninfo.to_masked_text()
-                        ))
+                        let what = format!("subscription {name} of node {}", node.name);
+                        leads_nowhere(&what, conninfo)
                     })?;
                     new.insert(((&to.name).into(), Arc::new(conninfo.clone())))
                 }
@@ -71,4 +68,16 @@ impl<'a> Subscriptions<'a> {
 pub(super) fn switch(link: &Link, database: &str, dsn: Dsn<'_>) -> Switch {
     let alter = format!("ALTER SUBSCRIPTION {} CONNECTION", escape_identifier(&link.name));
     Switch { statements: [(Some(database.into()), dsn.after(alter))].into(), reload: false }
+}
+
+/// What an administrator of a subscription must know that will log in as another role.
+pub(super) fn note(link: &Link, role: &str) -> Option<String> {
+    let now = link.user().filter(|user| *user != role)?;
+    matches!(*link.place, LinkPlace::Subscription { .. }).then(|| {
+        format!(
+            "the subscription {} logs in as {now} and will as {role}, which needs SELECT on the published \
+             tables of {} to copy those that are added later",
+            link.name, link.to
+        )
+    })
 }

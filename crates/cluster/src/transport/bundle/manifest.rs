@@ -76,6 +76,22 @@ pub struct PhaseWork {
     pub phase: Phase,
     /// Its parts, in their order.
     pub parts: Vec<Part>,
+    /// The statements that take its statements back, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub back: Vec<SqlBack>,
+}
+
+/// Statements that take statements back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SqlBack {
+    /// The file in the bundle; none where they need a secret that no bundle may hold, and so somebody
+    /// who knows it.
+    pub file: Option<String>,
+    /// In which database; the administrator's own if none.
+    pub database: Option<String>,
+    /// The statements, secrets masked.
+    pub statements: Vec<String>,
 }
 
 /// One thing to do.

@@ -42,7 +42,7 @@ use zeroize::Zeroizing;
 use self::source::{Item, Refusal, Source};
 pub use self::{
     error::BundleError,
-    manifest::{Before, Entry, Manifest, Owner, Part, Phase, PhaseWork, Placed, ToldBy},
+    manifest::{Before, Entry, Manifest, Owner, Part, Phase, PhaseWork, Placed, SqlBack, ToldBy},
     source::Connector,
     verify::{FileStanding, Standing, verify},
 };
@@ -82,6 +82,7 @@ struct Work {
     /// What will be at each path that was written to.
     pending: BTreeMap<PathBuf, Pending>,
     done: Vec<Recorded>,
+    back: Vec<StatementBack>,
     now: Option<(Phase, String)>,
 }
 
@@ -97,6 +98,14 @@ struct Recorded {
     phase: Phase,
     stage: String,
     deed: Deed,
+}
+
+/// A statement that takes one of a phase back; without text where no bundle may hold it.
+struct StatementBack {
+    phase: Phase,
+    database: Option<String>,
+    shown: String,
+    text: Option<Zeroizing<String>>,
 }
 
 enum Deed {
@@ -175,11 +184,24 @@ impl BundleNode {
     /// [`BundleError::Exists`] where there is one; [`BundleError::Files`] if it cannot be written:
     /// there is none then.
     pub fn finish(&self, now: OffsetDateTime) -> Result<Option<PathBuf>, BundleError> {
-        pack::pack(&self.0, &self.0.work().done, now)
+        let work = self.0.work();
+        pack::pack(&self.0, &work.done, &work.back, now)
     }
 
     fn statement(&self, database: Option<&str>, shown: String, text: Zeroizing<String>) {
         self.0.work().add(Deed::Execute { database: database.map(str::to_owned), shown, text });
+    }
+
+    fn statement_back(
+        &self,
+        database: Option<&str>,
+        shown: String,
+        text: Option<Zeroizing<String>>,
+    ) {
+        let mut work = self.0.work();
+        let phase = work.phase();
+        let database = database.map(str::to_owned);
+        work.back.push(StatementBack { phase, database, shown, text });
     }
 
     fn reload(&self) {
@@ -254,8 +276,12 @@ impl Inner {
 
 impl Work {
     fn add(&mut self, deed: Deed) {
-        let (phase, stage) = self.now.clone().unwrap_or((Phase(1), String::new()));
-        self.done.push(Recorded { phase, stage, deed });
+        let stage = self.now.as_ref().map(|(_, stage)| stage.clone()).unwrap_or_default();
+        self.done.push(Recorded { phase: self.phase(), stage, deed });
+    }
+
+    fn phase(&self) -> Phase {
+        self.now.as_ref().map_or(Phase(1), |(phase, _)| *phase)
     }
 }
 

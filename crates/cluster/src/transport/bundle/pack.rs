@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Before, BundleError, Deed, Entry, Inner, Manifest, Owner, Part, Phase, PhaseWork, Placed,
-    Recorded, manifest, readme,
+    Recorded, SqlBack, StatementBack, manifest, readme,
 };
 use crate::{
     plan::hex,
@@ -30,6 +30,7 @@ const KEEP_OUT_OF_THE_LOG: &str = "SET log_statement = 'none';\n\
 pub(super) fn pack(
     inner: &Inner,
     done: &[Recorded],
+    back: &[StatementBack],
     now: OffsetDateTime,
 ) -> Result<Option<PathBuf>, BundleError> {
     if done.is_empty() {
@@ -51,7 +52,7 @@ pub(super) fn pack(
         .tempdir_in(folder)
         .map_err(io("create a folder in", folder))?;
     let packer = Packer { folder: staging.path(), spec: &inner.spec, owner: &inner.owner, now };
-    let phases = packer.phases(done)?;
+    let phases = packer.phases(done, back)?;
     let manifest = Manifest {
         format: 1,
         node: inner.node.clone(),
@@ -122,7 +123,11 @@ impl Kind<'_> {
 }
 
 impl Packer<'_> {
-    fn phases(&self, done: &[Recorded]) -> Result<Vec<PhaseWork>, BundleError> {
+    fn phases(
+        &self,
+        done: &[Recorded],
+        back: &[StatementBack],
+    ) -> Result<Vec<PhaseWork>, BundleError> {
         let mut phases = Vec::new();
         for deeds in done.chunk_by(|a, b| a.phase == b.phase) {
             let phase = deeds[0].phase;
@@ -131,9 +136,32 @@ impl Packer<'_> {
             for deeds in alike.flat_map(apart) {
                 parts.extend(self.part(phase, parts.len() + 1, deeds)?);
             }
-            phases.push(PhaseWork { phase, parts });
+            phases.push(PhaseWork { phase, parts, back: self.back(phase, back)? });
         }
         Ok(phases)
+    }
+
+    /// The statements that take those of a phase back, the last first.
+    fn back(&self, phase: Phase, all: &[StatementBack]) -> Result<Vec<SqlBack>, BundleError> {
+        let of_phase: Vec<_> = all.iter().rev().filter(|one| one.phase == phase).collect();
+        let mut back = Vec::new();
+        let place = |one: &&StatementBack| (one.database.clone(), one.text.is_some());
+        for together in of_phase.chunk_by(|a, b| place(a) == place(b)) {
+            let mut script = Zeroizing::new(String::with_capacity(8192));
+            script.push_str(KEEP_OUT_OF_THE_LOG);
+            for text in together.iter().filter_map(|one| one.text.as_ref()) {
+                script.push_str(text);
+                script.push_str(";\n");
+            }
+            let (database, can_be_held) = place(&together[0]);
+            let file = can_be_held.then(|| format!("phase-{phase}/back-{}.sql", back.len() + 1));
+            if let Some(file) = &file {
+                self.write(file, script.as_bytes())?;
+            }
+            let statements = together.iter().map(|one| one.shown.clone()).collect();
+            back.push(SqlBack { file, database, statements });
+        }
+        Ok(back)
     }
 
     /// A part; none where its deeds come to nothing.

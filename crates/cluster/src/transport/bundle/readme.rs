@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::Path};
 
 use time::{OffsetDateTime, macros::format_description};
 
-use super::{Before, Entry, Manifest, Part, Phase, PhaseWork, Placed};
+use super::{Before, Entry, Manifest, Part, Phase, PhaseWork, Placed, SqlBack};
 
 /// The README of a bundle.
 pub(super) fn text(manifest: &Manifest, now: OffsetDateTime) -> String {
@@ -34,13 +34,17 @@ pub(super) fn text(manifest: &Manifest, now: OffsetDateTime) -> String {
     for work in &manifest.phases {
         phase(&mut text, work);
     }
+    text.push_str(
+        "\nTo go back\n----------\n\
+         Take the phases back in the opposite order, each on EVERY node where it was done before the one\n\
+         before it on ANY. What was not done of a phase needs not to be taken back.\n",
+    );
+    for work in manifest.phases.iter().rev() {
+        back(&mut text, work);
+    }
     let _ = write!(
         text,
-        "\nTo go back\n----------\n\
-         Undo the phases in the opposite order, each on every node. For every file with a copy\n\
-         PATH.before-phase-N: mv PATH.before-phase-N PATH. Remove the files that must not have existed.\n\
-         Then: psql -X -c \"SELECT pg_reload_conf()\". Statements are not undone by this.\n\n\
-         When all is done\n----------------\n\
+        "\nWhen all is done\n----------------\n\
          Remove the copies PATH.before-phase-N and every copy of this folder.\n\n\
          To know\n-------\n"
     );
@@ -71,10 +75,7 @@ fn phase(text: &mut String, work: &PhaseWork) {
             }
             Part::RunSql { file, database, .. } => {
                 let _ = writeln!(text, "\n{number}. Run statements{what_for}.");
-                let database =
-                    database.as_ref().map(|it| format!(" -d {}", word(it))).unwrap_or_default();
-                let _ =
-                    writeln!(text, "     psql -X -v ON_ERROR_STOP=1{database} < {}", word(file));
+                run(text, file, database.as_deref());
             }
             Part::Reload { .. } => {
                 let _ = write!(
@@ -88,6 +89,78 @@ fn phase(text: &mut String, work: &PhaseWork) {
             }
         }
     }
+}
+
+/// How a phase is taken back; nothing for one that leaves nothing.
+fn back(text: &mut String, work: &PhaseWork) {
+    let entries: Vec<&Entry> = work
+        .parts
+        .iter()
+        .rev()
+        .filter_map(|part| match part {
+            Part::PlaceFiles { entries, .. } => Some(entries),
+            _ => None,
+        })
+        .flat_map(|entries| entries.iter().rev())
+        .collect();
+    if work.back.is_empty() && entries.is_empty() {
+        return;
+    }
+    let title = format!("Phase {}, back", work.phase);
+    let _ = write!(text, "\n{title}\n{}\n", "-".repeat(title.len()));
+    let mut number = 0;
+    let mut begin = |text: &mut String, what: &str| {
+        number += 1;
+        let _ = writeln!(text, "\n{number}. {what}");
+    };
+    for SqlBack { file, database, statements } in &work.back {
+        let Some(file) = file else {
+            begin(
+                text,
+                "Run these statements, with the secrets in place of the stars: they held what no",
+            );
+            text.push_str(
+                "   bundle may. Without them the links stay as this phase has made them.\n",
+            );
+            for statement in statements {
+                let _ = writeln!(text, "   - {statement}");
+            }
+            continue;
+        };
+        begin(text, "Run statements.");
+        run(text, file, database.as_deref());
+    }
+    if !entries.is_empty() {
+        begin(text, "Put files back.");
+        let path = |path: &Path| word(&path.display().to_string());
+        let changed = entries.iter().filter_map(|entry| match entry {
+            Entry::File { path: of, before: Before::Sha256(_), .. }
+            | Entry::RemoveFile { path: of, .. } => {
+                let copy = word(&format!("{}.before-phase-{}", of.display(), work.phase));
+                Some(format!("mv {copy} {}", path(of)))
+            }
+            _ => None,
+        });
+        list(text, "What was kept of those that were there:", changed);
+        let made = entries.iter().filter_map(|entry| match entry {
+            Entry::File { path: of, before: Before::Absent, .. } => {
+                Some(format!("rm {}", path(of)))
+            }
+            Entry::Folder { path: of, .. } => Some(format!("rmdir {}", path(of))),
+            _ => None,
+        });
+        list(text, "Remove what was not:", made);
+    }
+    if work.parts.iter().any(|part| matches!(part, Part::Reload { .. })) {
+        begin(text, "Have the server read its configuration.");
+        text.push_str("     psql -X -c \"SELECT pg_reload_conf()\"\n");
+    }
+}
+
+/// The command that runs a file of statements.
+fn run(text: &mut String, file: &str, database: Option<&str>) {
+    let database = database.map(|it| format!(" -d {}", word(it))).unwrap_or_default();
+    let _ = writeln!(text, "     psql -X -v ON_ERROR_STOP=1{database} < {}", word(file));
 }
 
 fn place(text: &mut String, phase: Phase, folder: &str, archive: Option<&str>, entries: &[Entry]) {

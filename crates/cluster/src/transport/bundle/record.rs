@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{BundleError, BundleNode, Phase};
 use crate::{
-    plan::{Action, Plan, Statement},
+    plan::{Action, Plan, Stage, Statement},
     sql::literal,
     topology::SessionKey,
     transport::NodeFiles as _,
@@ -25,6 +25,10 @@ pub(super) fn record(node: &BundleNode, plan: &Plan, vault: &Vault) -> Result<()
         if connects && begun {
             phase.0 += 1;
         }
+        if let Some(guard) = until_all_have_tls(stage, &node.0.node) {
+            node.begin(phase, stage.title.as_str())?;
+            node.statement(None, guard.clone(), Zeroizing::new(guard));
+        }
         for step in &stage.steps {
             // A session is ended where the link leads to.
             let at = match &step.action {
@@ -36,6 +40,7 @@ pub(super) fn record(node: &BundleNode, plan: &Plan, vault: &Vault) -> Result<()
             }
             node.begin(phase, stage.title.as_str())?;
             record_action(node, &step.action, vault)?;
+            record_back(node, step.undo.as_ref(), vault);
         }
         // With a reload a server begins to ask for, or to show, what the others must know by then;
         // what comes before one is only put there.
@@ -87,18 +92,69 @@ fn record_statement(
     vault: &Vault,
 ) -> Result<(), BundleError> {
     let shown = statement.to_string();
-    if let Some(name) = statement.secret() {
-        // What any major would take for a password is one.
-        let is_stored = |secret: &[u8]| {
-            let reads = |version| Secret::parse(secret, version).is_ok();
-            secret.starts_with(b"SCRAM-SHA-256$") && reads(PgVersion::V12) && reads(PgVersion::V18)
-        };
-        if vault.get(name).is_some_and(|secret| !is_stored(secret)) {
-            return Err(BundleError::ClearSecret { statement: shown });
-        }
+    if !may_be_held(statement, vault) {
+        return Err(BundleError::ClearSecret { statement: shown });
     }
     node.statement(database, shown, statement.resolve(vault)?);
     Ok(())
+}
+
+/// Whether a statement has no secret but what a server stores of a password.
+fn may_be_held(statement: &Statement, vault: &Vault) -> bool {
+    // What any major would take for a password is one.
+    let is_stored = |secret: &[u8]| {
+        let reads = |version| Secret::parse(secret, version).is_ok();
+        secret.starts_with(b"SCRAM-SHA-256$") && reads(PgVersion::V12) && reads(PgVersion::V18)
+    };
+    let secret = statement.secret().and_then(|name| vault.get(name));
+    secret.is_none_or(is_stored)
+}
+
+/// What takes a step's statements back. Files are taken back by the copies that are kept of them.
+fn record_back(node: &BundleNode, undo: Option<&Action>, vault: &Vault) {
+    let statements: Vec<(Option<&str>, &Statement)> = match undo {
+        Some(Action::Execute { database, statement }) => vec![(database.as_deref(), statement)],
+        Some(Action::SetPassword { statement, .. }) => vec![(None, statement)],
+        Some(Action::SwitchLink { statements, .. }) => statements
+            .iter()
+            .map(|(database, statement)| (database.as_deref(), statement))
+            .collect(),
+        _ => return,
+    };
+    // The last comes first when all is turned round.
+    for (database, statement) in statements.into_iter().rev() {
+        let held = may_be_held(statement, vault).then(|| statement.resolve(vault).ok()).flatten();
+        node.statement_back(database, statement.to_string(), held);
+    }
+}
+
+/// Waits until the links that come to a node whose open way in a stage closes have TLS, and refuses to go
+/// on where they do not: who skipped a node, or was too fast, would shut it out.
+fn until_all_have_tls(stage: &Stage, node: &str) -> Option<String> {
+    let mut steps = stage.steps.iter().filter(|step| step.node == node);
+    let roles = steps.find_map(|step| match &step.action {
+        Action::EndOldSessions { roles, tls: true, .. } => Some(roles),
+        _ => None,
+    })?;
+    let roles: Vec<String> = roles.iter().map(|role| literal(role)).collect();
+    let plain = format!(
+        "pg_catalog.pg_stat_replication r JOIN pg_catalog.pg_stat_ssl s USING (pid) \
+         WHERE r.usename IN ({}) AND r.client_addr IS NOT NULL AND NOT s.ssl",
+        roles.join(", ")
+    );
+    let body = format!(
+        "DECLARE started timestamptz := pg_catalog.clock_timestamp(); address inet; \
+         BEGIN LOOP \
+           SELECT r.client_addr INTO address FROM {plain} LIMIT 1; \
+           EXIT WHEN NOT FOUND; \
+           IF pg_catalog.clock_timestamp() > started + interval '30 s' THEN \
+             RAISE EXCEPTION 'a link from % still has no TLS: this would shut it out', address \
+               USING HINT = 'Finish the phase before on every node first.'; \
+           END IF; \
+           PERFORM pg_catalog.pg_sleep(0.2); PERFORM pg_catalog.pg_stat_clear_snapshot(); \
+         END LOOP; END"
+    );
+    Some(format!("DO {}", literal(&body)))
 }
 
 /// Ends a link's session, so that it connects anew; none for a link that has none while it is not
@@ -121,7 +177,8 @@ fn end_session(session: &SessionKey) -> Option<String> {
             );
             ("active_pid", format!("{slots} ({named} OR {ends})"))
         }
-        SessionKey::Walreceiver { application, .. } => (
+        SessionKey::Walreceiver { application, .. }
+        | SessionKey::AnyWalreceiver { application } => (
             "pid",
             format!(
                 "pg_catalog.pg_stat_replication WHERE application_name = {}",

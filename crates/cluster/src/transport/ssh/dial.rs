@@ -114,12 +114,16 @@ impl AsyncWrite for SshStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(self.input()?.poll_write(cx, bytes));
-        if written.is_err() {
-            // What it broke by says more than that it broke.
-            ready!(self.poll_verdict(cx))?;
+        match ready!(self.input()?.poll_write(cx, bytes)) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                // Why there was no connection says more than that it broke.
+                ready!(self.poll_verdict(cx))?;
+                // As over TCP, whoever writes to an end that has gone finds out by reading: it may have
+                // said why before it went.
+                Poll::Ready(Ok(bytes.len()))
+            }
+            written => Poll::Ready(written),
         }
-        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

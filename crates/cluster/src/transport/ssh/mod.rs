@@ -318,6 +318,10 @@ fn file_error(error: FsError) -> FileError {
 }
 
 impl NodeFiles for SshNode {
+    fn machine(&self) -> Option<&SshNode> {
+        Some(self)
+    }
+
     fn find(&self, path: &Path) -> Result<Option<NodeFile>, FsError> {
         self.with_link("read", path, |link, path| async move { link.find(&path).await })
     }

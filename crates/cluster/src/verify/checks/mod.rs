@@ -38,6 +38,7 @@ pub(crate) fn all(
     findings.extend(access_node(cluster));
     for state in cluster.states {
         let Some(demand) = demands.get(&state.name) else { continue };
+        findings.extend(unseen(state));
         settings::check(state, demand, &mut findings);
         rules::check(cluster, links, state, demand, &mut findings);
         certificates::check(state, demand, authority.as_ref(), now, &mut findings);
@@ -51,6 +52,15 @@ pub(crate) fn all(
         }
     }
     findings
+}
+
+/// Links in a database that cannot be looked into are not known.
+fn unseen(state: &NodeState) -> impl Iterator<Item = Finding> {
+    state.unseen_databases.iter().map(|(database, reason)| {
+        let what =
+            format!("the database {database} cannot be searched for foreign servers: {reason}");
+        Finding::warning(Code::NodeSilent, &state.name, what)
+    })
 }
 
 /// What the description asks for although it is weaker.

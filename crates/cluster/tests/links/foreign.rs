@@ -1,0 +1,110 @@
+//! `postgres_fdw`.
+
+use cluster::spec::Mode;
+use pg_version::PgVersion;
+use pgtest::Server;
+
+use crate::support::{Outcome, files, plan, secured_and_proved, server, spec_of, taken_back};
+
+/// Two nodes that read each other's tables, as a superuser, as another role, and as whoever it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_servers() -> Outcome {
+    for (version, mode) in
+        [(PgVersion::V15, Mode::Cert), (PgVersion::V18, Mode::Scram), (PgVersion::V18, Mode::Cert)]
+    {
+        let installation = pgtest::find(version)?;
+        let folder = tempfile::tempdir()?;
+        let (one, two) = (server(&installation, 8)?, server(&installation, 9)?);
+        let set_up = |from: &Server, to: &Server| -> Outcome {
+            for statement in [
+                "CREATE ROLE reader LOGIN".to_owned(),
+                "CREATE ROLE writer LOGIN PASSWORD 'w'".to_owned(),
+                "CREATE TABLE numbers (i int)".to_owned(),
+                "INSERT INTO numbers VALUES (41), (1)".to_owned(),
+                "GRANT SELECT ON numbers TO reader, writer".to_owned(),
+                "CREATE EXTENSION postgres_fdw".to_owned(),
+                format!(
+                    "CREATE SERVER other FOREIGN DATA WRAPPER postgres_fdw \
+                     OPTIONS (host '{}', port '{}', dbname 'postgres', fetch_size '7')",
+                    to.addr(),
+                    to.port()
+                ),
+                "GRANT USAGE ON FOREIGN SERVER other TO writer".to_owned(),
+                "CREATE USER MAPPING FOR postgres SERVER other OPTIONS (user 'reader')".to_owned(),
+                "CREATE USER MAPPING FOR writer SERVER other OPTIONS (user 'writer', password 'w')"
+                    .to_owned(),
+                "CREATE FOREIGN TABLE theirs (i int) SERVER other OPTIONS (table_name 'numbers')"
+                    .to_owned(),
+                "GRANT SELECT ON theirs TO writer".to_owned(),
+            ] {
+                from.query(&statement)?;
+            }
+            Ok(())
+        };
+        set_up(&one, &two)?;
+        set_up(&two, &one)?;
+        let found = files(&[&one, &two])?;
+        let options = "SELECT string_agg(o, ';') FROM (SELECT s.srvoptions::text || m.umoptions::text \
+             AS o FROM pg_foreign_server s JOIN pg_user_mapping m ON m.umserver = s.oid ORDER BY 1) x";
+        let options_found = one.query(options)?.value().map(str::to_owned);
+
+        let servers = [("one", &one), ("two", &two)];
+        let spec = spec_of(mode, &["reader", "writer"], folder.path(), &servers);
+        let shown = plan(&spec).await?;
+        assert!(!format!("{shown:?}{}", serde_json::to_string(&shown.plan)?).contains("'w'"));
+        secured_and_proved(&spec, 4).await?;
+        let sum = "SELECT sum(i) FROM theirs";
+        assert_eq!(one.query(sum)?.value(), Some("42"));
+        assert_eq!(two.connect().user("writer").open()?.query(sum)?.value(), Some("42"));
+        let options_now = one.query(options)?.value().map(str::to_owned).unwrap_or_default();
+        assert!(!options_now.contains("password=w"), "{options_now}");
+
+        taken_back(&spec).await?;
+        assert_eq!(files(&[&one, &two])?, found, "{version}");
+        assert_eq!(one.query(options)?.value().map(str::to_owned), options_found);
+        assert_eq!(two.query(sum)?.value(), Some("42"));
+    }
+    Ok(())
+}
+
+/// Foreign servers are in whatever database somebody made them in, and administrators come in to
+/// "postgres".
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_servers_of_other_databases() -> Outcome {
+    let installation = pgtest::find(PgVersion::V17)?;
+    let folder = tempfile::tempdir()?;
+    let (one, two) = (server(&installation, 20)?, server(&installation, 21)?);
+    for server in [&one, &two] {
+        server.query("CREATE ROLE reader LOGIN")?;
+        server.query("CREATE DATABASE \"My \"\"app\"\" é\"")?;
+        server.query("CREATE DATABASE closed ALLOW_CONNECTIONS false")?;
+    }
+    let in_app = |server: &Server| server.connect().database("My \"app\" é").open();
+    in_app(&two)?.query("CREATE TABLE numbers (i int)")?;
+    in_app(&two)?.query("INSERT INTO numbers VALUES (42)")?;
+    in_app(&two)?.query("GRANT SELECT ON numbers TO reader")?;
+    let mut app = in_app(&one)?;
+    for statement in [
+        "CREATE EXTENSION postgres_fdw".to_owned(),
+        format!(
+            "CREATE SERVER \"the 'other'\" FOREIGN DATA WRAPPER postgres_fdw \
+             OPTIONS (host '{}', port '{}', dbname 'My \"app\" é')",
+            two.addr(),
+            two.port()
+        ),
+        "CREATE USER MAPPING FOR PUBLIC SERVER \"the 'other'\" OPTIONS (user 'reader')".to_owned(),
+        "CREATE FOREIGN TABLE theirs (i int) SERVER \"the 'other'\" OPTIONS (table_name 'numbers')"
+            .to_owned(),
+    ] {
+        app.query(&statement)?;
+    }
+    let found = files(&[&one, &two])?;
+    let servers = [("one", &one), ("two", &two)];
+    let spec = spec_of(Mode::Scram, &["reader"], folder.path(), &servers);
+    secured_and_proved(&spec, 1).await?;
+    assert_eq!(in_app(&one)?.query("SELECT sum(i) FROM theirs")?.value(), Some("42"));
+    taken_back(&spec).await?;
+    assert_eq!(files(&[&one, &two])?, found);
+    assert_eq!(in_app(&one)?.query("SELECT sum(i) FROM theirs")?.value(), Some("42"));
+    Ok(())
+}
