@@ -256,6 +256,16 @@ fn it_can_be_printed() -> Outcome {
     assert!(paper.starts_with(b"%PDF-"));
     assert_eq!(browser.value("window.left")?, json!(0));
     assert_eq!(browser.value(closed)?, before, "afterwards it is as it was");
+
+    // Of 132 links only what somebody has opened.
+    browser.show(&report::html(&sample::mesh(12)), WIDE, false)?;
+    browser.value("document.querySelector('.plenty details').open = true")?;
+    browser.value(
+        "addEventListener('beforeprint', () => { window.left = document.querySelectorAll('.plenty \
+         details[open]').length; })",
+    )?;
+    browser.paper()?;
+    assert_eq!(browser.value("window.left")?, json!(1));
     Ok(())
 }
 
