@@ -74,7 +74,13 @@ async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Err
     let patience = connect_patience(conninfo).unwrap_or(login.patience);
     let refused = |reason: String| Error::Connect {
         place: conninfo.to_masked_text(),
-        reason: without_number(&reason).to_owned(),
+        reason: match without_number(&reason) {
+            "invalid configuration: password missing" => {
+                "the server asks for a password, and neither \"sql\" nor a password file has one"
+                    .to_owned()
+            }
+            words => words.to_owned(),
+        },
     };
     let access = Access::of(conninfo).map_err(|error| refused(error.to_string()))?;
     let connect = async {

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::verify::{LinkProof, MethodSource};
 
+/// More links than this are printed without the evidence that nobody has opened.
+const PLENTY: usize = 100;
+
 pub(super) fn section(view: &View<'_>) -> Markup {
     let links = &view.verification.links;
     let (nodes, pairs) = (view.drawn(), view.pairs());
@@ -19,7 +22,7 @@ pub(super) fn section(view: &View<'_>) -> Markup {
             // Where it is the picture, it is there already.
             @if picture::is_drawn(&nodes, &pairs) { (matrix(view, &nodes, &pairs)) }
             h3 { "Each link with its evidence" }
-            div.evidence {
+            div.evidence.plenty[links.len() > PLENTY] {
                 @for (index, link) in links.iter().enumerate() { (evidence(view, index, link)) }
             }
         }

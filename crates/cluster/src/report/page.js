@@ -51,10 +51,10 @@
   find("close").addEventListener("click", () => details.forEach((one) => (one.open = false)));
   addEventListener("hashchange", follow);
 
-  // On paper nothing can be opened.
+  // On paper nothing can be opened. Of very many links only what was opened is printed.
   let closed = [];
   addEventListener("beforeprint", () => {
-    closed = details.filter((one) => !one.open);
+    closed = details.filter((one) => !one.open && !one.closest(".plenty"));
     closed.forEach((one) => (one.open = true));
   });
   addEventListener("afterprint", () => closed.forEach((one) => (one.open = false)));

@@ -140,9 +140,10 @@ fn completions_and_manual_pages_know_every_command() -> Outcome {
         }
     }
     assert_eq!(place.run(["man", "pages"])?.code, Some(0));
-    for page in ["pgward.1", "pgward-hba-decide.1", "pgward-apply.1"] {
+    for page in ["pgward.1", "pgward-hba-decide.1", "pgward-apply.1", "pgward-scram-secret.1"] {
         let page = place.read(&format!("pages/{page}"))?;
-        assert!(page.contains(".TH") && !page.contains(".SH EXTRA"), "{page}");
+        assert!(page.contains(" 1 \"\" \"pgward ") && !page.contains(".SH EXTRA"), "{page}");
+        assert!(page.is_ascii(), "not every terminal has more: {page}");
     }
     let page = place.read("pages/pgward-verify.1")?;
     assert!(page.contains(".SH EXAMPLES\n.nf\npgward verify\n"), "{page}");

@@ -66,11 +66,13 @@ fn write_pages(
         write_pages(below, folder, pages)?;
     }
     let version = concat!("pgward ", env!("CARGO_PKG_VERSION"));
-    let man = clap_mangen::Man::new(command.clone()).date("").source(version).manual("pgward");
+    let man = clap_mangen::Man::new(command.clone()).source(version);
     let mut page = Vec::new();
     man.render(&mut page)?;
     let name = man.get_filename();
-    std::fs::write(folder.join(&name), with_sections(&String::from_utf8_lossy(&page)))?;
+    // The date, which a page need not have, would have to be an empty string to be none.
+    let page = String::from_utf8_lossy(&page).replacen(" 1  \"", " 1 \"\" \"", 1);
+    std::fs::write(folder.join(&name), with_sections(&page))?;
     pages.push(name);
     Ok(())
 }

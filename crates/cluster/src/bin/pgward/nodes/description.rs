@@ -6,10 +6,14 @@ use std::{
 };
 
 use cluster::{
+    conninfo::ConnInfo,
     inspect::Node,
     reach::{Reached, reach},
     spec::{ClusterSpec, SpecError},
 };
+
+use passfile::{Libpq, Surroundings};
+use pg_version::PgVersion;
 
 use super::wait_for;
 use crate::frame::{
@@ -57,10 +61,33 @@ impl DescriptionArgument {
         };
         let spec = ClusterSpec::from_toml(text, folder)
             .map_err(|error| misdescribed(&input.name, text, &error))?;
-        let reached = wait_for(async { Ok(reach(&spec).await?) })?;
+        let reached =
+            wait_for(async { Ok(reach(&with_password_file(&spec, own_password_file())).await?) })?;
         let nodes = reached.nodes.clone();
         Ok(Description { spec, nodes, reached })
     }
+}
+
+/// The password file that libpq takes for whoever calls: `PGPASSFILE`, else `.pgpass` in the home folder. A
+/// file that libpq ignores is not taken.
+fn own_password_file() -> Option<PathBuf> {
+    let path = Surroundings::of_process().passfile(None, &Libpq::new(PgVersion::NEWEST));
+    path.filter(|path| passfile::fs::open(path).is_ok())
+}
+
+/// The description with a password file where `sql` has neither a password nor a file: the library reads
+/// no environment, and so has to be told.
+fn with_password_file(spec: &ClusterSpec, path: Option<PathBuf>) -> ClusterSpec {
+    let mut spec = spec.clone();
+    let Some(path) = path.as_deref().and_then(Path::to_str) else { return spec };
+    for node in &mut spec.nodes {
+        let Ok(mut sql) = node.sql.parse::<ConnInfo>() else { continue };
+        if sql.get("password").is_none() && sql.get("passfile").is_none() {
+            sql.set("passfile", path);
+            node.sql = sql.to_text().to_string();
+        }
+    }
+    spec
 }
 
 /// What is wrong with the description, with its line.
@@ -154,6 +181,26 @@ mod tests {
                  [[nodes]]\nname = \"a\"\naddress = \"10.0.0.1\"\npeers-from = []\nsql = \"{sql}\" x\n"
             );
             assert!(!shown(&text).contains("geheim"), "{}", shown(&text));
+        }
+    }
+
+    #[test]
+    fn a_password_file_is_for_whoever_has_no_password() {
+        for (sql, with) in [
+            ("host=a user=b", "host=a user=b passfile=/home/me/.pgpass"),
+            ("postgresql://b@a/db", "user=b host=a dbname=db passfile=/home/me/.pgpass"),
+            ("host=a password=x", "host=a password=x"),
+            ("host=a passfile=/x", "host=a passfile=/x"),
+        ] {
+            let text = format!(
+                "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"s\"\n\
+                 [[nodes]]\nname = \"a\"\naddress = \"10.0.0.1\"\npeers-from = [\"10.0.0.0/8\"]\n\
+                 sql = \"{sql}\"\n"
+            );
+            let spec = ClusterSpec::from_toml(&text, Path::new(".")).unwrap();
+            let told = with_password_file(&spec, Some("/home/me/.pgpass".into()));
+            assert_eq!(told.nodes[0].sql, with);
+            assert_eq!(with_password_file(&spec, None), spec);
         }
     }
 

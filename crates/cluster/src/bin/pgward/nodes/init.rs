@@ -170,7 +170,8 @@ address = "192.0.2.{number}"
 peers-from = ["192.0.2.0/24"]
 # How an administrator (a superuser) connects to it from here: a libpq connection string. Prefer the Unix
 # socket: a rule of the network that trusts everybody stays if you come in by it yourself. In a group
-# of PGD it leads to the database that is replicated.
+# of PGD it leads to the database that is replicated. A password that it lacks is looked for in your
+# password file (PGPASSFILE, ~/.pgpass).
 sql = "host=192.0.2.{number} user=postgres dbname=postgres"
 # How its files are reached: "local" for this machine; {ssh="postgres@192.0.2.{number}"} for the
 # system's ssh, where sql then holds as seen from the node; {bundle="bundles"} for a node out of

@@ -18,7 +18,7 @@ Examples:
   pgward scram secret                              asks for the password, twice
   pgward scram secret --password-file new.pw > secret.txt
 
-What is printed is for ALTER ROLE web PASSWORD 'SCRAM-SHA-256$…'. It is not the password, but \
+What is printed is for ALTER ROLE web PASSWORD 'SCRAM-SHA-256$...'. It is not the password, but \
 passwords can be guessed against it: keep it to yourself.")]
 pub(super) struct Arguments {
     #[command(flatten)]
