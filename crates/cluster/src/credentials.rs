@@ -1,6 +1,7 @@
 //! Certificates, keys and passwords of the links: what a node has already and may keep, and what is
 //! made anew.
 
+mod lines;
 mod passwords;
 mod shared;
 

@@ -1,19 +1,24 @@
 //! The passwords that links log in with, and the password files that hold them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    rc::Rc,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
 };
 
-use passfile::{EditError, Field, Key, Libpq, NewEntry, PassFile};
+use passfile::{EditError, Field, Key, Libpq, PassFile};
 use pg_version::PgVersion;
 use sha2::Digest as _;
 use zeroize::Zeroizing;
 
-use super::{Credentials, belongs_to, shared::Shared};
+use super::{
+    Credentials, belongs_to,
+    lines::{Line, Lines, Login},
+    shared::Shared,
+};
 use crate::{
     error::Error,
     inspect::NodeState,
+    parallel,
     spec::NodeSpec,
     topology::{Cluster, Demands, Link, Topology},
     transport::NodeFile,
@@ -41,18 +46,15 @@ pub(super) fn make(
     vault: &mut Vault,
 ) -> Result<(), Error> {
     let mut files = Files::read(cluster, demands)?;
-    for used in password_uses(topology, cluster, demands)? {
-        let known = if renew { None } else { known_password(cluster, &used, &files) };
-        let (password, missing_on) = match known {
-            Some(known) => known,
-            None => (new_password()?, used.stored_on.clone()),
-        };
-        if !missing_on.is_empty() {
-            let secret = scram::Secret::generate(
-                &scram::Password::new(password.as_bytes()),
-                scram::DEFAULT_ITERATIONS,
-            )
-            .map_err(|error| Error::plan(error.to_string()))?;
+    let uses = password_uses(topology, cluster, demands)?;
+    // Each is thousands of rounds of SHA-256, for each realm.
+    let settled = parallel::shares(&uses, 1, |uses| {
+        uses.iter().map(|used| settle(cluster, used, &files, renew)).collect::<Vec<_>>()
+    })?;
+    let mut logins = Vec::new();
+    for (used, settled) in uses.iter().zip(settled.into_iter().flatten()) {
+        let Settled { password, missing_on, secret } = settled?;
+        if let Some(secret) = secret {
             let name = format!("{}: SCRAM secret of {}", used.realm, used.role);
             vault.insert(&name, Zeroizing::new(secret.to_text().as_bytes().to_vec()));
             for state in missing_on {
@@ -61,26 +63,32 @@ pub(super) fn make(
                 }
             }
         }
-        let password = Rc::new(password);
-        for (link, to) in used.links {
-            if let Some(file) = files.of_mut(&link.from) {
-                file.wanted.push(Wanted { to, role: used.role, password: password.clone() });
-            }
+        let password = Arc::new(password);
+        let mut known_logins: HashMap<&str, usize> = HashMap::new();
+        for (link, to) in &used.links {
+            let Some(file) = files.of_mut(&link.from) else { continue };
+            let login = *known_logins.entry(&to.name).or_insert_with(|| {
+                logins.push(Login { to, role: used.role, password: password.clone() });
+                logins.len() - 1
+            });
+            file.logins.push(login);
         }
     }
-    credentials.shared.extend(files.shared.files());
-    let addresses = cluster.spec.nodes.iter().map(|node| (&*node.name, node.address.to_string()));
-    let addresses = addresses.collect();
-    for (peer, mut file) in files.by_writer {
-        file.fill(&addresses)?;
-        let File { state, there, file, .. } = file;
+    let Files { all: files, shared, .. } = files;
+    credentials.shared.extend(shared.files());
+    let lines = Lines::of(&logins)?;
+    let filled = parallel::shares(&files, 16, |files| {
+        files.iter().map(|file| file.filled(&lines)).collect::<Vec<_>>()
+    })?;
+    for (file, bytes) in files.iter().zip(filled.into_iter().flatten()) {
+        let File { state, there, .. } = file;
         // A file that is as it was is not written.
-        let bytes = file.to_bytes();
+        let bytes = bytes?;
         let good = there.map_or(bytes.is_empty(), |there| {
             there.bytes == bytes && there.access.mode & 0o077 == 0 && belongs_to(there, state)
         });
-        if !good && let Some(node) = credentials.nodes.get_mut(peer) {
-            let name = format!("{peer}: password file");
+        if !good && let Some(node) = credentials.nodes.get_mut(&state.name) {
+            let name = format!("{}: password file", state.name);
             vault.insert(&name, bytes);
             node.passfile = Some(name);
         }
@@ -91,82 +99,49 @@ pub(super) fn make(
 /// The nodes' password files. Where several nodes have one and the same, it is written once, by the
 /// first of them, with what all of them need.
 struct Files<'a> {
-    /// By the node that writes it.
-    by_writer: BTreeMap<&'a str, File<'a>>,
-    /// Which node writes a node's file.
-    writers: BTreeMap<&'a str, &'a str>,
+    all: Vec<File<'a>>,
+    /// The place of each node's file.
+    of: HashMap<&'a str, usize>,
     shared: Shared<'a>,
 }
 
-/// A password file as it will be.
+/// A password file as it is, and what it must have.
 struct File<'a> {
     /// The node that writes it.
     state: &'a NodeState,
-    /// As it was found.
     there: Option<&'a NodeFile>,
-    file: PassFile,
-    /// The passwords that it must have; of several for one name, port and role the last.
-    wanted: Vec<Wanted<'a>>,
+    found: PassFile,
+    /// The numbers of the logins whose passwords it must have.
+    logins: Vec<usize>,
 }
-
-/// The password by which a role's links log in to a node.
-struct Wanted<'a> {
-    to: &'a NodeSpec,
-    role: &'a str,
-    password: Rc<Zeroizing<String>>,
-}
-
-/// The nodes' addresses as text, by their names.
-type Addresses<'a> = HashMap<&'a str, String>;
-
-/// Passwords by host, port and role.
-type Lines<'w> = BTreeMap<(&'w str, u16, &'w str), &'w Zeroizing<String>>;
 
 impl File<'_> {
-    /// Gives it the passwords that it has not. What is right stays as it is, and is not gone through
-    /// again for each of what may be thousands of lines.
-    fn fill(&mut self, addresses: &Addresses<'_>) -> Result<(), Error> {
+    /// What it shall hold: with the passwords that it has not. What is right stays as it is, and is not
+    /// gone through again for each of what may be thousands of lines.
+    fn filled(&self, lines: &Lines<'_>) -> Result<Zeroizing<Vec<u8>>, Error> {
         let refused = |error: EditError| Error::plan(error.to_string());
-        let mut wanted = Lines::new();
-        for Wanted { to, role, password } in &self.wanted {
-            let address = addresses.get(&*to.name).map(String::as_str);
-            for host in [Some(to.host()), Some(&*to.name), address].into_iter().flatten() {
-                wanted.insert((host, to.port, role), password);
+        let wanted = lines.of_logins(&self.logins);
+        if self.found.line_count() == 0 && !wanted.is_empty() {
+            let length = wanted.iter().map(|line| line.text.len() + 1).sum();
+            let mut bytes = Zeroizing::new(Vec::with_capacity(length));
+            for line in wanted {
+                bytes.extend_from_slice(&line.text);
+                bytes.push(b'\n');
             }
+            return Ok(bytes);
         }
-        let right = lines_that_are_right(&self.file, &wanted);
-        let mut new = Zeroizing::new(Vec::new());
-        for ((host, port, role), password) in &wanted {
-            let port_text = port.to_string();
-            let entry = NewEntry::new(password.as_bytes()).host(*host).port(&port_text).user(*role);
-            if self.file.line_count() == 0 {
-                let line = entry.to_line().map_err(|error| refused(error.into()))?;
-                // Memory that gets too small is wiped.
-                if new.capacity() < new.len() + line.len() + 1 {
-                    let room = 2 * (new.len() + line.len() + 1);
-                    let mut grown = Zeroizing::new(Vec::with_capacity(room));
-                    grown.extend_from_slice(&new);
-                    new = grown;
-                }
-                new.extend_from_slice(&line);
-                new.push(b'\n');
-            } else if !right.contains(&(*host, *port, *role)) {
-                self.file.set(&entry).map_err(refused)?;
-            }
+        let right = lines_that_are_right(&self.found, &wanted);
+        let mut file = self.found.clone();
+        for (line, _) in wanted.iter().zip(right).filter(|(_, is_right)| !is_right) {
+            file.set(&line.entry()).map_err(refused)?;
         }
-        if !new.is_empty() {
-            let parsed = PassFile::parse(std::mem::take(&mut *new));
-            self.file = parsed.map_err(|error| Error::plan(error.to_string()))?;
-        }
-        Ok(())
+        Ok(file.to_bytes())
     }
 }
 
-/// What every libpq finds with the password that is wanted, in a line that has no double.
-fn lines_that_are_right<'w>(
-    file: &PassFile,
-    wanted: &Lines<'w>,
-) -> HashSet<(&'w str, u16, &'w str)> {
+/// Whether every libpq finds the password that is wanted, in a line that has no double: for each of
+/// the lines.
+fn lines_that_are_right(file: &PassFile, wanted: &[&Line<'_>]) -> Vec<bool> {
     let mut lines: HashMap<[Field<'_>; 4], Vec<usize>> = HashMap::new();
     let entries: Vec<_> = file.entries(&Libpq::default()).collect();
     for entry in &entries {
@@ -174,55 +149,50 @@ fn lines_that_are_right<'w>(
     }
     let versions = [PgVersion::OLDEST, PgVersion::NEWEST];
     let prepared = versions.map(|version| file.clone().prepare(Libpq::new(version)));
-    let is_right = |host: &str, port: &str, role: &str, password: &str| {
-        let fields = [host, port, "", role].map(Field::from);
+    let is_right = |wanted: &&Line<'_>| {
+        let fields = [&*wanted.host, &wanted.port_text, "", wanted.role].map(Field::from);
         let fields = fields.map(|field| if field == Field::from("") { Field::Any } else { field });
         let Some([line]) = lines.get(&fields).map(Vec::as_slice) else { return false };
-        let key = Key::new(role).host(host).port(port);
+        let key = Key::new(wanted.role).host(&*wanted.host).port(&*wanted.port_text);
         prepared.iter().all(|prepared| {
             let found = prepared.lookup(&key);
             found.is_some_and(|found| {
-                found.line() == *line && *found.password() == *password.as_bytes()
+                found.line() == *line && *found.password() == *wanted.password.as_bytes()
             })
         })
     };
-    wanted
-        .iter()
-        .filter(|((host, port, role), password)| is_right(host, &port.to_string(), role, password))
-        .map(|(line, _)| *line)
-        .collect()
+    wanted.iter().map(is_right).collect()
 }
 
 impl<'a> Files<'a> {
     fn read(cluster: &Cluster<'a>, demands: &Demands) -> Result<Self, Error> {
-        let mut files = Self {
-            by_writer: BTreeMap::new(),
-            writers: BTreeMap::new(),
-            shared: Shared::default(),
-        };
+        let mut files = Self { all: Vec::new(), of: HashMap::new(), shared: Shared::default() };
         for state in cluster.states {
             let demand = demands.get(&state.name);
             let Some(path) = demand.and_then(|demand| demand.passfile.as_ref()) else { continue };
             let path = state.in_data_directory(path);
             let writer = files.shared.writer(cluster.node(&state.name)?, state, &path)?;
-            files.writers.insert(&state.name, &writer.name);
             if writer.name != state.name {
+                if let Some(place) = files.of.get(&*writer.name).copied() {
+                    files.of.insert(&state.name, place);
+                }
                 continue;
             }
             let there = state.file(&path);
             let bytes = there.map(|file| file.bytes.to_vec()).unwrap_or_default();
-            let file = PassFile::parse(bytes).map_err(|error| Error::plan(error.to_string()))?;
-            files.by_writer.insert(&state.name, File { state, there, file, wanted: Vec::new() });
+            let found = PassFile::parse(bytes).map_err(|error| Error::plan(error.to_string()))?;
+            files.of.insert(&state.name, files.all.len());
+            files.all.push(File { state, there, found, logins: Vec::new() });
         }
         Ok(files)
     }
 
     fn of(&self, node: &str) -> Option<&PassFile> {
-        Some(&self.by_writer.get(self.writers.get(node)?)?.file)
+        Some(&self.all.get(*self.of.get(node)?)?.found)
     }
 
     fn of_mut(&mut self, node: &str) -> Option<&mut File<'a>> {
-        self.by_writer.get_mut(self.writers.get(node)?)
+        self.all.get_mut(*self.of.get(node)?)
     }
 }
 
@@ -233,32 +203,60 @@ fn password_uses<'a>(
     demands: &Demands,
 ) -> Result<Vec<PasswordUse<'a>>, Error> {
     let mut realms: BTreeMap<String, Vec<&NodeState>> = BTreeMap::new();
-    let mut realm_of: HashMap<&str, String> = HashMap::new();
     for state in cluster.states {
-        let realm = topology.realm(cluster, state);
-        realms.entry(realm.clone()).or_default().push(state);
-        realm_of.insert(&state.name, realm);
+        realms.entry(topology.realm(cluster, state)).or_default().push(state);
     }
-    let mut uses: BTreeMap<(&str, &str), PasswordUse<'a>> = BTreeMap::new();
+    let realms: Vec<_> = realms.into_iter().collect();
+    let mut realm_of: HashMap<&str, usize> = HashMap::new();
+    for (number, (_, states)) in realms.iter().enumerate() {
+        realm_of.extend(states.iter().map(|state| (state.name.as_str(), number)));
+    }
+    let mut uses: BTreeMap<(usize, &str), PasswordUse<'a>> = BTreeMap::new();
     for link in cluster.links {
         let to = cluster.node(&link.to)?;
-        let Some(realm) = realm_of.get(&*link.to) else { continue };
+        let Some(number) = realm_of.get(&*link.to).copied() else { continue };
         let role = cluster.spec.role_of(link.user());
-        let used = uses.entry((realm, role)).or_insert_with(|| {
+        let used = uses.entry((number, role)).or_insert_with(|| {
+            let (realm, states) = &realms[number];
             let stores = |state: &&&NodeState| {
                 demands.get(&state.name).is_some_and(|demand| demand.wants_password(role))
             };
-            let stored_on = realms.get(realm).into_iter().flatten().filter(stores).copied();
-            PasswordUse {
-                realm: realm.clone(),
-                role,
-                stored_on: stored_on.collect(),
-                links: Vec::new(),
-            }
+            let stored_on = states.iter().filter(stores).copied().collect();
+            PasswordUse { realm: realm.clone(), role, stored_on, links: Vec::new() }
         });
         used.links.push((link, to));
     }
     Ok(uses.into_values().collect())
+}
+
+/// A password.
+struct Settled<'a> {
+    password: Zeroizing<String>,
+    /// The nodes that store no secret of it.
+    missing_on: Vec<&'a NodeState>,
+    /// What they shall store, if there are some.
+    secret: Option<scram::Secret>,
+}
+
+/// The password that is known, or a new one.
+fn settle<'a>(
+    cluster: &Cluster<'_>,
+    used: &PasswordUse<'a>,
+    files: &Files<'_>,
+    renew: bool,
+) -> Result<Settled<'a>, Error> {
+    let known = if renew { None } else { known_password(cluster, used, files) };
+    let (password, missing_on) = match known {
+        Some(known) => known,
+        None => (new_password()?, used.stored_on.clone()),
+    };
+    let make = || {
+        let password = scram::Password::new(password.as_bytes());
+        scram::Secret::generate(&password, scram::DEFAULT_ITERATIONS)
+    };
+    let secret = (!missing_on.is_empty()).then(make).transpose();
+    let secret = secret.map_err(|error| Error::plan(error.to_string()))?;
+    Ok(Settled { password, missing_on, secret })
 }
 
 /// The password that the peers have if one node's stored secret was made of it, and the nodes whose
@@ -268,9 +266,11 @@ fn known_password<'a>(
     used: &PasswordUse<'a>,
     files: &Files<'_>,
 ) -> Option<(Zeroizing<String>, Vec<&'a NodeState>)> {
+    // Trying one is work for each node, and most links have the same.
+    let mut tried: Vec<Zeroizing<String>> = Vec::new();
     used.links.iter().find_map(|(link, to)| {
         let in_file = || {
-            let file = files.of(&link.from)?;
+            let file = files.of(&link.from).filter(|file| file.line_count() > 0)?;
             let version = cluster.state(&link.from)?.version;
             let port = to.port.to_string();
             let key = Key::new(used.role).host(to.host()).port(port.as_str());
@@ -284,27 +284,53 @@ fn known_password<'a>(
             link.user() == Some(used.role) && own.len() < 128 && !own.contains(char::is_control)
         });
         let password = own.map(|own| Zeroizing::new(own.to_owned())).or_else(in_file)?;
-        let (good, missing): (Vec<_>, Vec<_>) =
-            used.stored_on.iter().partition(|state| is_of(state, used.role, password.as_bytes()));
-        let is_md5 = |state: &&NodeState| is_md5_of(state, used.role, password.as_bytes());
-        let known = !good.is_empty() || missing.iter().any(is_md5);
-        known.then_some((password, missing))
+        if tried.contains(&password) {
+            return None;
+        }
+        let mut judged: HashMap<(&str, PgVersion), Stored> = HashMap::new();
+        let (mut is_known, mut missing) = (false, Vec::new());
+        for state in used.stored_on.iter().copied() {
+            let stored = state.role(used.role).and_then(|role| role.stored_password.as_ref());
+            let stored = stored.map_or(Stored::Another, |stored| {
+                let judge = || judge(stored, state.version, used.role, password.as_bytes());
+                *judged.entry((stored, state.version)).or_insert_with(judge)
+            });
+            is_known |= stored != Stored::Another;
+            if stored != Stored::Scram {
+                missing.push(state);
+            }
+        }
+        if !is_known {
+            tried.push(password);
+            return None;
+        }
+        Some((password, missing))
     })
 }
 
-/// Whether a node's stored secret of a role is the MD5 one of this password, which SCRAM cannot use, but
-/// which links log in by (`md5_crypt_verify`, crypt.c).
-fn is_md5_of(state: &NodeState, role: &str, password: &[u8]) -> bool {
-    let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
-    let Some(stored) = stored.and_then(|stored| stored.strip_prefix("md5")) else { return false };
-    let digest = md5::Md5::new().chain_update(password).chain_update(role).finalize();
-    crate::plan::hex(&digest) == stored
+/// What a stored secret was made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    /// The password, and links can log in with it by SCRAM.
+    Scram,
+    /// The password, by MD5: SCRAM cannot use it, but it is what links log in with
+    /// (`md5_crypt_verify`, crypt.c).
+    Md5,
+    /// Another.
+    Another,
 }
 
-/// Whether a node's stored secret of a role was made of this password.
-fn is_of(state: &NodeState, role: &str, password: &[u8]) -> bool {
-    let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
-    let secret = stored.and_then(|text| scram::Secret::parse(text.as_bytes(), state.version).ok());
+fn judge(stored: &str, version: PgVersion, role: &str, password: &[u8]) -> Stored {
+    if let Some(hash) = stored.strip_prefix("md5") {
+        let digest = md5::Md5::new().chain_update(password).chain_update(role).finalize();
+        return if crate::plan::hex(&digest) == hash { Stored::Md5 } else { Stored::Another };
+    }
+    if is_of(stored, version, password) { Stored::Scram } else { Stored::Another }
+}
+
+/// Whether a SCRAM secret was made of this password.
+fn is_of(stored: &str, version: PgVersion, password: &[u8]) -> bool {
+    let secret = scram::Secret::parse(stored.as_bytes(), version).ok();
     secret.is_some_and(|secret| {
         secret.verify(&scram::Password::new(password), &scram::Limits::default()) == Ok(true)
     })

@@ -288,15 +288,15 @@ pub struct Cluster<'a> {
 
 /// What links do as one role.
 #[derive(Debug, Default)]
-pub struct RoleUse {
+pub(crate) struct RoleUse {
     /// The nodes that they lead to.
-    pub to: HashSet<Text>,
+    pub(crate) to: HashSet<Text>,
     /// The databases that they connect to there, but for physical replication.
-    pub databases: BTreeSet<String>,
+    pub(crate) databases: BTreeSet<String>,
     /// Whether some are for physical replication.
-    pub physical: bool,
+    pub(crate) physical: bool,
     /// Whether some replicate.
-    pub replicates: bool,
+    pub(crate) replicates: bool,
 }
 
 /// The places of links in their order, by the nodes at their ends.
@@ -349,7 +349,7 @@ impl<'a> Cluster<'a> {
 
     /// What is done as each of the roles that links log in as.
     #[must_use]
-    pub fn uses(&self) -> &HashMap<Text, RoleUse> {
+    pub(crate) fn uses(&self) -> &HashMap<Text, RoleUse> {
         self.uses.get_or_init(|| {
             let mut uses: HashMap<&str, RoleUse> = HashMap::new();
             for link in self.links {

@@ -131,7 +131,8 @@ pub(super) async fn prove(
             BTreeSet::new()
         };
         let used = use_on_demand(context, &client, &links).await?;
-        let senders = sessions::walsenders(&client).await?;
+        let (senders, rules_since) =
+            tokio::try_join!(sessions::walsenders(&client), load_time(&client))?;
         let session = |index: usize, link: &Link| match used.get(&index) {
             Some(Ok(used)) => used.session.clone(),
             Some(Err(_)) => None,
@@ -144,7 +145,7 @@ pub(super) async fn prove(
             spec: &context.spec,
             told: log::tell(&client, state, &ids).await?,
             reading: Reading::of(state, to.spec.address),
-            rules_since: load_time(&client).await?,
+            rules_since,
         };
         let mut proofs = Vec::new();
         for (index, ((link, wanted), session)) in links.into_iter().zip(found).enumerate() {

@@ -1,10 +1,12 @@
 //! `postgres_fdw`.
 
+use std::collections::BTreeSet;
+
 use cluster::spec::Mode;
 use pg_version::PgVersion;
 use pgtest::Server;
 
-use crate::support::{Outcome, files, plan, secured_and_proved, server, spec_of, taken_back};
+use crate::support::{Outcome, files, look, plan, secured_and_proved, server, spec_of, taken_back};
 
 /// Two nodes that read each other's tables, as a superuser, as another role, and as whoever it is.
 #[tokio::test(flavor = "multi_thread")]
@@ -16,6 +18,12 @@ async fn foreign_servers() -> Outcome {
         let folder = tempfile::tempdir()?;
         let (one, two) = (server(&installation, 8)?, server(&installation, 9)?);
         let set_up = |from: &Server, to: &Server| -> Outcome {
+            let leads_there = format!(
+                "FOREIGN DATA WRAPPER postgres_fdw \
+                 OPTIONS (host '{}', port '{}', dbname 'postgres', fetch_size '7')",
+                to.addr(),
+                to.port()
+            );
             for statement in [
                 "CREATE ROLE reader LOGIN".to_owned(),
                 "CREATE ROLE writer LOGIN PASSWORD 'w'".to_owned(),
@@ -23,12 +31,10 @@ async fn foreign_servers() -> Outcome {
                 "INSERT INTO numbers VALUES (41), (1)".to_owned(),
                 "GRANT SELECT ON numbers TO reader, writer".to_owned(),
                 "CREATE EXTENSION postgres_fdw".to_owned(),
-                format!(
-                    "CREATE SERVER other FOREIGN DATA WRAPPER postgres_fdw \
-                     OPTIONS (host '{}', port '{}', dbname 'postgres', fetch_size '7')",
-                    to.addr(),
-                    to.port()
-                ),
+                format!("CREATE SERVER other {leads_there}"),
+                // Links of one role to one node, each with a session of its own.
+                format!("CREATE SERVER again {leads_there}"),
+                "CREATE USER MAPPING FOR postgres SERVER again OPTIONS (user 'reader')".to_owned(),
                 "GRANT USAGE ON FOREIGN SERVER other TO writer".to_owned(),
                 "CREATE USER MAPPING FOR postgres SERVER other OPTIONS (user 'reader')".to_owned(),
                 "CREATE USER MAPPING FOR writer SERVER other OPTIONS (user 'writer', password 'w')"
@@ -52,7 +58,9 @@ async fn foreign_servers() -> Outcome {
         let spec = spec_of(mode, &["reader", "writer"], folder.path(), &servers);
         let shown = plan(&spec).await?;
         assert!(!format!("{shown:?}{}", serde_json::to_string(&shown.plan)?).contains("'w'"));
-        secured_and_proved(&spec, 4).await?;
+        secured_and_proved(&spec, 6).await?;
+        let sessions = look(&spec).await?.links.into_iter().filter_map(|link| link.session);
+        assert_eq!(sessions.collect::<BTreeSet<_>>().len(), 6);
         let sum = "SELECT sum(i) FROM theirs";
         assert_eq!(one.query(sum)?.value(), Some("42"));
         assert_eq!(two.connect().user("writer").open()?.query(sum)?.value(), Some("42"));

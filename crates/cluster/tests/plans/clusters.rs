@@ -185,7 +185,8 @@ fn roles(spec: &ClusterSpec, number: u8) -> Vec<Role> {
 
 /// How one node connects to another. Some have a password in it, some speak TLS, some use names.
 fn conninfo(from: u8, to: u8) -> Result<ConnInfo, Box<dyn Error>> {
-    let host = if to.is_multiple_of(2) { format!("db{to}.example.com") } else { address(to).to_string() };
+    let host =
+        if to.is_multiple_of(2) { format!("db{to}.example.com") } else { address(to).to_string() };
     let more = match (is_other(from), is_other(to)) {
         (true, _) => " password=hunter2 application_name='a b'",
         (false, true) => " sslmode=require",

@@ -2,7 +2,7 @@
 //! sessions began, over rotated files if need be.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, SystemTime},
 };
 
@@ -154,9 +154,9 @@ impl Log {
                 continue;
             };
             // Those that began soon after are in the same window, most of the time.
+            let times = Times::of(client, &window, rest).await?;
             for (index, (pid, start)) in rest.iter().enumerate() {
-                let stories = window.of_process(*pid);
-                match story_of(client, stories, *pid, *start).await? {
+                match times.story_of(window.of_process(*pid), *pid, *start) {
                     Some(story) if story.authenticated || story.authorized => {
                         told.extend(self.told_by(story, version).map(|found| (*pid, found)));
                         rest = &rest[1..];
@@ -284,24 +284,58 @@ fn behind_first_line(text: &[u8]) -> &[u8] {
     &text[first..]
 }
 
-/// What the log tells of this very session, among what it tells of processes of its number.
-async fn story_of<'s>(
-    client: &Client,
-    stories: &'s [Story],
-    pid: i32,
-    start: SystemTime,
-) -> Result<Option<&'s Story>, Error> {
-    let seconds = start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let id = format!("{seconds:x}.{pid:x}");
-    if stories.iter().any(|story| story.session.is_some()) {
-        return Ok(stories.iter().find(|story| story.session.as_ref() == Some(&id)));
+/// When what a log tells of happened, by its words for it.
+struct Times(HashMap<String, SystemTime>);
+
+impl Times {
+    /// The times of what is told of these processes: all in one question, for each takes its time.
+    async fn of(
+        client: &Client,
+        window: &Stories,
+        sessions: &[(i32, SystemTime)],
+    ) -> Result<Self, Error> {
+        let words = |pid| -> BTreeSet<&str> {
+            // Where sessions are told by their ids, no time is needed.
+            let stories = window.of_process(pid).iter().filter(|story| story.session.is_none());
+            stories.filter_map(|story| story.time.as_deref()).collect()
+        };
+        let all: BTreeSet<&str> = sessions.iter().flat_map(|(pid, _)| words(*pid)).collect();
+        let mut times = Self(HashMap::new());
+        // One that the server does not understand spoils only what is told of its process.
+        if !times.ask(client, &all).await? {
+            for (pid, _) in sessions {
+                times.ask(client, &words(*pid)).await?;
+            }
+        }
+        Ok(times)
     }
-    let of = |story: &Story| story.time.clone().unwrap_or_default();
-    let times = times(client, stories.iter().map(of).collect()).await?;
-    let mut found = stories.iter().zip(times);
-    // The prefix may have no more than seconds.
-    let is_it = |time: SystemTime| time + SECOND > start;
-    Ok(found.find(|(_, time)| time.is_some_and(is_it)).map(|(story, _)| story))
+
+    /// Whether the server understands all of them.
+    async fn ask(&mut self, client: &Client, words: &BTreeSet<&str>) -> Result<bool, Error> {
+        if words.is_empty() {
+            return Ok(true);
+        }
+        let found = times(client, words.iter().map(|word| (*word).to_owned()).collect()).await?;
+        let found = words.iter().zip(&found);
+        self.0
+            .extend(found.clone().filter_map(|(word, time)| Some(((*word).to_owned(), (*time)?))));
+        Ok(found.len() == words.len())
+    }
+
+    /// What the log tells of this very session, among what it tells of processes of its number.
+    fn story_of<'s>(&self, stories: &'s [Story], pid: i32, start: SystemTime) -> Option<&'s Story> {
+        let seconds = start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let id = format!("{seconds:x}.{pid:x}");
+        if stories.iter().any(|story| story.session.is_some()) {
+            return stories.iter().find(|story| story.session.as_ref() == Some(&id));
+        }
+        // The prefix may have no more than seconds.
+        let is_it = |time: &SystemTime| *time + SECOND > start;
+        stories.iter().find(|story| {
+            let time = story.time.as_ref().and_then(|time| self.0.get(time));
+            time.is_some_and(is_it)
+        })
+    }
 }
 
 /// A log's time as the server understands it.
