@@ -17,7 +17,7 @@ use crate::{
 const AT_ONCE: usize = 4;
 
 /// How long one database may take: another must not keep the node from being inspected.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The foreign servers of a node.
 #[derive(Debug, Default)]
