@@ -135,7 +135,7 @@ fn describe(nodes: u16, topology: TopologyKind, mode: Mode) -> ClusterSpec {
         address: address(number).into(),
         port: 5432,
         peers_from: "10.1.0.0/16".parse().into_iter().collect(),
-        sql: String::new(),
+        sql: "host=127.0.0.1".to_owned(),
         // Each has a machine of its own.
         files: FilesSpec::Ssh(SshSpec::new(name(number))),
     };

@@ -77,7 +77,7 @@ fn node(number: u8) -> Result<NodeSpec, Box<dyn Error>> {
         address: address(number).into(),
         port: 5432,
         peers_from: vec!["10.1.0.0/16".parse()?],
-        sql: String::new(),
+        sql: "host=127.0.0.1".to_owned(),
         files: FilesSpec::Ssh(SshSpec::new(name(number))),
     })
 }
