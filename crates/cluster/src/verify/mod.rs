@@ -269,8 +269,7 @@ impl Context {
     }
 }
 
-/// So many links of a node are used at the same time to look at them: each takes one of its
-/// connections.
+/// So many links of a node begin to be used at the same time, to look at them.
 const USES_AT_ONCE: usize = 16;
 
 /// What is waited for.
