@@ -86,7 +86,7 @@ fn with_sections(page: &str) -> String {
     let (mut notes, mut exit, mut examples) = (Vec::new(), Vec::new(), Vec::new());
     for block in extra.trim_end().split("\n\n") {
         match block.strip_prefix("Examples:\n") {
-            Some(lines) => examples.extend(lines.lines().map(|line| line.trim_start())),
+            Some(lines) => examples.extend(lines.lines().map(str::trim_start)),
             None if block.starts_with("Exit code") => exit.push(block),
             None => notes.push(block),
         }
