@@ -169,6 +169,19 @@ pub(crate) fn pick(key: &SessionKey, senders: &[WalSender]) -> Option<Session> {
     }
 }
 
+/// Why no session can be told to be the link's, though there are some that it could be.
+pub(crate) fn of_several(key: &SessionKey, senders: &[WalSender]) -> Option<String> {
+    let SessionKey::Walreceiver { application, address } = key else { return None };
+    let named = senders.iter().filter(|sender| sender.application == *application).count();
+    (named > 1 && pick(key, senders).is_none()).then(|| {
+        format!(
+            "which of {named} sessions called {application} is the link's cannot be told, for it is not \
+             the only one from {address}: give the standby a replication slot (primary_slot_name), or its \
+             primary_conninfo an application_name of its own"
+        )
+    })
+}
+
 fn found_by(sender: &WalSender, what: String) -> Session {
     Session { found_by: what, ..sender.session.clone() }
 }
@@ -424,10 +437,14 @@ mod tests {
         assert_eq!(found(&[other.clone(), receiver(1, [10, 0, 0, 1])]), Some(1));
         // Something on the way gives it another address.
         assert_eq!(found(&[other.clone(), sender(None, "repl", [10, 0, 0, 1])]), Some(2));
-        assert_eq!(found(&[other, another]), None);
+        let several = [other, another];
+        assert_eq!(found(&several), None);
+        assert!(of_several(&key, &several).is_some_and(|why| why.contains("primary_slot_name")));
+        assert_eq!(of_several(&key, &several[..1]), None);
         // Two on one machine.
         let pair = [receiver(1, [10, 0, 0, 1]), receiver(4, [10, 0, 0, 1])];
         assert_eq!(found(&pair), None);
+        assert!(of_several(&key, &pair).is_some());
         let any = SessionKey::AnyWalreceiver { application: "walreceiver".to_owned() };
         assert!(pick(&any, &pair).is_some());
         assert!(pick(&any, &[sender(None, "repl", [10, 0, 0, 1])]).is_none());

@@ -155,7 +155,8 @@ pub(super) async fn prove(
                 proofs.push(judge.judge(link, wanted, session));
             } else if link.from != link.to {
                 // A node's link to itself has none.
-                proofs.push(down(link, reconnected.contains(&index)));
+                let why = sessions::of_several(&link.session, &senders);
+                proofs.push(down(link, reconnected.contains(&index), why));
             }
         }
         Ok::<_, Error>(proofs)
@@ -264,12 +265,13 @@ fn failing(link: &Link, error: &Error) -> (LinkProof, Vec<Finding>) {
     (proof, vec![finding.of_link(&link.from, &link.to)])
 }
 
-fn down(link: &Link, was_cut: bool) -> (LinkProof, Vec<Finding>) {
+fn down(link: &Link, was_cut: bool, of_several: Option<String>) -> (LinkProof, Vec<Finding>) {
     let why = match (link.enabled, was_cut) {
         (false, _) => "the link is disabled",
         (true, true) => "the link did not connect anew",
         (true, false) => "the link has no session",
     };
+    let why = of_several.unwrap_or_else(|| why.to_owned());
     let what = format!("{}: {why}", title(link));
     let finding = Finding::error(Code::LinkDown, &link.to, what).of_link(&link.from, &link.to);
     (LinkProof::unknown(link, why), vec![finding])
