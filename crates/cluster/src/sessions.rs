@@ -175,8 +175,8 @@ pub(crate) fn of_several(key: &SessionKey, senders: &[WalSender]) -> Option<Stri
     let named = senders.iter().filter(|sender| sender.application == *application).count();
     (named > 1 && pick(key, senders).is_none()).then(|| {
         format!(
-            "which of {named} sessions called {application} is the link's cannot be told, for it is not \
-             the only one from {address}: give the standby a replication slot (primary_slot_name), or its \
+            "which of {named} sessions called {application} is the link's cannot be told: no single one \
+             comes from {address}. Give the standby a replication slot (primary_slot_name), or its \
              primary_conninfo an application_name of its own"
         )
     })
