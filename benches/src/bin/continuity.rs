@@ -4,7 +4,6 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::{
-    error::Error,
     process::ExitCode,
     sync::{
         Arc,
@@ -14,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use benches::{How, Outcome};
 use clap::Parser;
 use cluster::{
     demo::{DATABASE, DemoCluster, Servers},
@@ -30,9 +30,9 @@ struct Arguments {
     /// The servers' major version, 16 or newer
     #[arg(long, value_name = "MAJOR", default_value = "18")]
     pg: PgVersion,
-    /// "cert" or "scram" [default: both]
-    #[arg(long, value_name = "MODE")]
-    mode: Option<String>,
+    /// How the links log in [default: both, one after the other]
+    #[arg(long)]
+    mode: Option<How>,
     /// The milliseconds between two rows of a node
     #[arg(long, value_name = "MS", default_value_t = 20)]
     pause: u64,
@@ -43,8 +43,6 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 }
-
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
 
@@ -81,21 +79,13 @@ impl Change {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match measure(&Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
-    }
+    benches::ended(measure(&Arguments::parse()).await)
 }
 
 async fn measure(arguments: &Arguments) -> Outcome {
-    let modes = match arguments.mode.as_deref() {
+    let modes = match arguments.mode {
         None => vec![Mode::Cert, Mode::Scram],
-        Some("cert") => vec![Mode::Cert],
-        Some("scram") => vec![Mode::Scram],
-        Some(other) => return Err(format!("no mode {other}: cert or scram").into()),
+        Some(how) => vec![how.into()],
     };
     let installation = pgtest::find(arguments.pg)?;
     println!(
@@ -179,16 +169,39 @@ async fn measure_once(
     for change in changes {
         // Workers that have just been started are started again only after the interval; who changes
         // a cluster by hand is never so fast.
-        tokio::time::sleep(Duration::from_secs(6)).await;
+        for node in NODES {
+            wait(servers, node, YOUNG_WORKERS, "0")?;
+        }
         let writers = Writers::start(servers, arguments.pause)?;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        rows_arrive(servers)?;
         let start = Instant::now();
         make(&cluster, *change).await?;
         let seconds = start.elapsed().as_secs_f64();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        rows_arrive(servers)?;
         seen.push(Seen { seconds, ..look(servers, &writers.end()?)? });
     }
     Ok(seen)
+}
+
+/// Workers of subscriptions that are younger than the interval.
+const YOUNG_WORKERS: &str = "SELECT count(*) FROM pg_stat_activity \
+     WHERE backend_type LIKE 'logical replication%worker' \
+     AND backend_start > clock_timestamp() - current_setting('wal_retrieve_retry_interval')::interval";
+
+/// Waits until rows of every writer that are written from now on are on every other node.
+fn rows_arrive(servers: &Servers) -> Outcome {
+    const ROWS: i64 = 15;
+    for node in NODES {
+        let of = format!("SELECT coalesce(max(number), -1) FROM tick WHERE node = '{node}'");
+        let last: i64 = servers.query(node, &of)?.ok_or("no number")?.parse()?;
+        let number = last + ROWS;
+        let there =
+            format!("SELECT count(*) FROM tick WHERE node = '{node}' AND number = {number}");
+        for reader in NODES {
+            wait(servers, reader, &there, "1")?;
+        }
+    }
+    Ok(())
 }
 
 async fn make(cluster: &DemoCluster, change: Change) -> Outcome {

@@ -1,28 +1,25 @@
 //! How long it takes to plan for a thousand nodes in a mesh of a million links, and how much memory.
 //! What inspection would find is made up: no server runs. Figures for people; nothing is asserted
 //! about them.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    error::Error,
-    net::Ipv4Addr,
-    path::PathBuf,
-    process::ExitCode,
-    time::Instant,
-};
+#[path = "../../../crates/cluster/tests/plans/open_node.rs"]
+mod open_node;
 
+use std::{net::Ipv4Addr, process::ExitCode, time::Instant};
+
+use benches::{How, Outcome};
 use clap::{Parser, ValueEnum};
 use cluster::{
-    inspect::{AdminSession, BdrState, Homes, NodeState, Role, Setting, Subscription},
+    inspect::{BdrState, NodeState, Role, Subscription},
     prepare::{self, Prepared},
     spec::{CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TopologyKind},
-    transport::{FilesSpec, NodeFile, SshSpec},
+    transport::{FilesSpec, SshSpec},
 };
 use pg_version::PgVersion;
-use pgconf::Configuration;
-use textfile::{MemoryFiles, fs::Access};
 use time::OffsetDateTime;
+
+use self::open_node::open_node;
 
 /// Measures planning for a large mesh.
 #[derive(Parser)]
@@ -47,22 +44,8 @@ enum Kind {
     Native,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum How {
-    Cert,
-    Scram,
-}
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
 fn main() -> ExitCode {
-    match measure(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
-    }
+    benches::ended(measure(&Arguments::parse()))
 }
 
 fn measure(arguments: &Arguments) -> Outcome<()> {
@@ -85,10 +68,7 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
             Kind::Pgd => TopologyKind::Pgd,
             Kind::Native => TopologyKind::Native,
         };
-        let mode = match how {
-            How::Cert => Mode::Cert,
-            How::Scram => Mode::Scram,
-        };
+        let mode = Mode::from(how);
         let spec = describe(arguments.nodes, topology, mode);
         let mut times = Vec::new();
         let (mut links, mut steps) = (0, 0);
@@ -152,34 +132,12 @@ fn describe(nodes: u16, topology: TopologyKind, mode: Mode) -> ClusterSpec {
     }
 }
 
-const HBA: &str = "local all all peer\nhost all all 127.0.0.1/32 scram-sha-256\n\
-                   host all all 10.1.0.0/16 trust\nhost replication all 10.1.0.0/16 trust\n";
-const OWNER: Access = Access { mode: 0o600, uid: 70, gid: 70 };
-
 /// What inspection would find on open nodes that all connect to all.
 fn inspected(spec: &ClusterSpec) -> Vec<NodeState> {
     (1..).zip(&spec.nodes).map(|(number, node)| state(spec, number, node)).collect()
 }
 
 fn state(spec: &ClusterSpec, number: u16, node: &NodeSpec) -> NodeState {
-    let conf = "listen_addresses = '*'\nwal_level = logical\nlog_connections = on\n";
-    let mut files = MemoryFiles::default();
-    files.insert("/data/postgresql.conf", conf);
-    files.insert("/data/postgresql.auto.conf", "");
-    let configuration = Configuration::read(
-        &files,
-        "/data/postgresql.conf",
-        Some(b"/data".as_slice()),
-        PgVersion::V17,
-    );
-    let file =
-        |text: &str| Some(NodeFile { bytes: text.as_bytes().to_vec().into(), access: OWNER });
-    let setting = |(name, value): (&str, &str)| {
-        (
-            name.to_owned(),
-            Setting { value: value.to_owned(), source: "configuration file".to_owned() },
-        )
-    };
     let role = |name: &str, superuser| Role {
         name: name.to_owned(),
         can_login: true,
@@ -212,45 +170,12 @@ fn state(spec: &ClusterSpec, number: u16, node: &NodeSpec) -> NodeState {
         slot: Some(format!("{}_from_{}", node.name, other.name)),
         enabled: true,
     });
+    let conf = "listen_addresses = '*'\nwal_level = logical\nlog_connections = on\n";
+    let settings = [("log_connections", "on"), ("ssl", "off")];
     NodeState {
-        name: node.name.clone(),
-        version: PgVersion::V17,
-        server_version: "17.0".to_owned(),
-        settings: [
-            ("config_file", "/data/postgresql.conf"),
-            ("data_directory", "/data"),
-            ("hba_file", "/data/pg_hba.conf"),
-            ("log_connections", "on"),
-            ("ssl", "off"),
-        ]
-        .map(setting)
-        .into(),
-        owner: Access { mode: 0o700, ..OWNER },
-        files: BTreeMap::from([
-            (PathBuf::from("/data/pg_hba.conf"), file(HBA)),
-            (PathBuf::from("/data/postgresql.conf"), file(conf)),
-            (PathBuf::from("/data/postgresql.auto.conf"), file("")),
-        ]),
-        folders: BTreeSet::from(["/", "/data", "/home"].map(PathBuf::from)),
-        configuration,
-        hba_included: MemoryFiles::default(),
-        admin: AdminSession {
-            user: "postgres".to_owned(),
-            database: "pgddb".to_owned(),
-            address: None,
-            tls: false,
-        },
-        hba_errors: Vec::new(),
-        configuration_errors: Vec::new(),
-        changed_since_reload: None,
         roles: vec![role("postgres", true), role(&spec.link_role, false)],
-        in_recovery: false,
-        primary_conninfo: None,
         subscriptions: subscriptions.collect(),
-        foreign_servers: Vec::new(),
-        unseen_databases: Vec::new(),
-        receivers: Vec::new(),
         bdr,
-        homes: Homes { environment: Some("/home".into()), account: Some("/home".into()) },
+        ..open_node(&node.name, PgVersion::V17, "pgddb", conf, &settings)
     }
 }

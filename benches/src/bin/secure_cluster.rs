@@ -4,13 +4,13 @@
 
 use std::{
     env,
-    error::Error,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     thread,
     time::{Duration, Instant},
 };
 
+use benches::Outcome;
 use clap::Parser;
 use pg_version::PgVersion;
 use pgtest::{Installation, Run, Server, Session};
@@ -36,16 +36,8 @@ struct Arguments {
     pgward: Option<PathBuf>,
 }
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
 fn main() -> ExitCode {
-    match measure(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
-    }
+    benches::ended(measure(&Arguments::parse()))
 }
 
 fn measure(arguments: &Arguments) -> Outcome<()> {

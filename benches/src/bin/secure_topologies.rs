@@ -1,17 +1,17 @@
 //! How long it takes to secure three open nodes of each kind of cluster, in each mode, and to prove it;
 //! and what of that each part takes. Figures for people; nothing is asserted about them.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 #[path = "../../../crates/cluster/tests/standin/mod.rs"]
 mod standin;
 
 use std::{
-    error::Error,
     path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
+use benches::Outcome;
 use clap::Parser;
 use cluster::{
     demo::Servers,
@@ -39,17 +39,9 @@ struct Arguments {
     runs: u32,
 }
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    match measure(&Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
-    }
+    benches::ended(measure(&Arguments::parse()).await)
 }
 
 /// What each part takes.

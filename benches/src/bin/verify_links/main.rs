@@ -1,25 +1,25 @@
 //! How long it takes to verify many live links: many subscriptions between three secured nodes, one of
 //! which is far away. Figures for people; nothing is asserted about them.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 mod distant;
 
 use std::{
-    error::Error,
     net::{IpAddr, Ipv4Addr},
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use clap::{Parser, ValueEnum};
+use benches::{How, Outcome};
+use clap::Parser;
 use cluster::{
     conninfo::ConnInfo,
     demo::{DATABASE, ROLE, Servers},
     inspect::{self, Node},
     prepare,
     run::Runner,
-    spec::{ClusterSpec, Mode, NodeSpec},
+    spec::{ClusterSpec, NodeSpec},
     transport::LocalFiles,
     verify,
 };
@@ -48,14 +48,6 @@ struct Arguments {
     runs: u32,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum How {
-    Cert,
-    Scram,
-}
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
 /// The node that is far away.
 const FAR: &str = "node-3";
 
@@ -64,24 +56,14 @@ async fn main() -> ExitCode {
     let servers = Servers::default();
     let measured = measure(&Arguments::parse(), &servers).await;
     servers.stop();
-    match measured {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
-    }
+    benches::ended(measured)
 }
 
 async fn measure(arguments: &Arguments, servers: &Servers) -> Outcome<()> {
     let installation = pgtest::find(arguments.pg)?;
     servers.start(&installation, 3).await?;
     servers.join().await?;
-    let mode = match arguments.mode {
-        How::Cert => Mode::Cert,
-        How::Scram => Mode::Scram,
-    };
-    let mut spec = servers.cluster(mode)?.spec;
+    let mut spec = servers.cluster(arguments.mode.into())?.spec;
     let far = move_away(servers, &mut spec).await?;
     println!("PostgreSQL {}, {} runs, milliseconds", installation.full_version(), arguments.runs);
     println!("{:>8}{:>12}{:>12}{:>8}{:>8}", "links", "round trip", "median", "least", "most");

@@ -1,30 +1,20 @@
 //! What inspection would find on open clusters whose nodes are not all alike.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    error::Error,
-    net::Ipv4Addr,
-    path::PathBuf,
-};
+use std::{error::Error, net::Ipv4Addr, path::PathBuf};
 
 use cluster::{
     conninfo::ConnInfo,
-    inspect::{
-        AdminSession, BdrState, ForeignServer, Homes, NodeState, Role, Setting, Subscription,
-    },
+    inspect::{BdrState, ForeignServer, Homes, NodeState, Role, Subscription},
     spec::{ClusterSpec, Mode, NodeSpec, TimescaleSpec, TopologyKind},
-    transport::{FilesSpec, NodeFile, SshSpec},
+    transport::{FilesSpec, SshSpec},
 };
 use pg_version::PgVersion;
-use pgconf::Configuration;
-use textfile::{MemoryFiles, fs::Access};
+
+use crate::open_node::open_node;
 
 const ROLE: &str = "repl";
 const OTHER_ROLE: &str = "Reports 2";
 const DATABASE: &str = "app";
-const OWNER: Access = Access { mode: 0o600, uid: 70, gid: 70 };
-const HBA: &str = "local all all peer\nhost all all 127.0.0.1/32 scram-sha-256\n\
-                   host all all 10.1.0.0/16 trust\nhost replication all 10.1.0.0/16 trust\n";
 const CONF: &str = "listen_addresses = '*'\nwal_level = logical\n";
 
 /// A description, and what inspection would find.
@@ -93,55 +83,17 @@ fn state(spec: &ClusterSpec, number: u8) -> Result<NodeState, Box<dyn Error>> {
         (_, true) => PgVersion::V12,
         (_, false) => PgVersion::V17,
     };
-    let mut files = MemoryFiles::default();
-    files.insert("/data/postgresql.conf", CONF);
-    files.insert("/data/postgresql.auto.conf", "");
-    let configuration = Configuration::read(&files, "/data/postgresql.conf", None, version);
-    let file =
-        |text: &str| Some(NodeFile { bytes: text.as_bytes().to_vec().into(), access: OWNER });
-    let setting = |(name, value): (&str, &str)| {
-        let source = "configuration file".to_owned();
-        (name.to_owned(), Setting { value: value.to_owned(), source })
-    };
     // The last node of a native cluster follows the first.
     let last = u8::try_from(spec.nodes.len())?;
     let in_recovery = spec.topology == TopologyKind::Native && number == last;
     let others: Vec<u8> = (1..=last).filter(|other| *other != number).collect();
+    let settings = [
+        ("log_connections", if is_other(number) { "off" } else { "on" }),
+        ("max_prepared_transactions", "0"),
+        ("primary_slot_name", if in_recovery { "standby" } else { "" }),
+        ("ssl", if is_other(number) { "on" } else { "off" }),
+    ];
     Ok(NodeState {
-        name: name(number),
-        version,
-        server_version: format!("{version}.1"),
-        settings: [
-            ("config_file", "/data/postgresql.conf"),
-            ("data_directory", "/data"),
-            ("hba_file", "/data/pg_hba.conf"),
-            ("log_connections", if is_other(number) { "off" } else { "on" }),
-            ("max_prepared_transactions", "0"),
-            ("primary_slot_name", if in_recovery { "standby" } else { "" }),
-            ("ssl", if is_other(number) { "on" } else { "off" }),
-        ]
-        .map(setting)
-        .into(),
-        owner: Access { mode: 0o700, ..OWNER },
-        files: BTreeMap::from([
-            (PathBuf::from("/data/pg_hba.conf"), file(HBA)),
-            (PathBuf::from("/data/postgresql.conf"), file(CONF)),
-            (PathBuf::from("/data/postgresql.auto.conf"), file("")),
-        ]),
-        folders: BTreeSet::from(["/", "/data", "/home"].map(PathBuf::from)),
-        configuration,
-        hba_included: MemoryFiles::default(),
-        admin: AdminSession {
-            user: "postgres".to_owned(),
-            database: DATABASE.to_owned(),
-            address: None,
-            tls: false,
-        },
-        hba_errors: Vec::new(),
-        unseen_databases: Vec::new(),
-        receivers: Vec::new(),
-        configuration_errors: Vec::new(),
-        changed_since_reload: None,
         roles: roles(spec, number),
         in_recovery,
         primary_conninfo: in_recovery.then(|| conninfo(number, 1)).transpose()?,
@@ -162,6 +114,7 @@ fn state(spec: &ClusterSpec, number: u8) -> Result<NodeState, Box<dyn Error>> {
             environment: Some("/home".into()),
             account: Some(format!("/home/{number}").into()),
         },
+        ..open_node(&name(number), version, DATABASE, CONF, &settings)
     })
 }
 

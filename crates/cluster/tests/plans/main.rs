@@ -2,6 +2,7 @@
 //! only where the snapshots say so.
 
 mod clusters;
+mod open_node;
 mod written;
 
 use cluster::{
