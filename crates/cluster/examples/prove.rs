@@ -1,7 +1,7 @@
 //! Proves the links of a cluster by its description, and says what is not as it should be.
 //!
 //! `cargo run -p cluster --example prove -- cluster.toml`
-#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::{env, error::Error, path::Path};
 

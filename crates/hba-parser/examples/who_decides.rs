@@ -1,7 +1,7 @@
 //! Which rule decides about a login over TLS, and why not the rules before it?
 //!
 //! `cargo run -p hba-parser --features fs --example who_decides -- pg_hba.conf 17 web app 10.1.2.3`
-#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::{env, error::Error, fs, path::absolute};
 

@@ -1,7 +1,7 @@
 //! Why does libpq find this password, or none?
 //!
 //! `cargo run -p passfile --features fs,env --example explain_lookup -- bob db1 5432 app`
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::{env, error::Error};
 

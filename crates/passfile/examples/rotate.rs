@@ -1,7 +1,7 @@
 //! Sets a password in a file; the new one comes from standard input, so that no other process sees it.
 //!
 //! `cargo run -p passfile --features fs --example rotate -- /tmp/pgpass bob db1`
-#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::{env, error::Error, io::stdin};
 

@@ -451,7 +451,8 @@ impl Code {
                 "PGW503",
                 "pgward's own address is none of the peers'",
                 "From an address that nobody is let in from, every attempt is refused.",
-                "Run pgward on one of the nodes to have it tried; what the rules say is proved without.",
+                "Run pgward on one of the nodes, or have it reach a peer by ssh, to have it tried; what the \
+                 rules say is proved without.",
             ),
             Self::Accepted => of(
                 "PGW601",

@@ -14,6 +14,11 @@ fn list<'v>(value: &'v Value, path: &str) -> Vec<&'v Value> {
     value.pointer(path).and_then(Value::as_array).into_iter().flatten().collect()
 }
 
+/// The codes of the findings.
+fn codes(answer: &Value) -> Vec<&str> {
+    list(answer, "/findings").iter().filter_map(|finding| finding["code"].as_str()).collect()
+}
+
 /// Two servers that replicate to one another by trust, and their description in a file.
 async fn open_cluster(place: &Place, mode: Mode) -> Result<Servers, Box<dyn std::error::Error>> {
     let installed = pgtest::find_each_major()?;
@@ -45,9 +50,7 @@ async fn secured(mode: Mode) -> Outcome {
     // Open: not proved, each link named with its code.
     let open = json(&["verify"])?;
     assert_eq!((&open["outcome"], &open["result"]["proved"]), (&"findings".into(), &false.into()));
-    let codes: Vec<&Value> =
-        list(&open, "/findings").iter().map(|finding| &finding["code"]).collect();
-    assert!(codes.contains(&&"PGW102".into()), "{open:#}");
+    assert!(codes(&open).contains(&"PGW102"), "{open:#}");
 
     // Planning writes nothing; without a terminal and --yes nothing is done.
     let plan = json(&["plan"])?;
@@ -90,6 +93,23 @@ async fn secured(mode: Mode) -> Outcome {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.out.starts_with("nothing to do: the cluster is as described\n"), "{said:?}");
 
+    // Changed by hand, and meant to be so: it is named until somebody says that.
+    let hba = servers.query("node-1", "SHOW hba_file")?.ok_or("no hba_file")?;
+    let said = place.run(["hba", "add", &hba, "hostssl app web 10.1.0.0/16 scram-sha-256"])?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    servers.query("node-1", "SELECT pg_reload_conf()")?;
+    let changed = json(&["verify"])?;
+    assert_eq!(changed["outcome"], "fine", "{changed:#}");
+    assert!(codes(&changed).contains(&"PGW701"), "{changed:#}");
+    let said = place.run(["apply", "--accept-changes"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let named = said.talk.contains("pg_hba.conf was changed: web to app from 10.1.0.0/16");
+    assert!(named && said.talk.contains("nothing was done"), "{said:?}");
+    assert!(codes(&json(&["verify"])?).contains(&"PGW701"), "nobody has said yes");
+    let accepted = json(&["apply", "--accept-changes", "--yes"])?;
+    assert_eq!(accepted["outcome"], "fine", "{accepted:#}");
+    assert!(!codes(&accepted).contains(&"PGW701"), "{accepted:#}");
+
     let what = if mode == Mode::Cert { "certs" } else { "passwords" };
     let rotated = json(&["rotate", what, "--yes"])?;
     assert_eq!(
@@ -105,17 +125,14 @@ async fn secured(mode: Mode) -> Outcome {
     }
 
     // Opened again by hand: it is named.
-    let hba = servers.query("node-1", "SHOW hba_file")?.ok_or("no hba_file")?;
     let added = ["hba", "add", &hba, "host all all 127.0.0.0/8 trust", "--first"];
     let said = place.run(added)?;
     assert_eq!(said.code, Some(0), "{said:?}");
     servers.query("node-1", "SELECT pg_reload_conf()")?;
     let opened = json(&["verify"])?;
     assert_eq!(opened["result"]["proved"], false);
-    let codes: Vec<&Value> =
-        list(&opened, "/findings").iter().map(|finding| &finding["code"]).collect();
     for code in ["PGW301", "PGW501"] {
-        assert!(codes.contains(&&code.into()), "{code}: {opened:#}");
+        assert!(codes(&opened).contains(&code), "{code}: {opened:#}");
     }
     servers.stop();
 

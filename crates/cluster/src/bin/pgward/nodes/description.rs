@@ -11,7 +11,6 @@ use cluster::{
     reach::{Reached, reach},
     spec::{ClusterSpec, SpecError},
 };
-
 use passfile::{Libpq, Surroundings};
 use pg_version::PgVersion;
 

@@ -25,7 +25,8 @@ Examples:
 Planning only reads. Shown are the diff of each file, the SQL with secrets masked, and the order of the \
 work. pgward apply makes the same plan anew, shows it, and does it.
 
-Exit code 0: there is a plan, or nothing to do; with --check 1 if there is anything to do.")]
+Exit code 0: there is a plan, or nothing to do; 1: no plan can be made, such as while a run is unfinished, or with --check there is \
+something to do; 2: a node cannot be asked.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     description: DescriptionArgument,
