@@ -288,7 +288,7 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
 
 /// Does what the README says for a phase, to the letter.
 fn follow(fixture: &Fixture, bundle: &Path, phase: Phase) {
-    administrator::follow(bundle, phase, &mut |database, script| {
+    administrator::follow(bundle, phase, false, &mut |database, script| {
         let connect = fixture.server.connect();
         let connect = match database {
             Some(database) => connect.database(database),

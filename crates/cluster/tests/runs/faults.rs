@@ -92,11 +92,7 @@ fn says(fault: &Fault<'_>, failed: &Failed, words: &str) {
 }
 
 /// Runs a statement on a node from within the disturbance.
-fn statement(
-    bench: &Bench,
-    node: &'static str,
-    text: &'static str,
-) -> impl Fn() -> Tested + use<> {
+fn statement(bench: &Bench, node: &'static str, text: &'static str) -> impl Fn() -> Tested + use<> {
     let bench = bench.clone();
     move || {
         bench.query(node, text)?;
