@@ -334,6 +334,11 @@ fn who_follows_the_readme_gets_what_was_planned() -> Outcome {
         assert_eq!(mode & 0o7777, expected, "{}", path.display());
     }
     assert_eq!(fs::metadata(&bundle)?.mode() & 0o7777, 0o700);
+    // Where sessions only read unless they say otherwise, these say so.
+    let scripts = packed.iter().filter(|(path, _)| path.extension().is_some_and(|it| it == "sql"));
+    let scripts: Vec<&[u8]> = scripts.filter_map(|(_, (_, bytes))| bytes.as_deref()).collect();
+    assert!(!scripts.is_empty());
+    assert!(scripts.iter().all(|it| it.starts_with(b"SET default_transaction_read_only = off;\n")));
     let manifest = Manifest::read(&bundle)?;
     let text = fs::read_to_string(bundle.join("manifest.json"))?;
     assert!(!text.contains("SCRAM-SHA-256$") && text.contains("'********'"), "{text}");
