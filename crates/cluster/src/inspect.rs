@@ -29,7 +29,8 @@ use crate::{
     conninfo::ConnInfo,
     error::{Error, NodeContext as _},
     spec::{ClusterSpec, NodeSpec},
-    sql, topology,
+    sql,
+    topology::{self, LinkPlace},
     transport::{FilesSpec, LocalFiles, NodeFile, NodeFiles},
 };
 
@@ -278,6 +279,13 @@ impl NodeState {
     #[must_use]
     pub fn setting(&self, name: &str) -> &str {
         self.settings.get(name).map_or("", |setting| setting.value.as_str())
+    }
+
+    /// Why a link may be at a place and not be seen; `None` where it would be.
+    pub(crate) fn why_unseen(&self, place: &LinkPlace) -> Option<&str> {
+        let LinkPlace::ForeignServer(place) = place else { return None };
+        let mut unseen = self.unseen_databases.iter();
+        unseen.find(|(name, _)| *name == place.database).map(|(_, reason)| reason.as_str())
     }
 
     /// The value of `log_connections` with which the log tells by which method each session was let in;

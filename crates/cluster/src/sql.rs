@@ -115,6 +115,15 @@ fn without_number(text: &str) -> &str {
     text.rfind(" (os error ").map_or(text, |end| &text[..end])
 }
 
+/// Some sites have it that sessions only read unless they say otherwise. A standby that a commit would
+/// wait for may be one whose link is about to be switched.
+pub(crate) const FOR_OUR_STATEMENTS: &str =
+    "SET default_transaction_read_only = off;\nSET synchronous_commit = local;\n";
+
+/// What a server stores of a password is no password, but nobody needs it in a log either.
+pub(crate) const KEEP_OUT_OF_THE_LOG: &str = "SET log_statement = 'none';\n\
+     SET log_min_duration_statement = -1;\nSET log_min_error_statement = 'panic';\n";
+
 /// Text as a literal, without the blank that is put before one that has an escape.
 pub(crate) fn literal(text: &str) -> String {
     escape_literal(text).trim_start().to_owned()
@@ -133,4 +142,42 @@ pub(crate) fn told<T>(answer: Result<T, tokio_postgres::Error>) -> Result<Option
 fn connect_patience(conninfo: &ConnInfo) -> Option<Duration> {
     let given = conninfo.get("connect_timeout")?.trim().parse().ok();
     given.filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, net::Ipv4Addr};
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn that_there_is_no_password_is_said() -> Result<(), Box<dyn std::error::Error>> {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = server.local_addr()?.port();
+        let ask = async {
+            let (mut client, _) = server.accept().await?;
+            let length = client.read_u32().await?;
+            let mut startup = vec![0; usize::try_from(length).map_err(io::Error::other)? - 4];
+            client.read_exact(&mut startup).await?;
+            // AuthenticationCleartextPassword.
+            client.write_all(b"R\0\0\0\x08\0\0\0\x03").await?;
+            Ok::<_, io::Error>(client)
+        };
+        let conninfo = format!("host=127.0.0.1 port={port} user=u sslmode=disable").parse()?;
+        let (asked, connected) = tokio::join!(ask, connect_to(&conninfo, Login::default()));
+        asked?;
+        let refused = connected.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("neither \"sql\" nor a password file has one"), "{refused}");
+
+        drop(server);
+        let refused = connect_to(&conninfo, Login::default()).await.err();
+        let refused = refused.map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.ends_with("Connection refused"), "{refused}");
+        Ok(())
+    }
 }

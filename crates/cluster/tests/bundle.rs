@@ -288,7 +288,7 @@ fn plan(fixture: &Fixture) -> (Plan, Vault) {
 
 /// Does what the README says for a phase, to the letter.
 fn follow(fixture: &Fixture, bundle: &Path, phase: Phase) {
-    administrator::follow(bundle, phase, &mut |database, script| {
+    administrator::follow(bundle, phase, false, &mut |database, script| {
         let connect = fixture.server.connect();
         let connect = match database {
             Some(database) => connect.database(database),
@@ -334,6 +334,11 @@ fn who_follows_the_readme_gets_what_was_planned() -> Outcome {
         assert_eq!(mode & 0o7777, expected, "{}", path.display());
     }
     assert_eq!(fs::metadata(&bundle)?.mode() & 0o7777, 0o700);
+    // Where sessions only read unless they say otherwise, these say so.
+    let scripts = packed.iter().filter(|(path, _)| path.extension().is_some_and(|it| it == "sql"));
+    let scripts: Vec<&[u8]> = scripts.filter_map(|(_, (_, bytes))| bytes.as_deref()).collect();
+    assert!(!scripts.is_empty());
+    assert!(scripts.iter().all(|it| it.starts_with(b"SET default_transaction_read_only = off;\n")));
     let manifest = Manifest::read(&bundle)?;
     let text = fs::read_to_string(bundle.join("manifest.json"))?;
     assert!(!text.contains("SCRAM-SHA-256$") && text.contains("'********'"), "{text}");
@@ -410,6 +415,41 @@ fn the_readme_reads_well() -> Outcome {
     Ok(())
 }
 
+fn plan_of(step: Step) -> Plan {
+    let stage = Stage { title: String::new(), pace: Pace::AllAtOnce, steps: vec![step] };
+    Plan {
+        mode: Mode::Scram,
+        files: vec![],
+        links: vec![],
+        stages: vec![stage],
+        warnings: vec![],
+        shared: vec![],
+    }
+}
+
+/// What needs a password in clear to be taken back is left to whoever knows that.
+#[test]
+fn a_password_in_clear_is_put_back_by_who_knows_it() -> Outcome {
+    let fixture = Fixture::new();
+    let node = fixture.open(fixture.spec());
+    let mut vault = Vault::default();
+    vault.insert("clear", Zeroizing::new(b"hunter2".to_vec()));
+    let in_app = |statement| Action::Execute { database: Some("app".into()), statement };
+    let action = in_app(Statement::new("ALTER SUBSCRIPTION s CONNECTION 'host=m'"));
+    let undo = in_app(Statement::with_secret("ALTER SUBSCRIPTION s CONNECTION", "clear"));
+    node.record(&plan_of(Step { node: "node-1".into(), action, undo: Some(undo) }), &vault)?;
+    let bundle = node.finish(NOW)?.ok_or("nothing was recorded")?;
+    let readme = fs::read_to_string(bundle.join("README.txt"))?;
+    let (_, back) = readme.split_once("Phase 1, back").ok_or("no way back")?;
+    let statement = "In the database app:\n   - ALTER SUBSCRIPTION s CONNECTION '********'\n";
+    assert!(back.contains(statement), "{back}");
+    for (path, (_, bytes)) in tree(&bundle) {
+        let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+        assert!(!text.contains("hunter2"), "{}", path.display());
+    }
+    Ok(())
+}
+
 #[test]
 fn a_password_in_clear_is_in_no_bundle() {
     let fixture = Fixture::new();
@@ -419,16 +459,7 @@ fn a_password_in_clear_is_in_no_bundle() {
         vault.insert("clear", Zeroizing::new(clear.as_bytes().to_vec()));
         let statement = Statement::with_secret("ALTER ROLE repl PASSWORD", "clear");
         let action = Action::Execute { database: None, statement };
-        let step = Step { node: "node-1".into(), action, undo: None };
-        let stage = Stage { title: String::new(), pace: Pace::AllAtOnce, steps: vec![step] };
-        let plan = Plan {
-            mode: Mode::Scram,
-            files: vec![],
-            links: vec![],
-            stages: vec![stage],
-            warnings: vec![],
-            shared: vec![],
-        };
+        let plan = plan_of(Step { node: "node-1".into(), action, undo: None });
         let error = node.record(&plan, &vault).unwrap_err();
         assert!(matches!(error, BundleError::ClearSecret { .. }), "{error}");
         assert!(!error.to_string().contains("hunter2"));

@@ -23,7 +23,7 @@ use pg_version::PgVersion;
 use time::OffsetDateTime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use crate::administrator::{follow, go_back};
+use crate::administrator::follow;
 
 mod administrator;
 
@@ -133,13 +133,9 @@ impl Carried {
         let (folder, sql) = (self.folders[node].clone(), self.spec.nodes[node].sql.clone());
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
-            let psql: administrator::Psql<'_> =
-                &mut |database, script| psql(&runtime, &sql, database, script);
-            if back {
-                go_back(&folder, Phase(phase), psql);
-            } else {
-                follow(&folder, Phase(phase), psql);
-            }
+            follow(&folder, Phase(phase), back, &mut |database, script| {
+                psql(&runtime, &sql, database, script)
+            });
         })
         .await?;
         Ok(())

@@ -2,7 +2,6 @@
 //! it? Nothing, in any mode in which that can be prevented, and verification tells where it cannot.
 
 #[path = "links/support.rs"]
-#[allow(dead_code, reason = "each test uses its part")]
 mod native;
 #[path = "standin/mod.rs"]
 mod standin;

@@ -301,7 +301,7 @@ impl Files for DiskFiles {
 #[cfg(feature = "fs")]
 impl From<std::io::Error> for FileError {
     fn from(error: std::io::Error) -> Self {
-        use std::{io::ErrorKind, string::ToString as _};
+        use std::io::ErrorKind;
 
         let kind = match error.kind() {
             ErrorKind::NotFound => FileErrorKind::NotFound,
@@ -311,12 +311,17 @@ impl From<std::io::Error> for FileError {
             ErrorKind::InvalidFilename => FileErrorKind::NameTooLong,
             _ => FileErrorKind::Other,
         };
-        // std appends its own " (os error 2)" to what strerror says.
-        let text = error.to_string();
-        let message = match text.rfind(" (os error ") {
-            Some(end) => text[..end].to_string(),
-            None => text,
-        };
-        Self { kind, message }
+        Self { kind, message: system_words(&error) }
     }
+}
+
+/// What the system says, without the " (os error 2)" that std appends: the number is for nobody who
+/// reads a message.
+#[cfg(feature = "fs")]
+pub(crate) fn system_words(error: &std::io::Error) -> String {
+    let mut words = std::format!("{error}");
+    if let Some(end) = words.rfind(" (os error ") {
+        words.truncate(end);
+    }
+    words
 }

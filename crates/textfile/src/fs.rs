@@ -40,6 +40,8 @@ use std::{
     process,
 };
 
+use crate::files::system_words;
+
 /// A path from the bytes that a file named it with.
 #[must_use]
 pub fn path_of(bytes: &[u8]) -> &Path {
@@ -378,10 +380,7 @@ impl fmt::Display for FsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { action, path, source } => {
-                let words = std::format!("{source}");
-                // The number that std appends is for nobody who reads this; the source has it.
-                let words = words.rfind(" (os error ").map_or(&*words, |end| &words[..end]);
-                write!(f, "cannot {action} {}: {words}", path.display())
+                write!(f, "cannot {action} {}: {}", path.display(), system_words(source))
             }
             Self::NotAFile { path } => write!(f, "{} is no plain file", path.display()),
             Self::Changed { path } => write!(

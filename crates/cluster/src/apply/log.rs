@@ -34,8 +34,8 @@ impl LogPlace {
         mark: &str,
     ) -> Result<Vec<Refusal>, Error> {
         let Some((file, size)) = &self.0 else { return Ok(Vec::new()) };
-        let speak =
-            format!("DO LANGUAGE plpgsql {}", literal(&format!("BEGIN RAISE LOG '{mark}'; END")),);
+        let body = format!("BEGIN RAISE LOG '{mark}'; END");
+        let speak = format!("DO LANGUAGE plpgsql {}", literal(&body));
         if told(client.batch_execute(&speak).await)?.is_none() {
             return Ok(Vec::new());
         }
@@ -47,9 +47,7 @@ impl LogPlace {
                         pg_catalog.current_setting('hba_file') \
                  FROM pg_catalog.pg_current_logfile('stderr') f WHERE f IS NOT NULL";
             let row = told(client.query_opt(QUERY, &[file, size]).await)?.flatten();
-            let Some(row) = row else {
-                return Ok(Vec::new());
-            };
+            let Some(row) = row else { return Ok(Vec::new()) };
             let text = String::from_utf8_lossy(row.get(0)).into_owned();
             if text.contains(mark) || deadline.pause().await.is_err() {
                 let hba_file: &str = row.get(1);

@@ -14,6 +14,7 @@ use crate::{
     plan::{Action, Expectation, Statement, Step},
     run::journal::{At, Effect, Found, Seen},
     sessions::{self, SecuredWay, SessionId},
+    sql::{FOR_OUR_STATEMENTS, KEEP_OUT_OF_THE_LOG},
     text::Text,
     topology::SessionKey,
 };
@@ -246,15 +247,6 @@ pub(super) async fn execute(
         Failure { error, effect }
     })
 }
-
-/// Some sites have it that sessions only read unless they say otherwise. A standby that a commit would
-/// wait for may be one whose link is about to be switched.
-const FOR_OUR_STATEMENTS: &str =
-    "SET default_transaction_read_only = off; SET synchronous_commit = local";
-
-/// What a server stores of a password is no password, but nobody needs it in a log either.
-const KEEP_OUT_OF_THE_LOG: &str = "SET log_statement = 'none'; \
-     SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic'";
 
 /// Whether the server ends the session, or itself: what it had begun may have been committed.
 fn is_going_down(error: &DbError) -> bool {

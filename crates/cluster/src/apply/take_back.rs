@@ -2,7 +2,7 @@
 //!
 //! A link that goes back to its old connection string must find its old way in open, and what a link
 //! still uses must stay. So where something cannot be taken back on a node, whatever was done before
-//! it and holds it up stays as well: on that node, and at the other end of a link that could not be
+//! it and holds it up stays as well: on that node, at the other end of a link that could not be
 //! switched back, and where a file was written for it. A plan that lets links connect anew with other
 //! certificates changes both their ends: there it stays on all nodes that links join to that one.
 

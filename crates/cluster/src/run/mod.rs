@@ -71,7 +71,7 @@ use crate::{
     plan::{Plan, hex},
     prepare::Prepared,
     spec::{ClusterSpec, Mode},
-    topology,
+    topology::{self, Link},
     verify::{Finding, drift},
 };
 
@@ -332,14 +332,15 @@ fn state_of(told: &Told) -> State {
 /// not fit the description; [`Error::Files`] if the folder cannot be read or written.
 pub fn accept_changes(spec: &ClusterSpec, states: &[NodeState]) -> Result<Vec<Finding>, Error> {
     no_unfinished(spec)?;
-    let changes = changes(spec, states)?;
-    if changes.is_empty() {
-        return Ok(changes);
+    let links = topology::of(spec.topology).links(spec, states)?;
+    if changes_of(&spec.secrets, states, &links)?.is_empty() {
+        return Ok(Vec::new());
     }
     let _lock = RunLock::take(&spec.secrets)?;
+    // Once more: whoever had the lock until now may have changed what was left.
     no_unfinished(spec)?;
+    let changes = changes_of(&spec.secrets, states, &links)?;
     if let Some(applied) = Applied::read(&spec.secrets)? {
-        let links = topology::of(spec.topology).links(spec, states)?;
         drift::accepting(applied, states, &links).write(&spec.secrets)?;
     }
     Ok(changes)
@@ -351,13 +352,21 @@ pub fn accept_changes(spec: &ClusterSpec, states: &[NodeState]) -> Result<Vec<Fi
 /// [`Error::Plan`] if the links do not fit the description; [`Error::Files`] or [`Error::Run`] if what
 /// was left cannot be read.
 pub fn changes(spec: &ClusterSpec, states: &[NodeState]) -> Result<Vec<Finding>, Error> {
-    let Some(applied) = Applied::read(&spec.secrets)? else { return Ok(Vec::new()) };
-    let links = topology::of(spec.topology).links(spec, states)?;
-    Ok(drift::since(&applied, &applied_plans(&spec.secrets)?, states, &links))
+    changes_of(&spec.secrets, states, &topology::of(spec.topology).links(spec, states)?)
+}
+
+/// The same, with the links of the nodes.
+pub(crate) fn changes_of(
+    secrets: &Path,
+    states: &[NodeState],
+    links: &[Link],
+) -> Result<Vec<Finding>, Error> {
+    let Some(applied) = Applied::read(secrets)? else { return Ok(Vec::new()) };
+    Ok(drift::since(&applied, &applied_plans(secrets)?, states, links))
 }
 
 /// The plans of the runs that were applied and are on disk still, the oldest first.
-pub(crate) fn applied_plans(secrets: &Path) -> Result<Vec<Plan>, Error> {
+fn applied_plans(secrets: &Path) -> Result<Vec<Plan>, Error> {
     let mut plans = Vec::new();
     for run in RunFolder::all(secrets)? {
         if state_of(&run.told()?) == State::Applied {

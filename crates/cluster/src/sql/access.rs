@@ -22,7 +22,7 @@ pub(super) struct Access {
     tls: Option<PgTls>,
 }
 
-/// The parameters that are read here; the others are tokio-postgres's own.
+/// The parameters that tokio-postgres does not know. The first are read here.
 const OURS: [&str; 15] = [
     "sslmode",
     "sslrootcert",
@@ -30,12 +30,13 @@ const OURS: [&str; 15] = [
     "sslkey",
     "passfile",
     "connect_timeout",
+    // Without a meaning here: there is no GSSAPI and no compression, the server's name is always sent,
+    // pgward has a name of its own, and takes whatever way in the server has for it.
     "require_auth",
     "gssencmode",
     "sslcertmode",
     "sslcompression",
     "fallback_application_name",
-    // Without a meaning here, as there is no GSSAPI, and the server's name is always sent.
     "gssdelegation",
     "gsslib",
     "krbsrvname",

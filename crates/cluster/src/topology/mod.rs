@@ -106,8 +106,8 @@ pub struct ForeignPlace {
 
 impl PartialEq for ForeignPlace {
     fn eq(&self, other: &Self) -> bool {
-        let place = |of: &Self| (of.database.clone(), of.server.clone(), of.local.clone());
-        place(self) == place(other)
+        (&self.database, &self.server, &self.local)
+            == (&other.database, &other.server, &other.local)
     }
 }
 

@@ -35,10 +35,7 @@ pub fn since(
     links: &[Link],
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut by_name: HashMap<(&str, &str), Vec<&Link>> = HashMap::new();
-    for link in links {
-        by_name.entry((&link.from, &link.name)).or_default().push(link);
-    }
+    let links = LinksByName::of(links);
     for state in states {
         let Some(node) = applied.nodes.get(&state.name) else { continue };
         let drifted = |what: String| Finding::warning(Code::Drifted, &state.name, what);
@@ -67,9 +64,8 @@ pub fn since(
         }
         for left in &node.links {
             let AppliedLink { name, place, to, conninfo } = left;
-            let mut so_called =
-                by_name.get(&(state.name.as_str(), name.as_str())).into_iter().flatten();
-            let finding = match so_called.find(|link| *link.place == *place) {
+            let finding = match links.find(&state.name, left) {
+                None if state.why_unseen(place).is_some() => None,
                 None => Some(drifted(format!(
                     "the link {name} is gone: pgward makes no links, so make it anew if it is missed"
                 ))),
@@ -85,6 +81,7 @@ pub fn since(
 /// What the applied runs left, with what inspection finds in its place: what [`since`] tells is taken as
 /// it is, and told no more. What is gone is forgotten; what inspection did not read stays.
 pub(crate) fn accepting(mut applied: Applied, states: &[NodeState], links: &[Link]) -> Applied {
+    let links = LinksByName::of(links);
     for state in states {
         let Some(node) = applied.nodes.get_mut(&state.name) else { continue };
         node.files.retain(|path, left| match state.files.get(path) {
@@ -100,13 +97,34 @@ pub(crate) fn accepting(mut applied: Applied, states: &[NodeState], links: &[Lin
             let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
             stored.inspect(|now| *digest = sha256(now.as_bytes())).is_some()
         });
-        node.links.retain_mut(|left| {
-            let mut own = links.iter().filter(|link| link.from == state.name);
-            let now = own.find(|link| link.name == left.name && *link.place == left.place);
-            now.inspect(|now| left.conninfo = now.conninfo.to_masked_text()).is_some()
+        node.links.retain_mut(|left| match links.find(&state.name, left) {
+            Some(now) => {
+                left.conninfo = now.conninfo.to_masked_text();
+                true
+            }
+            None => state.why_unseen(&left.place).is_some(),
         });
     }
     applied
+}
+
+/// The links that inspection finds, by the node that they start at and their name.
+struct LinksByName<'l>(HashMap<(&'l str, &'l str), Vec<&'l Link>>);
+
+impl<'l> LinksByName<'l> {
+    fn of(links: &'l [Link]) -> Self {
+        let mut by_name: HashMap<_, Vec<_>> = HashMap::new();
+        for link in links {
+            by_name.entry((&*link.from, &*link.name)).or_default().push(link);
+        }
+        Self(by_name)
+    }
+
+    /// The one that was left on a node. A name is unique in its place only.
+    fn find(&self, node: &str, left: &AppliedLink) -> Option<&'l Link> {
+        let so_called = self.0.get(&(node, left.name.as_str()))?;
+        so_called.iter().find(|link| *link.place == left.place).copied()
+    }
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -248,4 +266,49 @@ fn link_drift(before: &str, now: &ConnInfo) -> Option<String> {
         })
         .collect();
     (!changed.is_empty()).then(|| changed.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::{
+        inspect::sample,
+        run::applied::AppliedNode,
+        spec::Mode,
+        topology::{ForeignPlace, LinkPlace},
+    };
+
+    fn left(database: &str) -> AppliedLink {
+        let place = LinkPlace::ForeignServer(ForeignPlace {
+            database: database.to_owned(),
+            server: "other".to_owned(),
+            local: None,
+            first: true,
+            mapping_options: Vec::new(),
+            without_password: false,
+            by_server: false,
+        });
+        let (name, to) = ("other".to_owned(), "m".to_owned());
+        AppliedLink { name, place, to, conninfo: "host=m".to_owned() }
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_seen_is_not_gone() {
+        let mut state = sample::node(b"", &[]);
+        state.unseen_databases = vec![("locked".to_owned(), "not now".to_owned())];
+        let links = vec![left("locked"), left("app")];
+        let nodes = [("n".to_owned(), AppliedNode { links, ..AppliedNode::default() })].into();
+        let at = OffsetDateTime::UNIX_EPOCH;
+        let applied = Applied { run: String::new(), at, mode: Mode::Cert, nodes };
+        let states = [state];
+
+        let told = since(&applied, &[], &states, &[]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].what.contains("is gone"), "{told:?}");
+        let accepted = accepting(applied, &states, &[]);
+        assert_eq!(accepted.nodes["n"].links, [left("locked")]);
+        assert_eq!(since(&accepted, &[], &states, &[]), []);
+    }
 }

@@ -45,8 +45,7 @@ use crate::{
     demand::Demand,
     error::{Error, NodeContext as _},
     inspect::{self, Node, NodeState, THIS_MACHINE},
-    rfc3339,
-    run::{self, Applied},
+    rfc3339, run,
     spec::{ClusterSpec, Mode, TopologyKind},
     sql,
     text::Text,
@@ -219,21 +218,11 @@ pub async fn verify_with(
 
 /// What was changed by hand since the last run was applied, if one was.
 fn changed_since(spec: &ClusterSpec, states: &[NodeState], links: &[Link]) -> Vec<Finding> {
-    let left = || -> Result<_, Error> {
-        Ok(match Applied::read(&spec.secrets)? {
-            Some(applied) => Some((applied, run::applied_plans(&spec.secrets)?)),
-            None => None,
-        })
-    };
-    match left() {
-        Ok(Some((applied, plans))) => drift::since(&applied, &plans, states, links),
-        Ok(None) => Vec::new(),
+    run::changes_of(&spec.secrets, states, links).unwrap_or_else(|error| {
         // What was left is not known, and so is not what has changed.
-        Err(error) => {
-            let what = format!("whether anything was changed since cannot be told: {error}");
-            vec![Finding::warning(Code::Drifted, THIS_MACHINE, what)]
-        }
-    }
+        let what = format!("whether anything was changed since cannot be told: {error}");
+        vec![Finding::warning(Code::Drifted, THIS_MACHINE, what)]
+    })
 }
 
 /// Everything that is known when the nodes are looked at from outside.

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Code, Context, Finding,
-    checks::{link_addresses, link_password},
+    checks::{Login, link_addresses, link_password},
     probe::{self, Asked, Attempt, Outcome},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     bounded::{AT_ONCE, for_each},
     demand::{Databases, Demand, WayIn},
     error::{Error, NodeContext as _},
-    hba::{DecidingRule, Question, Reading},
+    hba::{DecidingRule, Reading},
     inspect::{Node, NodeState},
     spec::Mode,
     tls,
@@ -223,6 +223,11 @@ struct Target {
 }
 
 impl Target {
+    /// A login to it from an address.
+    fn login_from(&self, address: IpAddr) -> Login<'_> {
+        Login { way: &self.way, address, database: self.database.clone() }
+    }
+
     /// Whether links are let in to it. To the database in a standby's connection string none is: it is
     /// tried all the same, for it is where the role would come in by `all`.
     fn is_for_links(&self) -> bool {
@@ -255,13 +260,11 @@ fn targets(context: &Context, node: &str, demand: &Demand) -> Vec<Target> {
     targets
 }
 
-fn decide(reading: &Reading, target: &Target, address: IpAddr, tls: bool) -> Option<DecidingRule> {
-    reading.decide(&Question {
-        address: Some(address),
-        tls,
-        user: &target.way.role,
-        database: target.database.as_deref().unwrap_or_default(),
-        physical: target.database.is_none(),
+/// Whether the rules for the links hold for an address.
+fn hold_for(reading: &Reading, targets: &[Target], address: IpAddr) -> bool {
+    targets.iter().filter(|target| target.is_for_links()).all(|target| {
+        let rule = target.login_from(address).decide(reading, target.way.tls);
+        rule.is_some_and(|rule| is_for(&target.way, &rule))
     })
 }
 
@@ -274,12 +277,7 @@ async fn place(
     targets: &[Target],
 ) -> Result<(IpAddr, Option<SshNode>), Error> {
     let own = probe::own_address(&node.spec).await?;
-    let holds_for = |address: IpAddr| {
-        targets.iter().all(|target| {
-            decide(reading, target, address, target.way.tls)
-                .is_some_and(|rule| is_for(&target.way, &rule))
-        })
-    };
+    let holds_for = |address: IpAddr| hold_for(reading, targets, address);
     if holds_for(own) {
         return Ok((own, None));
     }
@@ -324,8 +322,10 @@ impl Bench {
         target: &Arc<Target>,
     ) -> Result<(Option<Control>, Vec<Refusal>), Error> {
         let way = &target.way;
-        let expected =
-            self.decide(target, self.own, way.tls).is_some_and(|rule| is_for(way, &rule));
+        let expected = target
+            .login_from(self.own)
+            .decide(&self.reading, way.tls)
+            .is_some_and(|rule| is_for(way, &rule));
         // A role that others may come in as from elsewhere, by other rules.
         let here = way.links_only || way.networks.iter().any(|network| network.contains(&self.own));
         let tried = for_each(AT_ONCE, self.trials(way)?, |(trial, tls, password)| {
@@ -477,10 +477,6 @@ impl Bench {
         Ok(trials)
     }
 
-    fn decide(&self, target: &Target, address: IpAddr, tls: bool) -> Option<DecidingRule> {
-        decide(&self.reading, target, address, tls)
-    }
-
     /// Whether the rules refuse it to every peer, and in words which rule does to the last of them.
     fn by_rules(&self, target: &Target, trial: Trial) -> (bool, String) {
         let way = &target.way;
@@ -493,7 +489,7 @@ impl Bench {
         let to = self.node.spec.name.as_str();
         let links = links.get(to).map(Vec::as_slice).unwrap_or_default();
         for address in link_addresses(spec, links, way, to) {
-            let rule = self.decide(target, address, tls);
+            let rule = target.login_from(address).decide(&self.reading, tls);
             let decision = rule.as_ref().map_or_else(|| "no rule".to_owned(), ToString::to_string);
             words = format!("for {address} the rules have {decision}");
             let refused = match &rule {
@@ -544,6 +540,26 @@ fn is_refused(trial: Trial, outcome: &Outcome) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::sample;
+
+    #[test]
+    fn the_rules_hold_for_where_the_links_get_in() {
+        let hba = b"hostssl replication repl 10.0.0.0/8 scram-sha-256\nhost all all all reject\n";
+        let reading = Reading::of(&sample::node(hba, &[]), [10, 0, 0, 1].into());
+        let way = WayIn {
+            role: "repl".to_owned(),
+            databases: vec![Databases::Replication],
+            networks: Vec::new(),
+            method: Method::ScramSha256,
+            tls: true,
+            links_only: true,
+        };
+        // A standby's connection string names a database, to which it never connects.
+        let targets = [Some("postgres".to_owned()), None];
+        let targets = targets.map(|database| Target { way: way.clone(), database });
+        assert!(hold_for(&reading, &targets, [10, 0, 0, 2].into()));
+        assert!(!hold_for(&reading, &targets, [192, 168, 0, 2].into()));
+    }
 
     #[test]
     fn only_the_refusal_of_this_login_counts() {

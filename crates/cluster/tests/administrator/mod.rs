@@ -9,18 +9,10 @@ use cluster::transport::bundle::Phase;
 /// row.
 pub(crate) type Psql<'a> = &'a mut dyn FnMut(Option<&str>, &str) -> bool;
 
-/// Does a phase; `psql` is what the test has for it. A phase that the node has no part in is none.
-pub(crate) fn follow(bundle: &Path, phase: Phase, psql: Psql<'_>) {
-    section(bundle, &format!("Phase {phase}"), psql);
-}
-
-/// Takes a phase back.
-#[allow(dead_code, reason = "each test uses its part")]
-pub(crate) fn go_back(bundle: &Path, phase: Phase, psql: Psql<'_>) {
-    section(bundle, &format!("Phase {phase}, back"), psql);
-}
-
-fn section(bundle: &Path, title: &str, psql: Psql<'_>) {
+/// Does a phase, or takes it back; `psql` is what the test has for it. A phase that the node has no part
+/// in is none.
+pub(crate) fn follow(bundle: &Path, phase: Phase, back: bool, psql: Psql<'_>) {
+    let title = format!("Phase {phase}{}", if back { ", back" } else { "" });
     let readme = fs::read_to_string(bundle.join("README.txt")).unwrap();
     let Some(start) = readme.find(&format!("\n{title}\n")) else { return };
     let rest = &readme[start + 1..];

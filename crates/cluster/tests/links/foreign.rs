@@ -6,7 +6,10 @@ use cluster::spec::Mode;
 use pg_version::PgVersion;
 use pgtest::Server;
 
-use crate::support::{Outcome, files, look, plan, secured_and_proved, server, spec_of, taken_back};
+use crate::{
+    found::{files, taken_back},
+    support::{Outcome, look, plan, secured_and_proved, server, spec_of},
+};
 
 /// Two nodes that read each other's tables, as a superuser, as another role, and as whoever it is.
 #[tokio::test(flavor = "multi_thread")]

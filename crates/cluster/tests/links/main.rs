@@ -3,6 +3,7 @@
 #![allow(clippy::panic, reason = "a test that cannot go on fails")]
 
 mod foreign;
+mod found;
 mod sites;
 mod standbys;
 mod support;

@@ -12,8 +12,9 @@ use cluster::spec::{ClusterSpec, Mode};
 use pg_version::PgVersion;
 use pgtest::{Run, Server, Session, Shutdown};
 
-use crate::support::{
-    Outcome, STREAMING, files, plan, secured_and_proved, server, spec_of, taken_back, wait,
+use crate::{
+    found::{files, taken_back},
+    support::{Outcome, STREAMING, plan, secured_and_proved, server, spec_of, wait},
 };
 
 const DATABASE: &str = "Pröd \"1\", all";

@@ -15,9 +15,11 @@ use cluster::{
 use pg_version::PgVersion;
 use pgtest::Shutdown;
 
-use crate::support::{
-    Outcome, STREAMING, files, look, nodes, plan, secured_and_proved, server, spec_of, standby,
-    taken_back, wait,
+use crate::{
+    found::{files, taken_back},
+    support::{
+        Outcome, STREAMING, look, nodes, plan, secured_and_proved, server, spec_of, standby, wait,
+    },
 };
 
 /// A standby with a slot, and one that follows that one without a slot.

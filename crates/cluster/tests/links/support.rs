@@ -1,9 +1,8 @@
-//! Open servers that are described, secured, looked at and taken back.
+//! Open servers that are described, secured and looked at.
 
 use std::{
-    collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +10,7 @@ use std::{
 use cluster::{
     inspect::{self, Node, NodeState},
     prepare::{self, Prepared},
-    run::{self, Runner},
+    run::Runner,
     spec::{CertificatePolicy, ClusterSpec, IKnow, Mode, NodeSpec, TopologyKind},
     transport::{FilesSpec, LocalFiles},
     verify::{self, Verification},
@@ -68,13 +67,6 @@ pub(crate) async fn plan(spec: &ClusterSpec) -> Outcome<Prepared> {
 
 pub(crate) async fn secure(spec: &ClusterSpec) -> Outcome {
     Runner::new(spec, &nodes(spec)).apply(plan(spec).await?).await?;
-    Ok(())
-}
-
-/// Takes back what was applied; nothing must have been in the way.
-pub(crate) async fn taken_back(spec: &ClusterSpec) -> Outcome {
-    let outcome = Runner::new(spec, &nodes(spec)).rollback().await?;
-    assert_eq!(outcome, run::Outcome::TakenBack { kept: Vec::new() });
     Ok(())
 }
 
@@ -155,16 +147,3 @@ pub(crate) fn wait(server: &Server, query: &str, expected: &str) -> Outcome {
 
 pub(crate) const STREAMING: &str =
     "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
-
-/// What an administrator has on a node: files and their bytes.
-pub(crate) fn files(servers: &[&Server]) -> Outcome<BTreeMap<PathBuf, Vec<u8>>> {
-    let mut files = BTreeMap::new();
-    for server in servers {
-        for name in ["postgresql.conf", "postgresql.auto.conf", "pg_hba.conf"] {
-            let path = server.data_dir().join(name);
-            files.insert(path.clone(), fs::read(path)?);
-        }
-        assert!(!server.data_dir().join("pgward").exists());
-    }
-    Ok(files)
-}

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        Arc,
+        Arc, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -43,14 +43,15 @@ struct Failed {
     left: Vec<String>,
 }
 
-/// Applies, and does something at the moment.
+/// Applies, and does something at the moment. That it could be done is made sure of: a disturbance that
+/// fails by itself must not pass for the fault.
 async fn disturbed(
     bench: &Bench,
     fault: &Fault<'_>,
     limits: Limits,
-    disturb: impl Fn() + Send + Sync + 'static,
+    disturb: impl Fn() -> Tested + Send + Sync + 'static,
 ) -> Tested<Failed> {
-    let happened = Arc::new(AtomicBool::new(false));
+    let happened = Arc::new(OnceLock::new());
     let (moment, node) = (fault.moment.to_owned(), fault.node.to_owned());
     let seen = happened.clone();
     let runner = bench.watched(move |event| {
@@ -59,12 +60,16 @@ async fn disturbed(
             Event::Begin { node: at, what } => *at == node && what.contains(&moment),
             _ => false,
         };
-        if now && !seen.swap(true, Ordering::SeqCst) {
-            disturb();
+        if now {
+            seen.get_or_init(|| disturb().map_err(|error| error.to_string()));
         }
     });
     let outcome = runner.limits(limits).apply(bench.prepare().await?).await;
-    assert!(happened.load(Ordering::SeqCst), "{}: the moment never came", fault.name);
+    match happened.get() {
+        Some(Ok(())) => {}
+        Some(Err(error)) => panic!("{}: {error}", fault.name),
+        None => panic!("{}: the moment never came", fault.name),
+    }
     match outcome {
         Err(Error::TakenBack { cause, kept, left }) => {
             Ok(Failed { cause: cause.to_string(), kept, left })
@@ -87,9 +92,12 @@ fn says(fault: &Fault<'_>, failed: &Failed, words: &str) {
 }
 
 /// Runs a statement on a node from within the disturbance.
-fn statement(bench: &Bench, node: &'static str, text: &'static str) -> impl Fn() + use<> {
+fn statement(bench: &Bench, node: &'static str, text: &'static str) -> impl Fn() -> Tested + use<> {
     let bench = bench.clone();
-    move || drop(bench.query(node, text).unwrap())
+    move || {
+        bench.query(node, text)?;
+        Ok(())
+    }
 }
 
 /// Files and roles that change under the run, and what the servers refuse.
@@ -109,8 +117,8 @@ async fn what_changes_under_a_run_is_taken_back() -> Tested {
         let path = path.to_owned();
         move || {
             let there = fs::read_to_string(&path).unwrap_or_default();
-            fs::write(&path, there + text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            fs::write(&path, there + text)?;
+            Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?)
         }
     };
 
@@ -119,8 +127,8 @@ async fn what_changes_under_a_run_is_taken_back() -> Tested {
     let failed = disturbed(&bench, &fault, LIMITS, {
         let path = hba.clone();
         move || {
-            let there = fs::read_to_string(&path).unwrap();
-            fs::write(&path, there + "# theirs\n").unwrap();
+            let there = fs::read_to_string(&path)?;
+            Ok(fs::write(&path, there + "# theirs\n")?)
         }
     })
     .await?;
@@ -134,8 +142,8 @@ async fn what_changes_under_a_run_is_taken_back() -> Tested {
     let failed = disturbed(&bench, &fault, LIMITS, {
         let path = hba.clone();
         move || {
-            let there = fs::read_to_string(&path).unwrap();
-            fs::write(&path, there + "host all all nonsense\n").unwrap();
+            let there = fs::read_to_string(&path)?;
+            Ok(fs::write(&path, there + "host all all nonsense\n")?)
         }
     })
     .await?;
@@ -150,8 +158,8 @@ async fn what_changes_under_a_run_is_taken_back() -> Tested {
     let failed = disturbed(&bench, &fault, LIMITS, {
         let path = hba.clone();
         move || {
-            let there = fs::read_to_string(&path).unwrap();
-            fs::write(&path, format!("host all postgres all reject\n{there}")).unwrap();
+            let there = fs::read_to_string(&path)?;
+            Ok(fs::write(&path, format!("host all postgres all reject\n{there}"))?)
         }
     })
     .await?;
@@ -179,7 +187,7 @@ async fn what_changes_under_a_run_is_taken_back() -> Tested {
     let fault = Fault { name: "key unreadable", moment: "reload", node: "node-2" };
     let key = two.join("pgward/server.key");
     let failed = disturbed(&bench, &fault, LIMITS, move || {
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        Ok(fs::set_permissions(&key, fs::Permissions::from_mode(0o644))?)
     })
     .await?;
     says(&fault, &failed, "SSL configuration was not reloaded");
@@ -192,8 +200,9 @@ async fn what_changes_under_a_run_is_taken_back() -> Tested {
     let failed = disturbed(&bench, &fault, Limits { answer: Duration::from_secs(12), ..LIMITS }, {
         let certificate = certificate.clone();
         move || {
-            fs::write(&certificate, other_authority()).unwrap();
-            other.query("node-2", "SELECT pg_reload_conf()").unwrap();
+            fs::write(&certificate, other_authority()?)?;
+            other.query("node-2", "SELECT pg_reload_conf()")?;
+            Ok(())
         }
     })
     .await?;
@@ -211,8 +220,9 @@ async fn what_changes_under_a_run_is_taken_back() -> Tested {
         &fault,
         Limits { answer: Duration::from_secs(12), ..LIMITS },
         move || {
-            other.query("node-2", "ALTER SYSTEM SET ssl_ca_file = ''").unwrap();
-            other.query("node-2", "SELECT pg_reload_conf()").unwrap();
+            other.query("node-2", "ALTER SYSTEM SET ssl_ca_file = ''")?;
+            other.query("node-2", "SELECT pg_reload_conf()")?;
+            Ok(())
         },
     )
     .await?;
@@ -223,12 +233,11 @@ async fn what_changes_under_a_run_is_taken_back() -> Tested {
     watch.end().await
 }
 
-fn other_authority() -> String {
+fn other_authority() -> Tested<String> {
     let validity = pki::Validity::days(time::OffsetDateTime::now_utc(), 1);
     let subject = pki::Subject::common_name("another CA");
-    let authority =
-        pki::Authority::create(pki::KeyAlgorithm::EcdsaP256, &subject, validity).unwrap();
-    authority.certificate().to_pem()
+    let authority = pki::Authority::create(pki::KeyAlgorithm::EcdsaP256, &subject, validity)?;
+    Ok(authority.certificate().to_pem())
 }
 
 /// What the servers refuse to do.
@@ -287,7 +296,8 @@ async fn sql_that_fails_is_taken_back() -> Tested {
         |conninfo: &str| format!("ALTER SUBSCRIPTION node_2_from_node_1 CONNECTION '{conninfo}'");
     let text = alter(&theirs);
     let failed = disturbed(&bench, &fault, LIMITS, move || {
-        changed.query("node-2", &text).unwrap();
+        changed.query("node-2", &text)?;
+        Ok(())
     })
     .await?;
     says(&fault, &failed, "since the plan was made");
@@ -301,16 +311,16 @@ async fn sql_that_fails_is_taken_back() -> Tested {
     let (locked, unlock) = (bench.clone(), Arc::new(std::sync::Mutex::new(None)));
     let holder = unlock.clone();
     let failed = disturbed(&bench, &fault, SHORT, move || {
-        let mut session =
-            locked.servers.with("node-2", |server| server.session()).unwrap().unwrap();
-        session.query("BEGIN").unwrap();
-        session.query("SELECT 1 FROM pg_authid WHERE rolname = 'replicator' FOR UPDATE").unwrap();
-        *holder.lock().unwrap() = Some(session);
+        let mut session = locked.servers.with("node-2", |server| server.session())??;
+        session.query("BEGIN")?;
+        session.query("SELECT 1 FROM pg_authid WHERE rolname = 'replicator' FOR UPDATE")?;
+        *holder.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        Ok(())
     })
     .await?;
     says(&fault, &failed, "timeout");
     is_settled(&bench, &failed, &fault)?;
-    drop(unlock.lock().unwrap().take());
+    drop(unlock.lock().unwrap_or_else(PoisonError::into_inner).take());
     bench.is_as_found(&found, fault.name).await?;
 
     // A password file that libpq takes for none, by its mode, and by its owner.
@@ -322,8 +332,8 @@ async fn sql_that_fails_is_taken_back() -> Tested {
         let path = passfile.clone();
         let limits = Limits { answer: Duration::from_secs(12), ..LIMITS };
         let failed = disturbed(&bench, &fault, limits, move || {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            std::os::unix::fs::chown(&path, owner, None).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+            Ok(std::os::unix::fs::chown(&path, owner, None)?)
         })
         .await?;
         says(&fault, &failed, "to replicate by its new connection string");
@@ -333,10 +343,10 @@ async fn sql_that_fails_is_taken_back() -> Tested {
     watch.end().await
 }
 
-fn signal(data: &Path, signal: Signal) {
-    let text = fs::read_to_string(data.join("postmaster.pid")).unwrap();
-    let number = text.lines().next().and_then(|line| line.trim().parse().ok()).unwrap();
-    kill_process(Pid::from_raw(number).unwrap(), signal).unwrap();
+fn signal(data: &Path, signal: Signal) -> Tested {
+    let text = fs::read_to_string(data.join("postmaster.pid"))?;
+    let number = text.lines().next().ok_or("no process")?.trim().parse()?;
+    Ok(kill_process(Pid::from_raw(number).ok_or("no process")?, signal)?)
 }
 
 /// A server that stands still, or is gone, at the beginning of each stage that asks it for something.
@@ -355,14 +365,9 @@ async fn a_server_that_stops_is_taken_back_when_it_is_there_again() -> Tested {
         let server = bench.clone();
         let failed = disturbed(&bench, &fault, limits, move || {
             if stops {
-                signal(&stopped, Signal::STOP);
-            } else {
-                server
-                    .servers
-                    .with("node-2", |server| server.stop(Shutdown::Immediate))
-                    .unwrap()
-                    .unwrap();
+                return signal(&stopped, Signal::STOP);
             }
+            Ok(server.servers.with("node-2", |server| server.stop(Shutdown::Immediate))??)
         })
         .await?;
         let when = format!("{name} at {moment}");
@@ -374,7 +379,7 @@ async fn a_server_that_stops_is_taken_back_when_it_is_there_again() -> Tested {
             assert!(!bench.data("node-3")?.join("pgward").exists(), "{when}");
         }
         if stops {
-            signal(&data, Signal::CONT);
+            signal(&data, Signal::CONT)?;
         } else {
             bench.servers.with("node-2", pgtest::Server::start)??;
         }
@@ -449,8 +454,11 @@ async fn a_network_that_is_cut_is_taken_back_when_it_is_there_again() -> Tested 
     for moment in ["open", "close"] {
         let fault = Fault { name: "cut", moment, node: "" };
         let cut = cable.cut.clone();
-        let failed =
-            disturbed(&bench, &fault, SHORT, move || cut.store(true, Ordering::SeqCst)).await?;
+        let failed = disturbed(&bench, &fault, SHORT, move || {
+            cut.store(true, Ordering::SeqCst);
+            Ok(())
+        })
+        .await?;
         assert!(failed.cause.contains("node-2"), "{moment}: {failed:?}");
         bench.replicates().await?;
         cable.cut.store(false, Ordering::SeqCst);

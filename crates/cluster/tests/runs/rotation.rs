@@ -1,6 +1,9 @@
 //! A rotation is a run like any other: taken back, servers and links have their old certificates.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 
 use cluster::{
     Error,
@@ -65,15 +68,16 @@ async fn what_is_half_rotated_still_connects() -> Tested {
     for moment in ["present the new certificates", "trust the new authority only"] {
         let states = inspect::inspect_all(bench.spec(), &bench.cluster.nodes()).await?;
         let prepared = rotate::authority(bench.spec(), &states, OffsetDateTime::now_utc())?;
-        let (gone, begun) = (bench.clone(), std::sync::atomic::AtomicBool::new(false));
+        let (gone, stopped) = (bench.clone(), Arc::new(OnceLock::new()));
+        let seen = stopped.clone();
         let runner = bench.watched(move |event| {
-            let now = matches!(event, Event::Stage { title } if title == moment);
-            if now && !begun.swap(true, Ordering::SeqCst) {
+            if matches!(event, Event::Stage { title } if title == moment) {
                 let stop = |server: &mut pgtest::Server| server.stop(Shutdown::Immediate);
-                gone.servers.with("node-2", stop).unwrap().unwrap();
+                seen.get_or_init(|| gone.servers.with("node-2", stop));
             }
         });
         let failed = runner.apply(prepared).await;
+        assert!(matches!(stopped.get(), Some(Ok(Ok(())))), "{moment}: {stopped:?}");
         let Err(Error::TakenBack { left, .. }) = &failed else { panic!("{moment}: {failed:?}") };
         assert!(left.iter().any(|left| left.starts_with("node-2")), "{moment}: {left:?}");
 

@@ -4,7 +4,7 @@
 //! Reads come from the server itself, as its administrator. Writes are kept in memory, where reads see
 //! them, until [`BundleNode::finish`] puts all into a folder for the node: the files by their paths,
 //! archives of them with owner and mode, the statements, a manifest, and a README that tells the
-//! administrator what to do in which order. The folder is there whole or not at all.
+//! administrator what to do in which order, and how to go back. The folder is there whole or not at all.
 //!
 //! The work is cut into [phases](Phase), each of them to be done on every node before the next begins
 //! on any: a link then finds both its ways in open while it is switched over. Afterwards

@@ -19,12 +19,9 @@ use super::{
 };
 use crate::{
     plan::hex,
+    sql::{FOR_OUR_STATEMENTS, KEEP_OUT_OF_THE_LOG},
     transport::{BundleSpec, NodeFile},
 };
-
-/// What keeps a statement's secret out of the server's log.
-const KEEP_OUT_OF_THE_LOG: &str = "SET log_statement = 'none';\n\
-     SET log_min_duration_statement = -1;\nSET log_min_error_statement = 'panic';\n";
 
 /// Makes the folder; `None` where there is nothing to do.
 pub(super) fn pack(
@@ -97,6 +94,18 @@ fn notes(owner: &Owner) -> Vec<String> {
     notes
 }
 
+/// A file of statements for psql.
+fn script<'t>(texts: impl IntoIterator<Item = &'t Zeroizing<String>>) -> Zeroizing<String> {
+    let mut script = Zeroizing::new(String::with_capacity(8192));
+    script.push_str(FOR_OUR_STATEMENTS);
+    script.push_str(KEEP_OUT_OF_THE_LOG);
+    for text in texts {
+        script.push_str(text);
+        script.push_str(";\n");
+    }
+    script
+}
+
 struct Packer<'a> {
     folder: &'a Path,
     spec: &'a BundleSpec,
@@ -147,16 +156,11 @@ impl Packer<'_> {
         let mut back = Vec::new();
         let place = |one: &&StatementBack| (one.database.clone(), one.text.is_some());
         for together in of_phase.chunk_by(|a, b| place(a) == place(b)) {
-            let mut script = Zeroizing::new(String::with_capacity(8192));
-            script.push_str(KEEP_OUT_OF_THE_LOG);
-            for text in together.iter().filter_map(|one| one.text.as_ref()) {
-                script.push_str(text);
-                script.push_str(";\n");
-            }
             let (database, can_be_held) = place(&together[0]);
             let file = can_be_held.then(|| format!("phase-{phase}/back-{}.sql", back.len() + 1));
             if let Some(file) = &file {
-                self.write(file, script.as_bytes())?;
+                let texts = together.iter().filter_map(|one| one.text.as_ref());
+                self.write(file, script(texts).as_bytes())?;
             }
             let statements = together.iter().map(|one| one.shown.clone()).collect();
             back.push(SqlBack { file, database, statements });
@@ -196,17 +200,14 @@ impl Packer<'_> {
         database: Option<&str>,
         deeds: &[Recorded],
     ) -> Result<Part, BundleError> {
-        let mut script = Zeroizing::new(String::with_capacity(8192));
-        script.push_str(KEEP_OUT_OF_THE_LOG);
-        let mut statements = Vec::new();
+        let (mut statements, mut texts) = (Vec::new(), Vec::new());
         for deed in deeds {
             let Deed::Execute { shown, text, .. } = &deed.deed else { continue };
             statements.push(shown.clone());
-            script.push_str(text);
-            script.push_str(";\n");
+            texts.push(text);
         }
         let file = format!("{name}.sql");
-        self.write(&file, script.as_bytes())?;
+        self.write(&file, script(texts).as_bytes())?;
         Ok(Part::RunSql { stages, file, database: database.map(str::to_owned), statements })
     }
 

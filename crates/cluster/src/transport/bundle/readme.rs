@@ -37,7 +37,7 @@ pub(super) fn text(manifest: &Manifest, now: OffsetDateTime) -> String {
     text.push_str(
         "\nTo go back\n----------\n\
          Take the phases back in the opposite order, each on EVERY node where it was done before the one\n\
-         before it on ANY. What was not done of a phase needs not to be taken back.\n",
+         before it on ANY. What was not done of a phase need not be taken back.\n",
     );
     for work in manifest.phases.iter().rev() {
         back(&mut text, work);
@@ -117,11 +117,14 @@ fn back(text: &mut String, work: &PhaseWork) {
         let Some(file) = file else {
             begin(
                 text,
-                "Run these statements, with the secrets in place of the stars: they held what no",
+                "Run these statements with the secrets in place of the stars: they held what",
             );
             text.push_str(
-                "   bundle may. Without them the links stay as this phase has made them.\n",
+                "   no bundle may. Without them the links stay as this phase has made them.\n",
             );
+            if let Some(database) = database {
+                let _ = writeln!(text, "   In the database {database}:");
+            }
             for statement in statements {
                 let _ = writeln!(text, "   - {statement}");
             }

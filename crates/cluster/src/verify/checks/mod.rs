@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 pub(crate) use self::certificates::WARN_DAYS;
 pub(super) use self::{
     passwords::link_password,
-    rules::{link_addresses, logins},
+    rules::{Login, link_addresses, logins},
 };
 use super::{code::Code, finding::Finding};
 use crate::{
