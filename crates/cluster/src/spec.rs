@@ -265,8 +265,10 @@ impl ClusterSpec {
     }
 
     /// The role that a link will log in as: the one that it names if it is one of the description's,
-    /// else the link role.
+    /// else the link role. In a PGD group everybody else logs in as somebody else: the links' role is
+    /// theirs alone.
     pub(crate) fn role_of(&self, named: Option<&str>) -> &str {
+        let named = named.filter(|_| self.topology != TopologyKind::Pgd);
         self.link_roles().find(|role| named == Some(*role)).unwrap_or(&self.link_role)
     }
 
