@@ -8,6 +8,7 @@ mod directory;
 mod error;
 
 use std::{
+    fmt,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -17,7 +18,7 @@ use ipnet::IpNet;
 use pki::KeyAlgorithm;
 use serde::{Deserialize, Serialize};
 
-use crate::transport::FilesSpec;
+use crate::{conninfo::ConnInfo, transport::FilesSpec};
 
 pub(crate) use directory::Directory;
 pub use error::{Place, SpecError};
@@ -198,7 +199,7 @@ pub struct TimescaleSpec {
 }
 
 /// A node: a PostgreSQL server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NodeSpec {
     /// What the node is called here and in its certificate.
@@ -219,6 +220,22 @@ pub struct NodeSpec {
     /// How its files are reached.
     #[serde(default)]
     pub files: FilesSpec,
+}
+
+/// Stars for a password in `sql`.
+impl fmt::Debug for NodeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sql = self.sql.parse::<ConnInfo>();
+        f.debug_struct("NodeSpec")
+            .field("name", &self.name)
+            .field("host", &self.host)
+            .field("address", &self.address)
+            .field("port", &self.port)
+            .field("peers_from", &self.peers_from)
+            .field("sql", &sql.map_or_else(|error| error.to_string(), |sql| sql.to_masked_text()))
+            .field("files", &self.files)
+            .finish()
+    }
 }
 
 const fn default_port() -> u16 {
@@ -265,8 +282,10 @@ impl ClusterSpec {
     }
 
     /// The role that a link will log in as: the one that it names if it is one of the description's,
-    /// else the link role.
+    /// else the link role. In a PGD group everybody else logs in as somebody else: the links' role is
+    /// theirs alone.
     pub(crate) fn role_of(&self, named: Option<&str>) -> &str {
+        let named = named.filter(|_| self.topology != TopologyKind::Pgd);
         self.link_roles().find(|role| named == Some(*role)).unwrap_or(&self.link_role)
     }
 
@@ -288,5 +307,33 @@ impl ClusterSpec {
         spec.secrets = folder.join(&spec.secrets);
         spec.check().map_err(|error| error.placed_in(text))?;
         Ok(spec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_shown_has_the_administrators_password() -> Result<(), SpecError> {
+        let read = |sql: &str| {
+            let text = format!(
+                "topology = \"native\"\nmode = \"cert\"\nlink-role = \"r\"\nsecrets = \"s\"\n\
+                 [[nodes]]\nname = \"n\"\naddress = \"10.0.0.1\"\npeers-from = [\"10.0.0.0/8\"]\n\
+                 sql = \"{sql}\"\n"
+            );
+            ClusterSpec::from_toml(&text, "/".as_ref())
+        };
+        let shown = format!("{:?}", read("host=h password=hunter2")?);
+        assert!(shown.contains("host=h password=********"), "{shown}");
+        // No host, and what no connection string is.
+        for sql in ["password=hunter2", "host=h password='hunter2", "hunter2"] {
+            let refused = read(sql).map(|_| "nothing");
+            let Err(error) = &refused else { panic!("{refused:?}") };
+            assert!(error.place.is_some_and(|place| place.line == 9), "{error}");
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+        Ok(())
     }
 }

@@ -323,7 +323,8 @@ enum Stored {
 fn judge(stored: &str, version: PgVersion, role: &str, password: &[u8]) -> Stored {
     if let Some(hash) = stored.strip_prefix("md5") {
         let digest = md5::Md5::new().chain_update(password).chain_update(role).finalize();
-        return if crate::plan::hex(&digest) == hash { Stored::Md5 } else { Stored::Another };
+        let made = Zeroizing::new(crate::plan::hex(&digest));
+        return if *made == *hash { Stored::Md5 } else { Stored::Another };
     }
     if is_of(stored, version, password) { Stored::Scram } else { Stored::Another }
 }

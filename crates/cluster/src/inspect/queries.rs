@@ -153,14 +153,17 @@ pub(super) async fn foreign_servers(
          FROM pg_catalog.pg_foreign_server s \
          JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw \
          WHERE w.fdwname IN ('postgres_fdw', 'timescaledb_fdw') ORDER BY 2";
-    // Whoever installs an extension chooses the schema.
+    // Whoever installs an extension chooses the schema. The administrator's session calls it, and a role
+    // that this is set to can be reset: what somebody else has made by that name is not called.
     const DISTRIBUTED_EXEC: &str = "SELECT CASE p.prokind WHEN 'p' THEN 'CALL ' ELSE 'SELECT ' END \
              || pg_catalog.format('%I.%I', n.nspname, p.proname) \
          FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-         WHERE p.proname = 'distributed_exec' \
-         ORDER BY EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = p.oid \
-             AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e') DESC, \
-             n.nspname LIMIT 1";
+         JOIN pg_catalog.pg_roles o ON o.oid = p.proowner, \
+         LATERAL (SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = p.oid \
+             AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e') \
+             AS of_extension) e \
+         WHERE p.proname = 'distributed_exec' AND (e.of_extension OR o.rolsuper) \
+         ORDER BY e.of_extension DESC, n.nspname LIMIT 1";
     const MAPPINGS: &str = "SELECT m.umserver, r.rolname::text, m.umoptions \
          FROM pg_catalog.pg_user_mapping m LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.umuser \
          WHERE m.umserver = ANY ($1::oid[]) ORDER BY 2";

@@ -394,5 +394,5 @@ pub(crate) fn with_credentials(link: &Link) -> String {
 /// The vault's name of a secret parameter of a link's connection string as inspection found it, for
 /// links that keep each parameter apart.
 pub(crate) fn option_as_found(link: &Link, option: &str) -> String {
-    format!("{}: {option} of {} as found", link.from, link.name)
+    format!("{}, {option}", as_found(link))
 }

@@ -1,5 +1,7 @@
 //! What is wrong with a description, and where.
 
+use std::fmt;
+
 /// A place in a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -18,7 +20,7 @@ impl Place {
 }
 
 /// What is wrong with a description.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", place_words(*place))]
 pub struct SpecError {
     /// Where, if it was read from text.
@@ -27,6 +29,16 @@ pub struct SpecError {
     pub message: String,
     /// The words of the description by which the place is found.
     near: Option<String>,
+}
+
+/// Without the words by which the place is found: they may hold a password.
+impl fmt::Debug for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpecError")
+            .field("place", &self.place)
+            .field("message", &self.message)
+            .finish_non_exhaustive()
+    }
 }
 
 fn place_words(place: Option<Place>) -> String {

@@ -143,12 +143,7 @@ impl Topology for Pgd {
         // libpq looks in the home folder by itself, and the connection string is the same on every
         // node.
         conninfo.remove("passfile");
-        // Everybody else logs in as somebody else: the links' role is theirs alone.
-        conninfo.set("user", &spec.link_role);
-        if spec.mode == Mode::Cert {
-            conninfo.set("sslcert", CLIENT_CERTIFICATE);
-            conninfo.set("sslkey", CLIENT_KEY);
-        } else if spec.i_know.verify_ca_lets_nodes_pose_as_others {
+        if spec.mode == Mode::Scram && spec.i_know.verify_ca_lets_nodes_pose_as_others {
             conninfo.set("sslmode", "verify-ca");
         }
         conninfo

@@ -8,7 +8,7 @@ use pgtest::Server;
 
 use crate::{
     found::{files, taken_back},
-    support::{Outcome, look, plan, secured_and_proved, server, spec_of},
+    support::{Outcome, look, plan, secured_and_proved, server, spec_of, states},
 };
 
 /// Two nodes that read each other's tables, as a superuser, as another role, and as whoever it is.
@@ -117,5 +117,39 @@ async fn foreign_servers_of_other_databases() -> Outcome {
     taken_back(&spec).await?;
     assert_eq!(files(&[&one, &two])?, found);
     assert_eq!(in_app(&one)?.query("SELECT sum(i) FROM theirs")?.value(), Some("42"));
+    Ok(())
+}
+
+/// Only what an extension or a superuser has made is called from the administrator's session.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_elses_distributed_exec_is_called() -> Outcome {
+    for version in [PgVersion::V12, PgVersion::V18] {
+        let folder = tempfile::tempdir()?;
+        let one = server(&pgtest::find(version)?, 31)?;
+        let procedure = |schema: &str| {
+            format!(
+                "CREATE PROCEDURE {schema}.distributed_exec(query text, nodes name[]) \
+                 LANGUAGE sql AS 'SELECT 1'"
+            )
+        };
+        for statement in [
+            "CREATE FOREIGN DATA WRAPPER timescaledb_fdw",
+            "CREATE SERVER dn1 FOREIGN DATA WRAPPER timescaledb_fdw",
+            "CREATE ROLE mallory",
+            "CREATE SCHEMA a AUTHORIZATION mallory",
+            &procedure("a"),
+            "ALTER PROCEDURE a.distributed_exec OWNER TO mallory",
+        ] {
+            one.query(statement)?;
+        }
+        let spec = spec_of(Mode::Cert, &["reader"], folder.path(), &[("one", &one)]);
+        let call = async || -> Outcome<Option<String>> {
+            let servers = states(&spec).await?.swap_remove(0).foreign_servers;
+            Ok(servers.into_iter().find_map(|server| server.distributed_exec))
+        };
+        assert_eq!(call().await?, None);
+        one.query(&procedure("public"))?;
+        assert_eq!(call().await?.as_deref(), Some("CALL public.distributed_exec"));
+    }
     Ok(())
 }

@@ -56,3 +56,21 @@ fn an_access_node_and_its_data_nodes() -> Result<(), Box<dyn std::error::Error>>
     }
     Ok(())
 }
+
+/// Whatever role a way to a PGD node names, it is left for the links' own: that has the passwords.
+#[test]
+fn a_pgd_group_has_passwords_for_one_role() -> Result<(), Box<dyn std::error::Error>> {
+    let mut cluster = Cluster::new(TopologyKind::Pgd, Mode::Scram, 3)?;
+    // node-2 connects to the others as this one.
+    cluster.spec.roles = vec!["somebody".to_owned()];
+    let vault =
+        prepare::prepare(&cluster.spec, &cluster.states, datetime!(2026-01-01 0:00 UTC))?.vault;
+    for node in ["node-1", "node-2", "node-3"] {
+        let file = vault.get(&format!("{node}: password file")).unwrap_or_default();
+        let file = std::str::from_utf8(file)?;
+        // By the host name, the node's name and the address of each: the first has no host name.
+        assert_eq!(file.matches(":*:repl:").count(), file.lines().count(), "{node}");
+        assert!(file.lines().count() >= 6, "{node}");
+    }
+    Ok(())
+}

@@ -241,11 +241,9 @@ fn alter_options(alter: &str, catalog: &str, wanted: &[(String, String)]) -> Sta
 mod tests {
     use super::*;
 
-    /// Which of them belongs to the mapping differs between minor versions of 18.
-    #[test]
-    fn no_statement_has_a_secret_option() -> Result<(), Box<dyn std::error::Error>> {
+    fn link(database: &str) -> Result<(Link, ForeignPlace), Box<dyn std::error::Error>> {
         let place = ForeignPlace {
-            database: "app".to_owned(),
+            database: database.to_owned(),
             server: "other".to_owned(),
             local: None,
             first: true,
@@ -264,6 +262,27 @@ mod tests {
             session: SessionKey::None.into(),
             enabled: true,
         };
+        Ok((link, place))
+    }
+
+    /// Every database may have a server of the same name, with another password.
+    #[test]
+    fn a_secret_is_that_of_its_database() -> Result<(), Box<dyn std::error::Error>> {
+        let mut names = std::collections::BTreeSet::new();
+        for database in ["app", "reports"] {
+            let (link, place) = link(database)?;
+            let Switch { statements, .. } = switch(&link, &place, Dsn::Secret("as found"));
+            let secrets = statements.iter().filter_map(|(_, statement)| statement.secret());
+            names.extend(secrets.map(str::to_owned));
+        }
+        assert_eq!(names.len(), 4, "{names:?}");
+        Ok(())
+    }
+
+    /// Which of them belongs to the mapping differs between minor versions of 18.
+    #[test]
+    fn no_statement_has_a_secret_option() -> Result<(), Box<dyn std::error::Error>> {
+        let (link, place) = link("app")?;
         let statements = switch(&link, &place, Dsn::Secret("as found")).statements;
         let text = serde_json::to_string(&statements)?;
         assert!(!text.contains("hunter"), "{text}");

@@ -86,7 +86,14 @@ fn is_ambiguous(cluster: &Cluster<'_>, link: &Link) -> bool {
             _ => {}
         }
     }
-    if addresses.len() < 2 {
+    let count = addresses.len();
+    addresses.sort();
+    addresses.dedup();
+    // Whether both are there at this moment or not.
+    if addresses.len() < count {
+        return true;
+    }
+    if count < 2 {
         return false;
     }
     let receivers = cluster.state(&link.to).map_or(&[][..], |to| &to.receivers);
@@ -165,4 +172,68 @@ pub(super) fn primary_of<'a>(cluster: &Cluster<'a>, state: &'a NodeState) -> &'a
         }
     }
     at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        inspect::sample,
+        spec::ClusterSpec,
+        topology::{Native, Topology as _},
+    };
+
+    /// Whether each of two standbys of a node gets a name of its own; the receivers are those that the
+    /// node has.
+    fn named_anew(
+        addresses: [&str; 2],
+        receivers: &[&str],
+    ) -> Result<[bool; 2], Box<dyn std::error::Error>> {
+        let node = |name: &str, address: &str, port: u16| {
+            format!(
+                "[[nodes]]\nname = \"{name}\"\naddress = \"{address}\"\nport = {port}\n\
+                 peers-from = [\"10.0.0.0/8\"]\nsql = \"host=127.0.0.1\"\n"
+            )
+        };
+        let text = [
+            "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"s\"\n"
+                .to_owned(),
+            node("n", "10.0.0.1", 5432),
+            node("one", addresses[0], 5432),
+            node("two", addresses[1], 5433),
+        ];
+        let spec = ClusterSpec::from_toml(&text.concat(), "/".as_ref())?;
+        let mut primary = sample::node(b"", &[]);
+        let address = |text: &&str| Ok(("walreceiver".to_owned(), Some(text.parse()?)));
+        let receivers: Result<_, std::net::AddrParseError> =
+            receivers.iter().map(address).collect();
+        primary.receivers = receivers?;
+        let mut states = vec![primary];
+        for name in ["one", "two"] {
+            let mut standby = sample::node(b"", &[]);
+            standby.name = name.to_owned();
+            standby.in_recovery = true;
+            standby.primary_conninfo = Some("host=10.0.0.1 user=repl".parse()?);
+            states.push(standby);
+        }
+        let links = Native.links(&spec, &states)?;
+        let cluster = Cluster::new(&spec, &states, &links);
+        Ok([0, 1].map(|at| Native.application(&cluster, &links[at]).is_some()))
+    }
+
+    #[test]
+    fn a_standby_that_could_be_another_gets_a_name() -> Result<(), Box<dyn std::error::Error>> {
+        let apart = ["10.0.0.2", "10.0.0.3"];
+        assert_eq!(named_anew(apart, &apart)?, [false, false]);
+        assert_eq!(named_anew(apart, &["10.0.0.2"])?, [false, false]);
+        // Both come by way of one address, or of one that nobody is known by.
+        assert_eq!(named_anew(apart, &["10.0.0.2", "10.0.0.2"])?, [true, true]);
+        assert_eq!(named_anew(apart, &["10.0.0.2", "10.0.0.9"])?, [true, true]);
+        // On one machine they could be one another whenever both are there.
+        let together = ["10.0.0.2", "10.0.0.2"];
+        for receivers in [&together[..], &together[..1], &[]] {
+            assert_eq!(named_anew(together, receivers)?, [true, true]);
+        }
+        Ok(())
+    }
 }
