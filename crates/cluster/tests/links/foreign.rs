@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cluster::spec::Mode;
 use pg_version::PgVersion;
-use pgtest::Server;
+use pgtest::{Server, Session};
 
 use crate::{
     found::{files, taken_back},
@@ -94,28 +94,48 @@ async fn foreign_servers_of_other_databases() -> Outcome {
     in_app(&two)?.query("CREATE TABLE numbers (i int)")?;
     in_app(&two)?.query("INSERT INTO numbers VALUES (42)")?;
     in_app(&two)?.query("GRANT SELECT ON numbers TO reader")?;
+    // By the same name in both, with another password.
+    let set_up = |session: &mut Session, database: &str, password: &str| -> Outcome {
+        for statement in [
+            "CREATE EXTENSION postgres_fdw".to_owned(),
+            format!(
+                "CREATE SERVER \"the 'other'\" FOREIGN DATA WRAPPER postgres_fdw \
+                 OPTIONS (host '{}', port '{}', dbname '{database}')",
+                two.addr(),
+                two.port()
+            ),
+            format!(
+                "CREATE USER MAPPING FOR PUBLIC SERVER \"the 'other'\" \
+                 OPTIONS (user 'reader', password '{password}')"
+            ),
+        ] {
+            session.query(&statement)?;
+        }
+        Ok(())
+    };
+    set_up(&mut one.session()?, "postgres", "of postgres")?;
     let mut app = in_app(&one)?;
-    for statement in [
-        "CREATE EXTENSION postgres_fdw".to_owned(),
-        format!(
-            "CREATE SERVER \"the 'other'\" FOREIGN DATA WRAPPER postgres_fdw \
-             OPTIONS (host '{}', port '{}', dbname 'My \"app\" é')",
-            two.addr(),
-            two.port()
-        ),
-        "CREATE USER MAPPING FOR PUBLIC SERVER \"the 'other'\" OPTIONS (user 'reader')".to_owned(),
-        "CREATE FOREIGN TABLE theirs (i int) SERVER \"the 'other'\" OPTIONS (table_name 'numbers')"
-            .to_owned(),
-    ] {
-        app.query(&statement)?;
-    }
+    set_up(&mut app, "My \"app\" é", "of the app")?;
+    app.query(
+        "CREATE FOREIGN TABLE theirs (i int) SERVER \"the 'other'\" OPTIONS (table_name 'numbers')",
+    )?;
+    let options = || -> Outcome<[Option<String>; 2]> {
+        let query = "SELECT umoptions::text FROM pg_user_mapping";
+        let of = |session: &mut Session| -> Outcome<Option<String>> {
+            Ok(session.query(query)?.value().map(str::to_owned))
+        };
+        Ok([of(&mut one.session()?)?, of(&mut in_app(&one)?)?])
+    };
+    let options_found = options()?;
     let found = files(&[&one, &two])?;
     let servers = [("one", &one), ("two", &two)];
     let spec = spec_of(Mode::Scram, &["reader"], folder.path(), &servers);
-    secured_and_proved(&spec, 1).await?;
+    secured_and_proved(&spec, 2).await?;
+    assert!(options()?.iter().flatten().all(|options| !options.contains("password=")));
     assert_eq!(in_app(&one)?.query("SELECT sum(i) FROM theirs")?.value(), Some("42"));
     taken_back(&spec).await?;
     assert_eq!(files(&[&one, &two])?, found);
+    assert_eq!(options()?, options_found);
     assert_eq!(in_app(&one)?.query("SELECT sum(i) FROM theirs")?.value(), Some("42"));
     Ok(())
 }
