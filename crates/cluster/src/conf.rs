@@ -59,6 +59,16 @@ pub(crate) fn set(state: &NodeState, settings: &[(&str, &str)]) -> Result<ConfEd
     Ok(ConfEdit { files, notes })
 }
 
+/// The value that a file of `ALTER SYSTEM` gives a setting.
+pub(crate) fn value_in(file: &[u8], name: &str) -> Option<String> {
+    let file = pgconf::ConfFile::new(file);
+    let is_it = |line: &pgconf::ConfLine<'_>| {
+        line.name().is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    let last = file.lines().filter(is_it).last()?;
+    Some(String::from_utf8_lossy(&last.value()?).into_owned())
+}
+
 /// Whether two files of `ALTER SYSTEM` say the same of every setting but one.
 pub(crate) fn same_but(one: &[u8], other: &[u8], but: &str) -> bool {
     let settings = |bytes: &[u8]| -> BTreeMap<Vec<u8>, Vec<u8>> {

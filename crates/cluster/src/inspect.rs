@@ -243,7 +243,7 @@ pub struct Subscription {
 }
 
 /// The settings that inspection reads.
-const SETTINGS: [&str; 28] = [
+const SETTINGS: [&str; 29] = [
     "allow_alter_system",
     "cluster_name",
     "config_file",
@@ -268,6 +268,7 @@ const SETTINGS: [&str; 28] = [
     "synchronous_standby_names",
     "unix_socket_directories",
     "wal_level",
+    "wal_retrieve_retry_interval",
     "max_prepared_transactions",
     "scram_iterations",
     "timescaledb.passfile",

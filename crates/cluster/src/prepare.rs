@@ -37,7 +37,10 @@ pub fn prepare(
     states: &[NodeState],
     now: OffsetDateTime,
 ) -> Result<Prepared, Error> {
-    Preparation::new(spec, states)?.plan(Renew::default(), now)
+    let preparation = Preparation::new(spec, states)?;
+    let mut prepared = preparation.plan(Renew::default(), now)?;
+    plan::shorten(&mut prepared.plan, &preparation.cluster())?;
+    Ok(prepared)
 }
 
 /// What a plan is made from.

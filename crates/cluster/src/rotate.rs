@@ -41,6 +41,7 @@ pub fn certificates(
     let cluster = preparation.cluster();
     let mut plan = plan::make(preparation.topology, &cluster, &preparation.demands, &credentials)?;
     plan.stages.extend(reconnect(&preparation));
+    plan::shorten(&mut plan, &cluster)?;
     Ok(Prepared { plan, vault })
 }
 
@@ -63,6 +64,7 @@ pub fn passwords(
     let renew = Renew { passwords: true, ..Renew::default() };
     let mut prepared = preparation.plan(renew, now)?;
     prepared.plan.stages.extend(reconnect(&preparation));
+    plan::shorten(&mut prepared.plan, &preparation.cluster())?;
     Ok(prepared)
 }
 

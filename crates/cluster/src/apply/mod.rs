@@ -5,6 +5,7 @@
 //! the work: what was done is taken back, in the opposite order, on every node, and the error says
 //! so.
 
+mod alone;
 mod finish;
 mod links;
 mod log;
@@ -27,9 +28,10 @@ pub(crate) use take_back::{Ended, take_back, tidy};
 
 use self::{links::LinksNow, step::Failure};
 use crate::{
+    bounded::for_each,
     deadline::within,
     error::{Error, NodeContext as _},
-    inspect::Node,
+    inspect::{Node, THIS_MACHINE},
     plan::{Action, Pace, Plan, Stage, Step},
     run::{
         RunLock,
@@ -138,9 +140,9 @@ pub(crate) struct Work {
     pub(crate) limits: Limits,
     /// What our sessions are called on the servers: what all of this run's begin with, and ours.
     pub(crate) application: Application,
-    /// A session on each node, for all that needs none of its own. It is from before any reload:
-    /// should the new rules let nobody in, the way back is by it.
-    pub(crate) sessions: Mutex<BTreeMap<String, Arc<Client>>>,
+    /// A session on each node, for all that needs none of its own; it keeps other runs from the node.
+    /// It is from before any reload: should the new rules let nobody in, the way back is by it.
+    pub(crate) sessions: Mutex<BTreeMap<String, Arc<Mutex<Option<Arc<Client>>>>>>,
     /// Nobody else works on the cluster.
     pub(crate) _lock: RunLock,
 }
@@ -201,16 +203,39 @@ impl Work {
         })
     }
 
-    /// The session on a node that stays open.
+    /// The session on a node that stays open. While there is one, no other run works on the node.
+    ///
+    /// # Errors
+    /// [`Error::Run`] on the node if another run works on it.
     pub(crate) async fn session(&self, node: &Node) -> Result<Arc<Client>, Error> {
         let name = &node.spec.name;
-        let there = self.sessions.lock().await.get(name).cloned();
-        if let Some(there) = there.filter(|client| !client.is_closed()) {
-            return Ok(there);
+        let place = self.sessions.lock().await.entry(name.clone()).or_default().clone();
+        // Two at once would take each other for another run.
+        let mut place = place.lock().await;
+        if let Some(there) = place.as_ref().filter(|client| !client.is_closed()) {
+            return Ok(there.clone());
         }
-        let client = Arc::new(self.connect(node, None).await?);
-        self.sessions.lock().await.insert(name.clone(), client.clone());
-        Ok(client)
+        let client = self.connect(node, None).await?;
+        let patience = self.limits.answer;
+        let take = alone::take(&client, &self.application, patience);
+        within(patience, "the node to be free", take).await.on_node(name)?;
+        Ok(place.insert(Arc::new(client)).clone())
+    }
+
+    /// Keeps every other run from the nodes that can be reached. Those that can not are found out by
+    /// what is to be done there.
+    ///
+    /// # Errors
+    /// [`Error::Run`] on the first node that another run works on.
+    pub(crate) async fn keep_others_out(self: &Arc<Self>) -> Result<(), Error> {
+        let servers = self.nodes.values().filter(|node| node.spec.name != THIS_MACHINE);
+        let servers: Vec<Node> = servers.cloned().collect();
+        let opened = for_each(self.limits.nodes, servers, |node| {
+            let work = self.clone();
+            async move { work.session(&node).await.err() }
+        });
+        let is_busy = |error: &Error| matches!(error.without_node(), Error::Run { .. });
+        opened.await?.into_iter().flatten().find(is_busy).map_or(Ok(()), Err)
     }
 
     /// A new session on a node.

@@ -1,23 +1,27 @@
 //! Doing one step.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use textfile::fs::FsError;
 use tokio_postgres::error::{DbError, SqlState};
 use zeroize::Zeroizing;
 
-use super::{Work, reload};
+use super::{Work, reload, undo::put_back_auto_conf};
 use crate::{
     deadline::within,
     error::Error,
     inspect::Node,
-    plan::{Action, Expectation, Statement, Step},
+    plan::{Action, Expectation, Statement, Step, alter_system},
     run::journal::{At, Effect, Found, Seen},
     sessions::{self, SecuredWay, SessionId},
     sql::{FOR_OUR_STATEMENTS, KEEP_OUT_OF_THE_LOG},
     text::Text,
     topology::SessionKey,
 };
+
+/// How long a link whose session was ended is waited for: so long PostgreSQL itself lets it rest where
+/// nobody has it otherwise.
+const RETURN: Duration = Duration::from_secs(5);
 
 /// Why a step was not done, and whether it may have had an effect all the same.
 #[derive(Debug)]
@@ -120,6 +124,12 @@ pub(super) async fn run(
         Action::SetPassword { statement, .. } => {
             execute(work, node, None, statement).await?;
         }
+        Action::AlterSystem { name, value, put_back, .. } => {
+            execute(work, node, None, &alter_system(name, value.as_deref())).await?;
+            if let Some(file) = put_back {
+                put_back_auto_conf(work, node, (**file).clone(), name).await?;
+            }
+        }
         Action::Reload(expectation) => {
             return reload::reload(work, node, expectation).await.map(Seen::Loaded);
         }
@@ -133,6 +143,12 @@ pub(super) async fn run(
         Action::Reconnect { to, session } => {
             let Found::Session { session: before } = found else { return Err(missing()) };
             reconnect(work, to, session, *before).await?;
+        }
+        Action::AwaitLink { to, session } => {
+            let client = work.session(work.node(to)?).await?;
+            let patience = work.limits.answer.min(RETURN);
+            // What keeps it away is no fault of what was done, and others wait for the end of it.
+            let _ = sessions::until_anew(&client, session, None, patience).await;
         }
         Action::EndOldSessions { roles, networks, tls } => {
             let way = SecuredWay {
@@ -204,20 +220,32 @@ pub(super) async fn until_anew(
 /// Since when the secured way is open on a node: since the first reload of the run where that was to
 /// open it; where it was open already, since the server last read its configuration before the run.
 fn opened(work: &Work, end_sessions: At, node: &str) -> Result<i64, Failure> {
-    let mut reloads = work.plan.stages.iter().enumerate().flat_map(|(stage, content)| {
-        let steps = content.steps.iter().enumerate();
-        steps.map(move |(step, content)| (At { stage, step }, content))
-    });
-    let first =
-        reloads.find(|(_, step)| step.node == node && matches!(step.action, Action::Reload(_)));
-    let seen = first.and_then(|(at, _)| Some((at, work.journal.state(at).done?)));
-    match seen {
-        Some((at, Seen::Loaded(loaded))) if at.stage == end_sessions.stage => Ok(loaded.before),
-        Some((_, Seen::Loaded(loaded))) => Ok(loaded.open),
-        _ => Err(Failure::without_effect(Error::plan(
+    let is_reload =
+        |(_, step): &(usize, &Step)| step.node == node && matches!(step.action, Action::Reload(_));
+    let first_of = |stages: std::ops::Range<usize>| {
+        stages.into_iter().find_map(|stage| {
+            let mut steps = work.plan.stages.get(stage)?.steps.iter().enumerate();
+            let (step, _) = steps.find(is_reload)?;
+            Some(At { stage, step })
+        })
+    };
+    let loaded = |at: At| match work.journal.state(at).done {
+        Some(Seen::Loaded(loaded)) => Some(loaded),
+        _ => None,
+    };
+    // One for a setting alone opens nothing.
+    let for_setting = |stage: &crate::plan::Stage| {
+        stage.steps.iter().any(|step| matches!(step.action, Action::AlterSystem { .. }))
+    };
+    let opening = work.plan.stages.iter().take_while(|stage| for_setting(stage)).count();
+    let first = first_of(0..end_sessions.stage + 1).and_then(loaded);
+    let opened = first_of(opening..end_sessions.stage)
+        .map_or(first.map(|it| it.before), |at| loaded(at).map(|loaded| loaded.open));
+    opened.ok_or_else(|| {
+        Failure::without_effect(Error::plan(
             "the journal does not tell when the secured way was opened",
-        ))),
-    }
+        ))
+    })
 }
 
 /// Runs a statement.

@@ -27,7 +27,7 @@ use crate::{
     deadline::within,
     error::{Error, NodeContext as _},
     inspect::THIS_MACHINE,
-    plan::Action,
+    plan::{Action, Step},
     run::journal::{At, Record, State},
     sessions,
 };
@@ -48,25 +48,72 @@ pub(crate) async fn take_back(work: &Arc<Work>) -> Ended {
     let kept = told.steps.iter().filter_map(|(at, state)| {
         Some(format!("{}: {}", work.step(*at)?.node, state.kept.as_ref()?))
     });
-    let mut ended = Ended { kept: kept.collect(), left: Vec::new() };
+    let ended = Ended { kept: kept.collect(), left: Vec::new() };
     // Where even the journal cannot be written, the nodes matter more: what is taken back once more
     // later does no harm. The caller finds out when the end cannot be written either.
     let _ = work.record(Record::TakeBack).await;
 
     let (links, before) = tokio::join!(LinksNow::look(work), LinksBefore::look(work));
     let links = Arc::new(links);
-    let mut stuck: BTreeSet<String> = BTreeSet::new();
-    let renewed = renewed_links(work);
-    let mut switched = Vec::new();
-    for (index, stage) in work.plan.stages.iter().enumerate().rev() {
+    let mut taking = TakingBack {
+        work: work.clone(),
+        links: links.clone(),
+        renewed: renewed_links(work),
+        stuck: BTreeSet::new(),
+        switched: Vec::new(),
+        ended,
+    };
+    // Links come back at once until the last of them has.
+    let (first, others) = match work.plan.stages.as_slice() {
+        [first, others @ ..] if first.steps.iter().any(is_setting) => (1, others.len()),
+        all => (0, all.len()),
+    };
+    for index in (first..first + others).rev() {
+        taking.stage(index).await;
+    }
+    finish(work, &taking.stuck, &mut taking.ended).await;
+    let before = before.with(std::mem::take(&mut taking.switched));
+    let proved = prove::as_found(work, before, &links, &taking.stuck).await;
+    taking.ended.left.extend(proved);
+    for index in 0..first {
+        taking.stage(index).await;
+    }
+    let mut ended = taking.ended;
+    let mut told = BTreeSet::new();
+    // A file that is written twice is found twice.
+    ended.kept.retain(|kept| told.insert(kept.clone()));
+    ended
+}
+
+fn is_setting(step: &Step) -> bool {
+    matches!(step.action, Action::AlterSystem { .. })
+}
+
+/// How far taking back has come.
+struct TakingBack {
+    work: Arc<Work>,
+    links: Arc<LinksNow>,
+    renewed: Vec<(String, String)>,
+    /// The nodes on which something could not be taken back.
+    stuck: BTreeSet<String>,
+    /// The links that have their old connection strings again and have not been seen to work by them.
+    switched: Vec<LinkToProve>,
+    ended: Ended,
+}
+
+impl TakingBack {
+    /// Takes a stage back, on all nodes.
+    async fn stage(&mut self, index: usize) {
+        let work = &self.work;
+        let stage = &work.plan.stages[index];
         let nodes = by_node(index, stage).into_iter().filter_map(|(node, mut steps)| {
             steps.retain(|at| work.journal.state(*at).is_to_undo() && !is_last(work, *at));
             steps.reverse();
             (!steps.is_empty()).then_some((node, steps))
         });
         let undo = |(node, steps): (String, Vec<At>)| {
-            let mut undoing = Undoing::new(work.clone(), node, stuck.clone());
-            let links = links.clone();
+            let mut undoing = Undoing::new(work.clone(), node, self.stuck.clone());
+            let links = self.links.clone();
             async move {
                 undoing.all(&steps, &links).await;
                 undoing
@@ -76,22 +123,16 @@ pub(crate) async fn take_back(work: &Arc<Work>) -> Ended {
         match undone {
             Ok(undone) => {
                 for undone in undone {
-                    ended.kept.extend(undone.ended.kept);
-                    ended.left.extend(undone.ended.left);
-                    stuck.extend(undone.now_stuck);
-                    switched.extend(undone.switched);
+                    self.ended.kept.extend(undone.ended.kept);
+                    self.ended.left.extend(undone.ended.left);
+                    self.stuck.extend(undone.now_stuck);
+                    self.switched.extend(undone.switched);
                 }
-                spread(&mut stuck, &renewed);
+                spread(&mut self.stuck, &self.renewed);
             }
-            Err(error) => ended.left.push(error.to_string()),
+            Err(error) => self.ended.left.push(error.to_string()),
         }
     }
-    finish(work, &stuck, &mut ended).await;
-    let mut told = BTreeSet::new();
-    // A file that is written twice is found twice.
-    ended.kept.retain(|kept| told.insert(kept.clone()));
-    ended.left.extend(prove::as_found(work, before.with(switched), &links, &stuck).await);
-    ended
 }
 
 /// The ends of the links that the plan lets connect anew with certificates that it changes. A password

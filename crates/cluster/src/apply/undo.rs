@@ -19,7 +19,7 @@ use crate::{
     deadline::within,
     error::Error,
     inspect::Node,
-    plan::{Action, AutoConf, Content, Expected, Statement, Step, hex},
+    plan::{Action, AutoConf, Content, Expected, Statement, Step, alter_system, hex},
     run::journal::{At, Found},
     text::Text,
     transport::NodeFile,
@@ -49,11 +49,32 @@ impl Undo {
 /// What is done.
 pub(super) enum Act {
     Nothing,
-    Write { path: PathBuf, bytes: Zeroizing<Vec<u8>>, access: Access, expected: Expected },
-    RemoveFile { path: PathBuf },
-    RemoveFolder { path: PathBuf },
-    Execute { database: Option<String>, statement: Statement },
-    PutBack(Box<AutoConf>),
+    Write {
+        path: PathBuf,
+        bytes: Zeroizing<Vec<u8>>,
+        access: Access,
+        expected: Expected,
+    },
+    RemoveFile {
+        path: PathBuf,
+    },
+    RemoveFolder {
+        path: PathBuf,
+    },
+    Execute {
+        database: Option<String>,
+        statement: Statement,
+    },
+    AlterSystem {
+        name: String,
+        value: Option<String>,
+        put_back: Option<Box<AutoConf>>,
+    },
+    /// Bytes of `postgresql.auto.conf`, for which only the setting may differ.
+    PutBack {
+        file: Box<AutoConf>,
+        but: String,
+    },
     Switch(Box<SwitchBack>),
 }
 
@@ -98,6 +119,14 @@ pub(super) async fn look(
         ) => password(work, node, role, written, found).await,
         (_, Some(Action::Execute { database, statement })) => {
             Ok(Act::Execute { database: database.clone(), statement: statement.clone() }.into())
+        }
+        (
+            Action::AlterSystem { name, value: written, path, .. },
+            Some(Action::AlterSystem { value: found, put_back, .. }),
+        ) => {
+            let now = work.on_files(node, path, |files, path| files.find(path)).await?;
+            let now = now.and_then(|now| conf::value_in(&now.bytes, name));
+            Ok(setting(name, now.as_ref(), written.as_ref(), found.as_ref(), put_back.clone()))
         }
         (Action::SwitchLink { .. }, Some(_)) => link(work, step, state.begun, links).await,
         _ => Ok(Act::Nothing.into()),
@@ -149,12 +178,20 @@ pub(super) async fn run(
                 _ => return Err(failure.error),
             }
         }
-        Act::PutBack(file) => put_back_auto_conf(work, node, *file).await?,
+        Act::AlterSystem { name, value, put_back } => {
+            let statement = alter_system(&name, value.as_deref());
+            let executed = execute(work, node, None, &statement).await;
+            executed.map_err(|failure| failure.error)?;
+            if let Some(file) = put_back {
+                put_back_auto_conf(work, node, *file, &name).await?;
+            }
+        }
+        Act::PutBack { file, but } => put_back_auto_conf(work, node, *file, &but).await?,
         Act::Switch(back) => {
             let SwitchBack { statements, reload, put_back, now, link, wait } = *back;
             switch(work, node, &statements, reload).await.map_err(|failure| failure.error)?;
             if let Some(file) = put_back {
-                put_back_auto_conf(work, node, *file).await?;
+                put_back_auto_conf(work, node, *file, PRIMARY_CONNINFO).await?;
             }
             links.set(&link.from, &link.name, &link.place, &now);
             // Where it does not work now it is none the better for what has not been taken back yet.
@@ -166,15 +203,23 @@ pub(super) async fn run(
     Ok(undone)
 }
 
-/// Gives `postgresql.auto.conf` the bytes that it had, if it says the same but for `primary_conninfo`:
-/// what somebody has set since stays.
-async fn put_back_auto_conf(work: &Arc<Work>, node: &Node, file: AutoConf) -> Result<(), Error> {
+const PRIMARY_CONNINFO: &str = "primary_conninfo";
+
+/// Gives `postgresql.auto.conf` the bytes that it had, if it says the same but for this setting: what
+/// somebody has set since stays.
+pub(super) async fn put_back_auto_conf(
+    work: &Arc<Work>,
+    node: &Node,
+    file: AutoConf,
+    but: &str,
+) -> Result<(), Error> {
     let AutoConf { path, access, content } = file;
     let content = Content::Secret(content);
     let bytes = Zeroizing::new(content.resolve(&work.vault)?.to_vec());
+    let but = but.to_owned();
     work.on_files(node, &path, move |files, path| {
         let Some(there) = files.find(path)? else { return Ok(()) };
-        if !conf::same_but(&there.bytes, &bytes, "primary_conninfo") {
+        if !conf::same_but(&there.bytes, &bytes, &but) {
             return Ok(());
         }
         files.write(path, &bytes, access, Expected::of(Some(&there.bytes)))
@@ -265,6 +310,24 @@ fn file(
     }
 }
 
+/// A setting of `ALTER SYSTEM`, by what it is now.
+fn setting(
+    name: &str,
+    now: Option<&String>,
+    written: Option<&String>,
+    found: Option<&String>,
+    put_back: Option<Box<AutoConf>>,
+) -> Undo {
+    let name = name.to_owned();
+    if now == found {
+        return put_back.map_or(Act::Nothing, |file| Act::PutBack { file, but: name }).into();
+    }
+    if now != written {
+        return Undo::kept(format!("{name} was set by hand, and keeps that"));
+    }
+    Act::AlterSystem { name, value: found.cloned(), put_back }.into()
+}
+
 async fn password(
     work: &Arc<Work>,
     node: &Node,
@@ -316,7 +379,8 @@ async fn link(
     };
     if now == *before {
         // The file may not be, after an attempt that was interrupted.
-        let act = put_back.clone().map_or(Act::Nothing, Act::PutBack);
+        let put = |file| Act::PutBack { file, but: PRIMARY_CONNINFO.to_owned() };
+        let act = put_back.clone().map_or(Act::Nothing, put);
         return Ok(act.into());
     }
     if now != *after {

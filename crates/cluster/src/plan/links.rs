@@ -374,7 +374,7 @@ pub(crate) fn either_way(cluster: &Cluster<'_>, link: &Link, after: &ConnInfo) -
 }
 
 /// `ALTER SYSTEM` writes its whole file anew: what takes it back ends with the bytes that were there.
-fn auto_conf(state: &NodeState) -> Option<AutoConf> {
+pub(super) fn auto_conf(state: &NodeState) -> Option<AutoConf> {
     let path = state.auto_conf();
     let access = state.file(&path)?.access;
     Some(AutoConf { access, content: files::as_found(&state.name, &path), path })

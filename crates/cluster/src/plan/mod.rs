@@ -7,6 +7,7 @@
 pub(crate) mod files;
 pub(crate) mod links;
 mod make;
+mod pause;
 mod statement;
 mod step;
 mod stored;
@@ -21,9 +22,10 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use files::as_found;
 pub(crate) use make::{make, password_as_found, stage};
+pub(crate) use pause::shorten;
 pub use statement::Statement;
-pub(crate) use step::hex;
 pub use step::{Action, AutoConf, Content, Expectation, Expected, Pace, Stage, Step};
+pub(crate) use step::{alter_system, hex};
 
 use crate::{spec::Mode, text::Text, topology::LinkPlace};
 

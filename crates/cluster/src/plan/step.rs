@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
+use postgres_protocol::escape::escape_identifier;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use textfile::fs::Access;
@@ -112,6 +113,20 @@ pub enum Action {
         /// with none for no password.
         statement: Statement,
     },
+    /// Gives a setting another value by `ALTER SYSTEM`.
+    AlterSystem {
+        /// The setting.
+        name: String,
+        /// Its value; none for what it is without `ALTER SYSTEM`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
+        /// Where `ALTER SYSTEM` writes.
+        path: PathBuf,
+        /// What that file held when it was found, where the setting gets the value that it had then: it
+        /// gets these bytes back, if it says the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        put_back: Option<Box<AutoConf>>,
+    },
     /// Has the server read its configuration again, and looks whether it took it.
     Reload(Expectation),
     /// Gives a link another connection string.
@@ -146,6 +161,14 @@ pub enum Action {
         /// How its session there is found.
         session: Arc<SessionKey>,
     },
+    /// Waits until a link works whose session was ended. One that does not come back at once is not
+    /// waited for.
+    AwaitLink {
+        /// The node that the link leads to.
+        to: Text,
+        /// How its session there is found.
+        session: Arc<SessionKey>,
+    },
     /// Ends the roles' sessions from the network that were let in by other rules than those of the
     /// secured way: all that began before it was open, and of the later ones those that cannot have
     /// come by it.
@@ -172,8 +195,20 @@ impl Action {
                 .filter_map(|(_, statement)| statement.secret())
                 .chain(put_back.iter().map(|file| file.content.as_str()))
                 .collect(),
+            Self::AlterSystem { put_back, .. } => {
+                put_back.iter().map(|file| file.content.as_str()).collect()
+            }
             _ => Vec::new(),
         }
+    }
+}
+
+/// `ALTER SYSTEM`, which gives a setting a value, or none.
+pub(crate) fn alter_system(name: &str, value: Option<&str>) -> Statement {
+    let name = escape_identifier(name);
+    match value {
+        Some(value) => Statement::with_literal(format!("ALTER SYSTEM SET {name} ="), value),
+        None => Statement::new(format!("ALTER SYSTEM RESET {name}")),
     }
 }
 
@@ -208,6 +243,7 @@ impl fmt::Display for Action {
             }
             Self::Execute { database: None, statement } => statement.fmt(f),
             Self::SetPassword { statement, .. } => statement.fmt(f),
+            Self::AlterSystem { name, value, .. } => alter_system(name, value.as_deref()).fmt(f),
             Self::Reload(_) => f.write_str("reload the configuration, and look that it was taken"),
             Self::SwitchLink { statements, reload, wait, .. } => {
                 for (index, (database, statement)) in statements.iter().enumerate() {
@@ -222,6 +258,7 @@ impl fmt::Display for Action {
                 f.write_str(if *wait { "; wait until it works" } else { "" })
             }
             Self::Reconnect { to, .. } => write!(f, "let the link to {to} connect anew"),
+            Self::AwaitLink { to, .. } => write!(f, "wait until the link to {to} works"),
             Self::EndOldSessions { roles, .. } => {
                 write!(f, "end the sessions of {} that began before", roles.join(", "))
             }

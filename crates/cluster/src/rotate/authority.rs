@@ -74,7 +74,9 @@ pub fn authority(
         Some(plan::stage("trust the new authority only", Pace::NodeByNode, drop)),
     ];
     let stages = stages.into_iter().flatten().collect();
-    Ok(Prepared { plan: plan_of(spec, &credentials, changes, stages), vault })
+    let mut plan = plan_of(spec, &credentials, changes, stages);
+    plan::shorten(&mut plan, &preparation.cluster())?;
+    Ok(Prepared { plan, vault })
 }
 
 fn reload(state: &NodeState, certificate: Option<String>) -> Step {

@@ -41,6 +41,12 @@
 //!
 //! The last run that was applied stays, so that it can be taken back; when a run was applied, all
 //! others go.
+//!
+//! # On the nodes
+//! While a run is at work on a node, a session of it there has the advisory lock 123589686817380 (`pgward`
+//! in ASCII): another machine's pgward, with another folder for secrets, is refused before it begins. The
+//! lock ends with the session. Where the machine that had it is gone, its server finds out in a minute;
+//! `pg_terminate_backend` ends it sooner. Who only reads takes none.
 
 pub mod applied;
 mod folder;
@@ -140,7 +146,8 @@ impl Runner {
     /// Begins a run and does what the plan says.
     ///
     /// # Errors
-    /// [`Error::Run`] if a run is unfinished, or another process is at work: nothing was touched.
+    /// [`Error::Run`] if a run is unfinished, or another process is at work, here or by another machine
+    /// on one of the nodes: nothing was touched.
     /// [`Error::TakenBack`] with the first thing that failed: every node is as it was found, unless
     /// that error says which is not.
     pub async fn apply(&self, prepared: Prepared) -> Result<Outcome, Error> {
@@ -156,6 +163,10 @@ impl Runner {
         let now = OffsetDateTime::now_utc();
         let run = RunFolder::create(&self.spec, &prepared.plan, &prepared.vault, now)?;
         let work = self.work(&run, lock)?;
+        if let Err(error) = work.keep_others_out().await {
+            run.remove()?;
+            return Err(error);
+        }
         self.forward(&run, &work).await
     }
 
@@ -163,7 +174,7 @@ impl Runner {
     ///
     /// # Errors
     /// [`Error::Run`] if there is none, the description is another one by now, or another process is
-    /// at work; else as [`Runner::apply`] and [`Runner::rollback`].
+    /// at work, here or on one of the nodes; else as [`Runner::apply`] and [`Runner::rollback`].
     pub async fn resume(&self) -> Result<Outcome, Error> {
         let (run, work) = self.take_up(Which::Unfinished)?;
         let goes_back = work.journal.told().state == Some(State::TakingBack);
@@ -174,6 +185,7 @@ impl Runner {
                 run.id
             )));
         }
+        work.keep_others_out().await?;
         apply::tidy(&work).await?;
         if goes_back { self.back(&run, &work).await } else { self.forward(&run, &work).await }
     }
@@ -182,10 +194,11 @@ impl Runner {
     /// somebody else has changed since stays, and is named.
     ///
     /// # Errors
-    /// [`Error::Run`] if there is none, or another process is at work; [`Error::Left`] with what could
-    /// not be taken back: the run stays unfinished then.
+    /// [`Error::Run`] if there is none, or another process is at work, here or on one of the nodes;
+    /// [`Error::Left`] with what could not be taken back: the run stays unfinished then.
     pub async fn rollback(&self) -> Result<Outcome, Error> {
         let (run, work) = self.take_up(Which::UnfinishedOrApplied)?;
+        work.keep_others_out().await?;
         apply::tidy(&work).await?;
         self.back(&run, &work).await
     }

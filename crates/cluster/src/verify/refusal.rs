@@ -23,12 +23,13 @@ use super::{
 };
 use crate::{
     authority::{self, BACKDATE},
-    bounded::{AT_ONCE, for_each},
+    bounded::{AT_ONCE, first, for_each},
     demand::{Databases, Demand, WayIn},
     error::{Error, NodeContext as _},
     hba::{DecidingRule, Reading},
     inspect::{Node, NodeState},
     spec::Mode,
+    sql::PATIENCE,
     tls,
     transport::SshNode,
 };
@@ -284,15 +285,24 @@ async fn place(
     let there = SocketAddr::new(node.spec.address, node.spec.port);
     let peers: BTreeSet<&str> =
         context.links_to(&node.spec.name).map(|(link, _)| &*link.from).collect();
+    let mut machines = Vec::new();
     for peer in peers.into_iter().filter(|peer| *peer != node.spec.name) {
         let peer = context.node(peer)?;
-        let Some(machine) = peer.files.machine() else { continue };
-        if holds_for(peer.spec.address) && probe::answers(machine, there).await {
-            return Ok((peer.spec.address, Some(machine.clone())));
-        }
+        let machine = peer.files.machine().filter(|_| holds_for(peer.spec.address));
+        machines.extend(machine.map(|machine| (peer.spec.address, machine.clone())));
     }
-    Ok((own, None))
+    // All at once, and no longer than one of them may take.
+    let ask =
+        |(_, machine): (IpAddr, SshNode)| async move { probe::answers(&machine, there).await };
+    let answers = first(PEERS_AT_ONCE, PATIENCE, machines.clone(), ask).await;
+    Ok(match answers.and_then(|place| machines.into_iter().nth(place)) {
+        Some((address, machine)) => (address, Some(machine)),
+        None => (own, None),
+    })
 }
+
+/// So many peers are asked at the same time whether they reach a node.
+const PEERS_AT_ONCE: usize = 16;
 
 /// What attempts on one node are made with.
 struct Bench {

@@ -8,6 +8,7 @@ mod continuity;
 mod crash;
 mod faults;
 mod files;
+mod pause;
 mod rotation;
 mod sessions;
 mod support;

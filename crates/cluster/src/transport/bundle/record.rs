@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{BundleError, BundleNode, Phase};
 use crate::{
-    plan::{Action, Plan, Stage, Statement},
+    plan::{Action, Plan, Stage, Statement, alter_system},
     sql::literal,
     topology::SessionKey,
     transport::NodeFiles as _,
@@ -62,6 +62,11 @@ fn record_action(node: &BundleNode, action: &Action, vault: &Vault) -> Result<()
         Action::Execute { database, statement } => {
             record_statement(node, database.as_deref(), statement, vault)?;
         }
+        Action::AlterSystem { name, value, .. } => {
+            record_statement(node, None, &alter_system(name, value.as_deref()), vault)?;
+        }
+        // Whoever goes on by hand sees to it.
+        Action::AwaitLink { .. } => {}
         Action::SetPassword { statement, .. } => record_statement(node, None, statement, vault)?,
         Action::Reload(_) => node.reload(),
         Action::SwitchLink { statements, reload, .. } => {
@@ -112,7 +117,12 @@ fn may_be_held(statement: &Statement, vault: &Vault) -> bool {
 
 /// What takes a step's statements back. Files are taken back by the copies that are kept of them.
 fn record_back(node: &BundleNode, undo: Option<&Action>, vault: &Vault) {
+    let setting;
     let statements: Vec<(Option<&str>, &Statement)> = match undo {
+        Some(Action::AlterSystem { name, value, .. }) => {
+            setting = alter_system(name, value.as_deref());
+            vec![(None, &setting)]
+        }
         Some(Action::Execute { database, statement }) => vec![(database.as_deref(), statement)],
         Some(Action::SetPassword { statement, .. }) => vec![(None, statement)],
         Some(Action::SwitchLink { statements, .. }) => statements
