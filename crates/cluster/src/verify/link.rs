@@ -241,10 +241,10 @@ enum Turn<'a> {
     Role(&'a str),
 }
 
-/// Whether the link's session can be given a name: `postgres_fdw.application_name`, from major 14 on.
+/// Whether the link's session can be given a name: `postgres_fdw.application_name`, from major 15 on.
 fn is_named(context: &Context, link: &Link) -> bool {
     matches!(*link.place, LinkPlace::ForeignServer(_))
-        && context.state(&link.from).is_some_and(|from| from.version >= PgVersion::V14)
+        && context.state(&link.from).is_some_and(|from| from.version >= PgVersion::V15)
 }
 
 async fn use_link(context: &Context, client: &Client, link: &Link) -> Result<OnDemand, Error> {
