@@ -62,6 +62,11 @@ impl<'s> Directory<'s> {
         self.spec.nodes.get(found?)
     }
 
+    /// Where nodes come from.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.spec.nodes.iter().map(|node| node.address)
+    }
+
     /// The node that a connection string leads to.
     pub(crate) fn reached_by(&self, conninfo: &ConnInfo) -> Option<&'s NodeSpec> {
         let port = conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;

@@ -153,8 +153,7 @@ pub(super) async fn prove(
                 proofs.push(failing(link, error));
             } else if let Some(session) = session {
                 proofs.push(judge.judge(link, wanted, session));
-            } else if link.from != link.to {
-                // A node's link to itself has none.
+            } else if !link.is_idle() {
                 let why = sessions::of_several(&link.session, &senders);
                 proofs.push(down(link, reconnected.contains(&index), why));
             }

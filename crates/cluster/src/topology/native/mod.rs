@@ -10,6 +10,7 @@ use std::{path::PathBuf, sync::Arc};
 use self::subscription::Subscriptions;
 use super::{
     Cluster, Dsn, Link, LinkPlace, Places, RoleUse, SessionKey, Switch, Topology, Unsecured,
+    leads_nowhere,
 };
 use crate::{
     conninfo::ConnInfo,
@@ -131,30 +132,6 @@ impl Topology for Native {
         }
         paths
     }
-}
-
-/// Why it cannot be told which of the described nodes something leads to by its connection string.
-fn leads_nowhere(what: &str, conninfo: &ConnInfo) -> Error {
-    let host = conninfo.get("host").unwrap_or_default();
-    let one_node = "a link must name the one node that it leads to";
-    Error::plan(match (host, conninfo.get("hostaddr"), conninfo.get("service")) {
-        ("", None, Some(service)) => format!(
-            "{what} takes its server from a service file (service={service}), which only its own \
-             machine can read: {one_node}, by host and port"
-        ),
-        (_, Some(list), _) | (list, _, _) if list.contains(',') => {
-            format!("{what} names several servers (host={list}): {one_node}")
-        }
-        ("", None, None) => format!("{what} names no server: {one_node}, by host and port"),
-        (socket, None, _) if socket.starts_with(['/', '@']) => format!(
-            "{what} goes over a Unix socket (host={socket}), where there is no TLS: {one_node}, by host \
-             name or address"
-        ),
-        _ => format!(
-            "{what} leads to none of the described nodes ({}): describe that node too",
-            conninfo.to_masked_text()
-        ),
-    })
 }
 
 /// Where the certificate of a role is. A role's name may hold what no file name should.
