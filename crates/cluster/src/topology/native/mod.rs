@@ -170,15 +170,54 @@ fn roles(cluster: &Cluster<'_>, state: &NodeState) -> Vec<RoleDemand> {
     };
     let demand = |role: &str| {
         let used = cluster.uses().get(role);
-        if used.is_none() && role != spec.link_role {
-            return None;
-        }
+        // Where no link leads to, nobody logs in.
+        let Some(used) = used.filter(|used| used.to.iter().any(is_here)) else {
+            return (used.is_none() && role == spec.link_role).then(|| RoleDemand::new(role));
+        };
         Some(RoleDemand {
-            replication: used.is_some_and(|used| used.replicates),
-            password: spec.mode == Mode::Scram
-                && used.is_some_and(|used| used.to.iter().any(is_here)),
+            replication: used.replicates,
+            password: spec.mode == Mode::Scram,
             ..RoleDemand::new(role)
         })
     };
     spec.link_roles().filter_map(demand).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::{Subscription, sample};
+
+    /// Nobody logs in to a node that only connects to others: its roles are its own.
+    #[test]
+    fn a_role_is_asked_for_where_links_lead_to() -> Result<(), Box<dyn std::error::Error>> {
+        let text = "topology = \"native\"\nmode = \"scram\"\nlink-role = \"repl\"\nsecrets = \"s\"\n\
+            [[nodes]]\nname = \"n\"\naddress = \"10.0.0.1\"\npeers-from = [\"10.0.0.0/8\"]\nsql = \"host=h\"\n\
+            [[nodes]]\nname = \"m\"\naddress = \"10.0.0.2\"\npeers-from = [\"10.0.0.0/8\"]\nsql = \"host=h\"\n";
+        let spec = ClusterSpec::from_toml(text, "/".as_ref())?;
+        let publisher = sample::node(b"", &[]);
+        let mut subscriber = sample::node(b"", &[]);
+        subscriber.name = "m".to_owned();
+        let asked = |states: &[NodeState]| -> Result<Vec<Vec<String>>, Error> {
+            let links = Native.links(&spec, states)?;
+            let cluster = Cluster::new(&spec, states, &links);
+            let of = |state| {
+                let demand = Native.demand(&cluster, state)?;
+                Ok(demand.roles.into_iter().map(|role| role.name).collect())
+            };
+            states.iter().map(of).collect()
+        };
+        let repl = || vec!["repl".to_owned()];
+        // There is no link yet.
+        assert_eq!(asked(&[publisher.clone(), subscriber.clone()])?, [repl(), repl()]);
+        subscriber.subscriptions = vec![Subscription {
+            name: "s".to_owned(),
+            database: "app".to_owned(),
+            conninfo: "host=10.0.0.1 dbname=app user=repl".parse()?,
+            slot: Some("s".to_owned()),
+            enabled: true,
+        }];
+        assert_eq!(asked(&[publisher, subscriber])?, [repl(), Vec::new()]);
+        Ok(())
+    }
 }
