@@ -6,7 +6,7 @@
 #[path = "../../../crates/cluster/tests/plans/open_node.rs"]
 mod open_node;
 
-use std::{net::Ipv4Addr, process::ExitCode, time::Instant};
+use std::{collections::BTreeMap, net::Ipv4Addr, process::ExitCode, time::Instant};
 
 use benches::{How, Outcome};
 use clap::{Parser, ValueEnum};
@@ -161,6 +161,7 @@ fn state(spec: &ClusterSpec, number: u16, node: &NodeSpec) -> NodeState {
         local_node: Some(node.name.clone()),
         slots: vec![format!("bdr_node_{number}"), format!("bdr_pgddb_{number}")],
         interfaces: spec.nodes.iter().map(|node| (node.name.clone(), conninfo(node))).collect(),
+        kinds: BTreeMap::new(),
     });
     let others = spec.nodes.iter().filter(|other| other.name != node.name && !is_pgd);
     let subscriptions = others.map(|other| Subscription {

@@ -193,6 +193,8 @@ pub struct BdrState {
     pub slots: Vec<String>,
     /// Every node of the group: its name, and how this node connects to it.
     pub interfaces: Vec<(String, ConnInfo)>,
+    /// Of nodes that are no data nodes, what they are: `witness`, `subscriber-only` …
+    pub kinds: BTreeMap<String, String>,
 }
 
 /// A foreign server: where a wrapper connects to.

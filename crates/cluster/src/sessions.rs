@@ -134,7 +134,7 @@ pub(crate) fn pick(key: &SessionKey, senders: &[WalSender]) -> Option<Session> {
                 sender.slot.as_ref().is_some_and(|slot| slot.ends_with(ending.as_str()))
             };
             let from_there = |sender: &WalSender| {
-                sender.session.address == Some(*address) && roles.contains(&sender.session.user)
+                sender.session.address == *address && roles.contains(&sender.session.user)
             };
             slots
                 .iter()
@@ -145,17 +145,19 @@ pub(crate) fn pick(key: &SessionKey, senders: &[WalSender]) -> Option<Session> {
                     Some(found_by(found, format!("replication slot {slot}")))
                 })
                 .or_else(|| {
+                    let address = (*address)?;
                     let found = only(&from_there)?;
                     let user = &found.session.user;
                     Some(found_by(found, format!("the only walsender of {user} from {address}")))
                 })
         }
-        SessionKey::Walreceiver { application, address } => {
-            let named = |sender: &WalSender| sender.application == *application;
+        SessionKey::Walreceiver { application, address, others } => {
+            let named = |sender: &WalSender| could_be(sender, application, others);
             let from_there =
                 |sender: &WalSender| named(sender) && sender.session.address == Some(*address);
             let found = match senders.iter().any(from_there) {
                 true => only(&from_there)?,
+                // Something on the way may give it another address.
                 false => only(&named)?,
             };
             Some(found_by(found, format!("the walsender for {application}")))
@@ -169,10 +171,16 @@ pub(crate) fn pick(key: &SessionKey, senders: &[WalSender]) -> Option<Session> {
     }
 }
 
+/// Whether a WAL receiver's session has the name, and comes from nobody else that is known.
+fn could_be(sender: &WalSender, application: &str, others: &[IpAddr]) -> bool {
+    sender.application == application
+        && !sender.session.address.is_some_and(|from| others.contains(&from))
+}
+
 /// Why no session can be told to be the link's, though there are some that it could be.
 pub(crate) fn of_several(key: &SessionKey, senders: &[WalSender]) -> Option<String> {
-    let SessionKey::Walreceiver { application, address } = key else { return None };
-    let named = senders.iter().filter(|sender| sender.application == *application).count();
+    let SessionKey::Walreceiver { application, address, others } = key else { return None };
+    let named = senders.iter().filter(|sender| could_be(sender, application, others)).count();
     (named > 1 && pick(key, senders).is_none()).then(|| {
         format!(
             "which of {named} sessions called {application} is the link's cannot be told: no single one \
@@ -396,7 +404,7 @@ mod tests {
             slots: vec!["bdr_node_1234_ab".to_owned(), "bdr_app_group_node_1".to_owned()],
             ending: "_1".to_owned(),
             roles: vec!["repl".to_owned()],
-            address: [10, 0, 0, 1].into(),
+            address: Some([10, 0, 0, 1].into()),
         };
         let found = |senders: &[WalSender]| pick(&key, senders).map(|session| session.found_by);
         let exact = sender(Some("bdr_app_group_node_1"), "repl", [10, 0, 0, 1]);
@@ -417,8 +425,18 @@ mod tests {
             found(&[elsewhere.clone(), stranger.clone(), nameless.clone()]).as_deref(),
             Some("the only walsender of repl from 10.0.0.1")
         );
-        assert_eq!(found(&[nameless.clone(), nameless]), None);
+        assert_eq!(found(&[nameless.clone(), nameless.clone()]), None);
         assert_eq!(found(&[elsewhere, stranger]), None);
+
+        // Another node comes from the same address: what is there may be that one's.
+        let key = SessionKey::Peer {
+            slots: vec!["bdr_app_group_node_1".to_owned()],
+            ending: "_1".to_owned(),
+            roles: vec!["repl".to_owned()],
+            address: None,
+        };
+        assert!(pick(&key, &[nameless.clone()]).is_none());
+        assert!(pick(&key, &[nameless, exact]).is_some());
     }
 
     #[test]
@@ -426,6 +444,7 @@ mod tests {
         let key = SessionKey::Walreceiver {
             application: "walreceiver".to_owned(),
             address: [10, 0, 0, 1].into(),
+            others: vec![[10, 0, 0, 9].into(), [10, 0, 0, 8].into()],
         };
         let receiver = |pid, address| {
             let WalSender { session, .. } = sender(None, "repl", address);
@@ -437,6 +456,12 @@ mod tests {
         assert_eq!(found(&[other.clone(), receiver(1, [10, 0, 0, 1])]), Some(1));
         // Something on the way gives it another address.
         assert_eq!(found(&[other.clone(), sender(None, "repl", [10, 0, 0, 1])]), Some(2));
+        // It is down, and the others are not.
+        let others = [receiver(5, [10, 0, 0, 9]), receiver(6, [10, 0, 0, 8])];
+        for there in [&others[..1], &others] {
+            assert_eq!(found(there), None);
+            assert_eq!(of_several(&key, there), None);
+        }
         let several = [other, another];
         assert_eq!(found(&several), None);
         assert!(of_several(&key, &several).is_some_and(|why| why.contains("primary_slot_name")));

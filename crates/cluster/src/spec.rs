@@ -9,7 +9,7 @@ mod error;
 
 use std::{
     fmt,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
@@ -250,6 +250,16 @@ impl NodeSpec {
     }
 }
 
+/// Whether an address is what `localhost` stands for.
+pub(crate) fn is_localhost(address: IpAddr) -> bool {
+    address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST
+}
+
+/// Whether a host name is that of whichever machine it is used on.
+pub(crate) fn is_own_machine(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+}
+
 impl ClusterSpec {
     /// The node of a name.
     #[must_use]
@@ -257,7 +267,8 @@ impl ClusterSpec {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    /// Which node a connection string leads to: its `hostaddr` or `host`, and its port.
+    /// Which node a connection string leads to: its `hostaddr` or `host`, and its port. `localhost` is
+    /// the machine's own addresses, 127.0.0.1 and ::1 (RFC 6761, section 6.3).
     #[must_use]
     pub fn node_at(
         &self,
@@ -271,6 +282,7 @@ impl ClusterSpec {
                 host.eq_ignore_ascii_case(node.host())
                     || host.eq_ignore_ascii_case(&node.name)
                     || host.parse() == Ok(node.address)
+                    || is_own_machine(host) && is_localhost(node.address)
             }
             (None, None) => false,
         })

@@ -20,7 +20,7 @@ use crate::{
     inspect::NodeState,
     parallel,
     spec::NodeSpec,
-    topology::{Cluster, Demands, Link, Topology},
+    topology::{Cluster, Demands, Link, LinkPlace, Topology},
     transport::NodeFile,
     vault::Vault,
 };
@@ -250,6 +250,14 @@ fn settle<'a>(
         Some(known) => known,
         None => (new_password()?, used.stored_on.clone()),
     };
+    if let Some((link, _)) = used.links.iter().find(|(link, _)| keeps_another(link, &password)) {
+        return Err(Error::plan(format!(
+            "the user mapping by which {} logs in to {} has a password that wins over the password file, \
+             and another than the role's shall be: take it out first, ALTER USER MAPPING … SERVER … \
+             OPTIONS (DROP password)",
+            used.role, link.name
+        )));
+    }
     let make = || {
         let password = scram::Password::new(password.as_bytes());
         scram::Secret::generate(&password, scram::DEFAULT_ITERATIONS)
@@ -257,6 +265,13 @@ fn settle<'a>(
     let secret = (!missing_on.is_empty()).then(make).transpose();
     let secret = secret.map_err(|error| Error::plan(error.to_string()))?;
     Ok(Settled { password, missing_on, secret })
+}
+
+/// Whether a link goes on to log in with another password than this, whatever is in the password file:
+/// an access node's has what its user mapping says.
+fn keeps_another(link: &Link, password: &str) -> bool {
+    *link.place == LinkPlace::AccessNode
+        && link.conninfo.get("password").is_some_and(|own| own != password)
 }
 
 /// The password that the peers have if one node's stored secret was made of it, and the nodes whose

@@ -241,7 +241,8 @@ pub(super) async fn bdr(client: &Client) -> Result<Option<BdrState>, Error> {
                  pg_catalog.current_database(), node ->> 'node_group_name', node ->> 'node_name')), \
                  '[^a-z0-9_]', '_', 'g')] \
          FROM (SELECT pg_catalog.to_jsonb(n) AS node FROM bdr.local_node_summary n) local";
-    const ALL: &str = "SELECT n.node_name::text, n.interface_connstr::text FROM bdr.node_summary n \
+    const ALL: &str = "SELECT n.node_name::text, n.interface_connstr::text, \
+             pg_catalog.to_jsonb(n) ->> 'node_kind_name' FROM bdr.node_summary n \
          WHERE pg_catalog.to_jsonb(n) ->> 'peer_state_name' IS DISTINCT FROM 'PARTED' ORDER BY 1";
     let (local, rows) = tokio::try_join!(client.query_opt(LOCAL, &[]), client.query(ALL, &[]))?;
     let slots = local.as_ref().map(|row| row.get::<_, Vec<Option<String>>>(1)).unwrap_or_default();
@@ -255,11 +256,14 @@ pub(super) async fn bdr(client: &Client) -> Result<Option<BdrState>, Error> {
         Ok((name, conninfo))
     };
     let interfaces = rows.iter().map(interface).collect::<Result<_, Error>>()?;
+    let kind = |row: &Row| Some((row.get(0), row.get::<_, Option<String>>(2)?));
+    let kinds = rows.iter().filter_map(kind).filter(|(_, kind)| kind != "data");
     Ok(Some(BdrState {
         database: row.get(0),
         local_node: local.map(|row| row.get(0)),
         slots: slots.into_iter().flatten().collect(),
         interfaces,
+        kinds: kinds.collect(),
     }))
 }
 

@@ -364,7 +364,16 @@ pub(crate) fn either_way(cluster: &Cluster<'_>, link: &Link, after: &ConnInfo) -
             if link.conninfo.get("password").is_some() {
                 return None;
             }
-            either.set("passfile", after.get("passfile")?);
+            match after.get("passfile") {
+                Some(passfile) => either.set("passfile", passfile),
+                None => either.remove("passfile"),
+            }
+            // It has lines for the names that the node is known by, and for no other.
+            for keyword in ["host", "hostaddr"] {
+                if let Some(value) = after.get(keyword) {
+                    either.set(keyword, value);
+                }
+            }
         }
     }
     if let Some(name) = after.get("application_name") {
@@ -395,4 +404,106 @@ pub(crate) fn with_credentials(link: &Link) -> String {
 /// links that keep each parameter apart.
 pub(crate) fn option_as_found(link: &Link, option: &str) -> String {
     format!("{}, {option}", as_found(link))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        inspect::{BdrState, sample},
+        spec::ClusterSpec,
+        topology::{Native, Pgd},
+    };
+
+    type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+    const NODES: &str = "secrets = \"s\"\nlink-role = \"repl\"\n\
+        [[nodes]]\nname = \"n\"\naddress = \"10.0.0.1\"\npeers-from = [\"10.0.0.0/8\"]\nsql = \"host=h\"\n\
+        [[nodes]]\nname = \"db2\"\naddress = \"10.0.0.2\"\npeers-from = [\"10.0.0.0/8\"]\nsql = \"host=h\"\n";
+
+    /// By what the link `n -> db2` connects while both ways in are open.
+    fn on_the_way(
+        topology: &dyn Topology,
+        kind: &str,
+        put: impl Fn(&mut NodeState),
+    ) -> Outcome<Option<String>> {
+        let head = format!("topology = \"{kind}\"\nmode = \"scram\"\n");
+        let spec = ClusterSpec::from_toml(&(head + NODES), "/".as_ref())?;
+        let mut from = sample::node(b"", &[]);
+        from.homes.environment = Some("/home".into());
+        put(&mut from);
+        let mut to = sample::node(b"", &[]);
+        to.name = "db2".to_owned();
+        to.homes.environment = Some("/home".into());
+        if topology.links(&spec, &[to.clone()]).is_err() {
+            put(&mut to);
+        }
+        let states = [from, to];
+        let links = topology.links(&spec, &states)?;
+        let link =
+            links.iter().find(|link| link.from == "n" && link.to == "db2").ok_or("no link")?;
+        let cluster = Cluster::new(&spec, &states, &links);
+        let demands = topology::demands(topology, &cluster)?;
+        let after = topology::wanted(topology, &cluster, &demands, link)?;
+        Ok(either_way(&cluster, link, &after).map(|either| either.to_masked_text()))
+    }
+
+    /// A password file has lines for the names that the description has: a link by another name of the
+    /// same node would find none, and libpq gives up then.
+    #[test]
+    fn the_password_is_found_by_whatever_name_the_link_had() -> Outcome {
+        let by = |host: &str| format!("host={host} dbname=app user=repl");
+        let subscription = |conninfo: &str| -> Outcome<_> {
+            Ok(crate::inspect::Subscription {
+                name: "s".to_owned(),
+                database: "app".to_owned(),
+                conninfo: conninfo.parse()?,
+                slot: None,
+                enabled: true,
+            })
+        };
+        for (conninfo, expected) in [
+            (by("db2"), "host=db2 dbname=app user=repl passfile=pgward/passfile"),
+            (by("DB2"), "host=db2 dbname=app user=repl passfile=pgward/passfile hostaddr=10.0.0.2"),
+        ] {
+            let mut it = subscription(&conninfo)?;
+            it.slot = Some("s".to_owned());
+            let put = |state: &mut NodeState| {
+                if state.name == "n" {
+                    state.subscriptions = vec![it.clone()];
+                }
+            };
+            let told = on_the_way(&Native, "native", put)?;
+            assert_eq!(told.as_deref(), Some(expected));
+        }
+
+        let interface = |text: &str| -> Outcome<Option<String>> {
+            let conninfo: ConnInfo = text.parse()?;
+            let own: ConnInfo = by("n").parse()?;
+            let put = |state: &mut NodeState| {
+                state.bdr = Some(BdrState {
+                    database: "app".to_owned(),
+                    local_node: Some(state.name.clone()),
+                    slots: Vec::new(),
+                    interfaces: vec![
+                        ("db2".to_owned(), conninfo.clone()),
+                        ("n".to_owned(), own.clone()),
+                    ],
+                    kinds: std::collections::BTreeMap::new(),
+                });
+            };
+            on_the_way(&Pgd, "pgd", put)
+        };
+        // libpq looks in the home folder by itself.
+        assert_eq!(interface(&by("db2"))?, None);
+        assert_eq!(
+            interface(&by("alias"))?.as_deref(),
+            Some("host=db2 dbname=app user=repl hostaddr=10.0.0.2")
+        );
+        assert_eq!(
+            interface(&(by("db2") + " passfile=/own"))?.as_deref(),
+            Some("host=db2 dbname=app user=repl")
+        );
+        Ok(())
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{ClusterSpec, NodeSpec};
+use super::{ClusterSpec, NodeSpec, is_localhost, is_own_machine};
 use crate::conninfo::ConnInfo;
 
 /// [`ClusterSpec::node_at`] for many connection strings: each is looked up in the same short time,
@@ -16,21 +16,26 @@ pub(crate) struct Directory<'s> {
     /// Of several nodes that are called the same, the first.
     hosts: HashMap<(String, u16), usize>,
     addresses: HashMap<(IpAddr, u16), usize>,
+    /// Those that only their own machine reaches, by port.
+    own_machine: HashMap<u16, usize>,
     names: BTreeMap<&'s str, usize>,
 }
 
 impl<'s> Directory<'s> {
     pub(crate) fn new(spec: &'s ClusterSpec) -> Self {
         let (mut hosts, mut addresses) = (HashMap::new(), HashMap::new());
-        let mut names = BTreeMap::new();
+        let (mut own_machine, mut names) = (HashMap::new(), BTreeMap::new());
         for (index, node) in spec.nodes.iter().enumerate() {
             for host in [node.host(), &node.name] {
                 hosts.entry((host.to_ascii_lowercase(), node.port)).or_insert(index);
             }
             addresses.entry((node.address, node.port)).or_insert(index);
+            if is_localhost(node.address) {
+                own_machine.entry(node.port).or_insert(index);
+            }
             names.entry(node.name.as_str()).or_insert(index);
         }
-        Self { spec, hosts, addresses, names }
+        Self { spec, hosts, addresses, own_machine, names }
     }
 
     /// As [`ClusterSpec::node_at`].
@@ -48,11 +53,18 @@ impl<'s> Directory<'s> {
             (Some(address), _) => by_address(address),
             (None, Some(host)) => {
                 let by_name = self.hosts.get(&(host.to_ascii_lowercase(), port)).copied();
-                [by_name, by_address(host)].into_iter().flatten().min()
+                let own =
+                    is_own_machine(host).then(|| self.own_machine.get(&port).copied()).flatten();
+                [by_name, by_address(host), own].into_iter().flatten().min()
             }
             (None, None) => None,
         };
         self.spec.nodes.get(found?)
+    }
+
+    /// Where nodes come from.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.spec.nodes.iter().map(|node| node.address)
     }
 
     /// The node that a connection string leads to.
@@ -82,6 +94,8 @@ mod tests {
             node("two", "address = \"10.0.0.2\"\nhost = \"DB2.example.com\""),
             node("three", "address = \"10.0.0.2\"\nport = 5433\nhost = \"one\""),
             node("four", "address = \"fd00::1\"\nhost = \"10.0.0.1\"\nport = 5434"),
+            node("five", "address = \"127.0.0.5\"\nport = 5434"),
+            node("six", "address = \"127.0.0.1\"\nport = 5434"),
         ];
         let spec: ClusterSpec = toml::from_str(&text.concat())?;
         let directory = Directory::new(&spec);
@@ -97,6 +111,7 @@ mod tests {
             Some("fd00:0::1"),
             Some("FD00::1"),
             Some("elsewhere"),
+            Some("LocalHost"),
             Some(""),
         ];
         let name = |node: Option<&NodeSpec>| node.map(|node| node.name.clone());

@@ -121,12 +121,15 @@ pub enum SessionKey {
     /// By the replication slot that it uses.
     Slot(String),
     /// By the application name of a WAL receiver without a slot: the one that comes from there, or the
-    /// only one.
+    /// only one that comes from an address that no node is known by.
     Walreceiver {
         /// The application name.
         application: String,
         /// Where it comes from.
         address: std::net::IpAddr,
+        /// Where the other nodes come from: it is none of theirs.
+        #[serde(default)]
+        others: Vec<std::net::IpAddr>,
     },
     /// By the application name of WAL receivers that nothing tells apart: the last one that came.
     AnyWalreceiver {
@@ -141,8 +144,8 @@ pub enum SessionKey {
         ending: String,
         /// The roles that it may log in as, from
         roles: Vec<String>,
-        /// this address.
-        address: std::net::IpAddr,
+        /// this address; `None` where others come from there, too.
+        address: Option<std::net::IpAddr>,
     },
     /// There is one only while it is used: by this statement, run on `from` as this role.
     OnDemand {
@@ -158,6 +161,14 @@ pub enum SessionKey {
 }
 
 impl Link {
+    /// Whether nothing that can be looked for ever comes by it: a node's way to itself, or to one that it
+    /// shares no changes with in a group.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.from == self.to
+            || matches!(*self.place, LinkPlace::BdrInterface { .. })
+                && *self.session == SessionKey::None
+    }
+
     /// The role that the link logs in as: libpq takes the operating system's user where none is
     /// given, and for a server process that is the user it runs as.
     #[must_use]
@@ -509,4 +520,28 @@ fn secured(spec: &ClusterSpec, link: &Unsecured<'_>) -> ConnInfo {
         }
     }
     conninfo
+}
+
+/// Why it cannot be told which of the described nodes something leads to by its connection string.
+fn leads_nowhere(what: &str, conninfo: &ConnInfo) -> Error {
+    let host = conninfo.get("host").unwrap_or_default();
+    let one_node = "a link must name the one node that it leads to";
+    Error::plan(match (host, conninfo.get("hostaddr"), conninfo.get("service")) {
+        ("", None, Some(service)) => format!(
+            "{what} takes its server from a service file (service={service}), which only its own \
+             machine can read: {one_node}, by host and port"
+        ),
+        (_, Some(list), _) | (list, _, _) if list.contains(',') => {
+            format!("{what} names several servers (host={list}): {one_node}")
+        }
+        ("", None, None) => format!("{what} names no server: {one_node}, by host and port"),
+        (socket, None, _) if socket.starts_with(['/', '@']) => format!(
+            "{what} goes over a Unix socket (host={socket}), where there is no TLS: {one_node}, by host \
+             name or address"
+        ),
+        _ => format!(
+            "{what} leads to none of the described nodes ({}): describe that node too",
+            conninfo.to_masked_text()
+        ),
+    })
 }

@@ -10,7 +10,7 @@
 //! node of the group; `bdr.alter_node_interface` changes them on the node that it is called on.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
@@ -19,7 +19,9 @@ use std::{
 use pg_version::PgVersion;
 use postgres_protocol::escape::escape_identifier;
 
-use super::{Cluster, Dsn, Link, LinkPlace, Places, SessionKey, Switch, Topology, Unsecured};
+use super::{
+    Cluster, Dsn, Link, LinkPlace, Places, SessionKey, Switch, Topology, Unsecured, leads_nowhere,
+};
 use crate::{
     conninfo::ConnInfo,
     credentials,
@@ -63,10 +65,16 @@ impl Topology for Pgd {
                     node.name, node.admin.database
                 )));
             };
+            if bdr.local_node.is_none() {
+                return Err(Error::plan(format!(
+                    "node {} is in no group of PGD: bdr.local_node_summary is empty",
+                    node.name
+                )));
+            }
             let from: Text = (&node.name).into();
             let place = || LinkPlace::BdrInterface { database: bdr.database.clone() }.into();
             let place = places.entry(&bdr.database).or_insert_with(place);
-            let mut sessions = Sessions::of(&directory, node, bdr, &spec.link_role);
+            let mut sessions = Sessions::of(&directory, spec, node, bdr);
             for (name, conninfo) in &bdr.interfaces {
                 let interface = match interfaces.entry((name, conninfo)) {
                     Entry::Occupied(known) => known.into_mut(),
@@ -196,6 +204,14 @@ impl<'a> Interface<'a> {
         name: &str,
         conninfo: &'a ConnInfo,
     ) -> Result<Self, Error> {
+        // Of several hosts libpq takes whichever answers: the name does not tell which.
+        let names_several = ["host", "hostaddr"]
+            .iter()
+            .any(|key| conninfo.get(key).is_some_and(|it| it.contains(',')));
+        if names_several {
+            let what = format!("the interface of PGD node {name} on node {}", from.name);
+            return Err(leads_nowhere(&what, conninfo));
+        }
         let to = directory.reached_by(conninfo).or_else(|| directory.named(name)).ok_or_else(|| {
             Error::plan(format!(
                 "PGD node {name}, which node {} connects to ({}), is none of the described nodes: \
@@ -214,12 +230,12 @@ impl<'a> Interface<'a> {
     }
 }
 
-/// Where a connection string leads to.
-type Target<'a> = (Option<&'a str>, &'a str);
+/// Where a connection string leads to: host, port and database.
+type Target<'a> = (Option<&'a str>, &'a str, Option<&'a str>);
 
 fn target(conninfo: &ConnInfo) -> Target<'_> {
     let host = conninfo.get("hostaddr").or(conninfo.get("host"));
-    (host, conninfo.get("port").unwrap_or("5432"))
+    (host, conninfo.get("port").unwrap_or("5432"), conninfo.get("dbname"))
 }
 
 /// How the sessions of a node's links are found on the nodes that they lead to.
@@ -228,55 +244,94 @@ struct Sessions<'a> {
     own: Option<(&'a str, IpAddr)>,
     bdr: &'a BdrState,
     /// A group on native subscriptions tells its slots.
-    slots: HashMap<Target<'a>, Option<&'a String>>,
+    slots: HashMap<Target<'a>, &'a String>,
     link_role: &'a str,
-    /// Most links of a node differ in nothing of it: by slot and user.
-    found: HashMap<(Option<&'a String>, Option<&'a str>), Arc<SessionKey>>,
+    /// The other nodes that come from the same address.
+    neighbours: HashSet<&'a str>,
+    /// Most links of a node differ in nothing of it.
+    found: HashMap<Peer<'a>, Arc<SessionKey>>,
     none: Arc<SessionKey>,
+}
+
+/// What tells a node's sessions on one peer from those on another.
+#[derive(PartialEq, Eq, Hash)]
+struct Peer<'a> {
+    slot: Option<&'a String>,
+    user: Option<&'a str>,
+    /// Whether only this node's sessions come there from its address.
+    alone: bool,
 }
 
 impl<'a> Sessions<'a> {
     fn of(
         directory: &Directory<'a>,
+        spec: &'a ClusterSpec,
         node: &'a NodeState,
         bdr: &'a BdrState,
-        link_role: &'a str,
     ) -> Self {
         let address = directory.named(&node.name).map(|from| from.address);
         let mut slots = HashMap::new();
-        for subscription in &node.subscriptions {
-            let target = target(&subscription.conninfo);
-            slots.entry(target).or_insert(subscription.slot.as_ref());
+        // In another database it is somebody else's.
+        for subscription in node.subscriptions.iter().filter(|it| it.database == bdr.database) {
+            if let Some(slot) = &subscription.slot {
+                slots.entry(target(&subscription.conninfo)).or_insert(slot);
+            }
         }
+        let others = spec.nodes.iter().filter(|other| other.name != node.name);
+        let neighbours = others.filter(|other| Some(other.address) == address);
         Self {
             own: bdr.local_node.as_deref().zip(address),
             bdr,
             slots,
-            link_role,
+            link_role: &spec.link_role,
+            neighbours: neighbours.map(|other| other.name.as_str()).collect(),
             found: HashMap::new(),
             none: Arc::new(SessionKey::None),
         }
     }
 
     fn to(&mut self, interface: &Interface<'a>) -> Arc<SessionKey> {
-        let Some((local, address)) = self.own.filter(|(local, _)| interface.name != **local) else {
+        let Some((local, address)) = self.own.filter(|(local, _)| {
+            interface.name != **local && replicates(self.bdr, &interface.name, local)
+        }) else {
             return self.none.clone();
         };
-        let slot = self.slots.get(&interface.target).copied().flatten();
         let user = interface.user.filter(|user| *user != self.link_role);
-        let key = || {
-            let mut roles = vec![self.link_role.to_owned()];
-            roles.extend(user.map(str::to_owned));
-            let ending = local.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-            Arc::new(SessionKey::Peer {
-                slots: slot.map_or_else(|| self.bdr.slots.clone(), |slot| vec![slot.clone()]),
-                ending: format!("_{ending}"),
-                roles,
-                address,
-            })
+        let of_peer = usize::from(self.neighbours.contains(&*interface.to));
+        let peer = Peer {
+            slot: self.slots.get(&interface.target).copied(),
+            user,
+            alone: self.neighbours.len() == of_peer,
         };
-        self.found.entry((slot, user)).or_insert_with(key).clone()
+        if let Some(known) = self.found.get(&peer) {
+            return known.clone();
+        }
+        let key = Arc::new(match peer.slot {
+            Some(slot) => SessionKey::Slot(slot.clone()),
+            None => {
+                let mut roles = vec![self.link_role.to_owned()];
+                roles.extend(user.map(str::to_owned));
+                let ending =
+                    local.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+                SessionKey::Peer {
+                    slots: self.bdr.slots.clone(),
+                    ending: format!("_{ending}"),
+                    roles,
+                    address: peer.alone.then_some(address),
+                }
+            }
+        });
+        self.found.insert(peer, key.clone());
+        key
     }
+}
+
+/// Whether changes flow from one node of the group to another: a witness has none, and only nodes that
+/// hold data for writers send them (PGD's documentation, "Node management", "Witness nodes",
+/// "Subscriber-only nodes", "Logical standby nodes").
+fn replicates(bdr: &BdrState, from: &str, to: &str) -> bool {
+    let kind = |node| bdr.kinds.get(node).map_or("data", String::as_str);
+    kind(from) == "data" && kind(to) != "witness"
 }
 
 /// The password file of the server process' libpq: 15 and newer take `HOME`, older ones the home
@@ -288,4 +343,136 @@ fn passfile(version: PgVersion, homes: &Homes) -> Option<PathBuf> {
         homes.account.as_ref()
     };
     home.map(|home| home.join(PASSFILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::inspect::{Subscription, sample};
+
+    type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+    /// Nodes n, n2 … at these addresses.
+    fn spec(addresses: &[&str]) -> Outcome<ClusterSpec> {
+        let node = |(index, address): (usize, &&str)| {
+            let name = if index == 0 { "n".to_owned() } else { format!("n{}", index + 1) };
+            format!(
+                "[[nodes]]\nname = \"{name}\"\naddress = \"{address}\"\nport = {}\n\
+                 peers-from = [\"10.0.0.0/8\"]\nsql = \"host=127.0.0.1\"\n",
+                5433 + index
+            )
+        };
+        let head = "topology = \"pgd\"\nmode = \"cert\"\nsecrets = \"s\"\n".to_owned();
+        let nodes = addresses.iter().enumerate().map(node);
+        let text: String = std::iter::once(head).chain(nodes).collect();
+        Ok(ClusterSpec::from_toml(&text, "/".as_ref())?)
+    }
+
+    /// The first node, as it is inspected.
+    fn state(spec: &ClusterSpec) -> Outcome<NodeState> {
+        let interface = |node: &crate::spec::NodeSpec| {
+            let text = format!("host={} port={} dbname=app user=repl", node.address, node.port);
+            Ok::<_, Box<dyn std::error::Error>>((node.name.clone(), text.parse()?))
+        };
+        let mut state = sample::node(b"", &[]);
+        state.bdr = Some(BdrState {
+            database: "app".to_owned(),
+            local_node: Some("n".to_owned()),
+            slots: vec!["bdr_app_group_n".to_owned()],
+            interfaces: spec.nodes.iter().map(interface).collect::<Outcome<_>>()?,
+            kinds: BTreeMap::new(),
+        });
+        Ok(state)
+    }
+
+    fn subscription(database: &str, conninfo: &str) -> Outcome<Subscription> {
+        Ok(Subscription {
+            name: "s".to_owned(),
+            database: database.to_owned(),
+            conninfo: conninfo.parse()?,
+            slot: Some("a_slot".to_owned()),
+            enabled: true,
+        })
+    }
+
+    #[test]
+    fn a_slot_that_is_known_is_the_links() -> Outcome {
+        let spec = spec(&["10.0.0.1", "10.0.0.2"])?;
+        let mut state = state(&spec)?;
+        let to_the_other = "host=10.0.0.2 port=5434 dbname=app user=repl application_name=x";
+        let elsewhere = "host=10.0.0.2 port=5434 dbname=other user=repl";
+        for (database, conninfo, is_known) in [
+            ("app", to_the_other, true),
+            // Somebody's own subscriptions.
+            ("postgres", to_the_other, false),
+            ("app", elsewhere, false),
+        ] {
+            state.subscriptions = vec![subscription(database, conninfo)?];
+            let links = Pgd.links(&spec, &[state.clone()])?;
+            let key = &*links[1].session;
+            assert_eq!(*key == SessionKey::Slot("a_slot".to_owned()), is_known, "{key:?}");
+        }
+        Ok(())
+    }
+
+    /// Where several come from one address, the only session from there is anybody's: the others may
+    /// just be connecting anew.
+    #[test]
+    fn an_address_tells_of_its_only_node() -> Outcome {
+        for (addresses, tells) in [
+            (&["10.0.0.1", "10.0.0.2", "10.0.0.3"][..], true),
+            (&["10.0.0.1", "10.0.0.1"], true),
+            (&["10.0.0.1", "10.0.0.1", "10.0.0.1"], false),
+        ] {
+            let spec = spec(addresses)?;
+            let links = Pgd.links(&spec, &[state(&spec)?])?;
+            for link in &links[1..] {
+                let SessionKey::Peer { address, .. } = &*link.session else {
+                    return Err("not a peer".into());
+                };
+                assert_eq!(address.is_some(), tells, "{addresses:?}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_witness_replicates_nothing() -> Outcome {
+        let spec = spec(&["10.0.0.1", "10.0.0.2", "10.0.0.3"])?;
+        let mut state = state(&spec)?;
+        for (own, other, idle) in [
+            ("data", "witness", [true, true, false]),
+            ("data", "subscriber-only", [true, true, false]),
+            ("subscriber-only", "data", [true, false, false]),
+            ("witness", "data", [true, true, true]),
+        ] {
+            let bdr = state.bdr.as_mut().ok_or("none")?;
+            bdr.kinds =
+                [("n", own), ("n2", other)].map(|(n, k)| (n.to_owned(), k.to_owned())).into();
+            bdr.kinds.retain(|_, kind| kind != "data");
+            let links = Pgd.links(&spec, &[state.clone()])?;
+            let found: Vec<bool> = links.iter().map(Link::is_idle).collect();
+            assert_eq!(found, idle, "{own} -> {other}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_refused() -> Outcome {
+        let spec = spec(&["10.0.0.1", "10.0.0.2"])?;
+        let refused = |state: NodeState| {
+            Pgd.links(&spec, &[state]).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let mut several = state(&spec)?;
+        let bdr = several.bdr.as_mut().ok_or("none")?;
+        bdr.interfaces[1].1 = "host=10.0.0.2,10.0.0.3 port=5434 dbname=app".parse()?;
+        let told = refused(several);
+        assert!(told.contains("PGD node n2 on node n names several servers"), "{told}");
+        let mut alone = state(&spec)?;
+        alone.bdr.as_mut().ok_or("none")?.local_node = None;
+        assert_eq!(refused(alone), "node n is in no group of PGD: bdr.local_node_summary is empty");
+        Ok(())
+    }
 }

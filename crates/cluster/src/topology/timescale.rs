@@ -114,7 +114,7 @@ impl Topology for Timescale {
         }
         if is_access {
             demand.server_signs = spec.certificates.user_chain == UserChain::AccessNode;
-            access_roles(cluster, state, &mut demand);
+            access_roles(cluster, state, &mut demand)?;
         } else {
             data_node(cluster, state, access_state, &mut demand)?;
         }
@@ -203,6 +203,13 @@ fn servers<'a>(
 fn link(access: &NodeState, to: &NodeSpec, server: &ForeignServer, name: &str, role: &str) -> Link {
     let mut conninfo = server.options.clone();
     conninfo.set("user", role);
+    // A user mapping, the role's own or else everybody's, wins over the role's name and over the password
+    // file.
+    for option in ["user", "password"] {
+        if let Some(value) = mapping(server, role).and_then(|(_, options)| options.get(option)) {
+            conninfo.set(option, value);
+        }
+    }
     let call = server.distributed_exec.as_ref().map(|call| {
         let nodes = format!("ARRAY[{}]::pg_catalog.name[]", literal(&server.name));
         SessionKey::OnDemand {
@@ -220,6 +227,12 @@ fn link(access: &NodeState, to: &NodeSpec, server: &ForeignServer, name: &str, r
         session: call.unwrap_or(SessionKey::None).into(),
         enabled: true,
     }
+}
+
+/// The user mapping by which a role uses a server, and whose it is.
+fn mapping<'a>(server: &'a ForeignServer, role: &str) -> Option<&'a (Option<String>, ConnInfo)> {
+    let of = |whom: Option<&str>| server.mappings.iter().find(|(who, _)| who.as_deref() == whom);
+    of(Some(role)).or_else(|| of(None))
 }
 
 /// The link to a data node that has not been added yet.
@@ -241,7 +254,14 @@ fn link_to_come(access: &NodeState, to: &NodeSpec, role: &str) -> Link {
 }
 
 /// The roles on the access node, and what they may use.
-fn access_roles(cluster: &Cluster<'_>, state: &NodeState, demand: &mut Demand) {
+///
+/// # Errors
+/// [`Error::Plan`] for a user mapping that makes one of them log in as somebody else.
+fn access_roles(
+    cluster: &Cluster<'_>,
+    state: &NodeState,
+    demand: &mut Demand,
+) -> Result<(), Error> {
     for role in &cluster.spec.roles {
         let name = escape_identifier(role);
         demand.roles.push(RoleDemand {
@@ -270,6 +290,9 @@ fn access_roles(cluster: &Cluster<'_>, state: &NodeState, demand: &mut Demand) {
         }
     }
     for server in state.foreign_servers.iter().filter(|s| s.wrapper == WRAPPER) {
+        for role in cluster.spec.link_roles() {
+            stays_a_link_role(cluster.spec, server, role)?;
+        }
         for (user, options) in &server.mappings {
             if options.get("password").is_some() || options.get("user").is_some() {
                 demand.notes.push(format!(
@@ -281,6 +304,25 @@ fn access_roles(cluster: &Cluster<'_>, state: &NodeState, demand: &mut Demand) {
             }
         }
     }
+    Ok(())
+}
+
+/// # Errors
+/// [`Error::Plan`] where a user mapping makes a role log in as one that the description does not name:
+/// nothing would let it in.
+fn stays_a_link_role(spec: &ClusterSpec, server: &ForeignServer, role: &str) -> Result<(), Error> {
+    let Some((whose, options)) = mapping(server, role) else { return Ok(()) };
+    let Some(user) = options.get("user").filter(|user| spec.link_roles().all(|it| it != *user))
+    else {
+        return Ok(());
+    };
+    Err(Error::plan(format!(
+        "by the user mapping for {} on server {} of the database {}, {role} logs in as \"{user}\", which is \
+         no role of the description: add it to roles, or drop the mapping",
+        whose.as_deref().unwrap_or("PUBLIC"),
+        server.name,
+        server.database
+    )))
 }
 
 /// What a data node needs: who may come in, and as which roles.

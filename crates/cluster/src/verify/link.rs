@@ -153,8 +153,7 @@ pub(super) async fn prove(
                 proofs.push(failing(link, error));
             } else if let Some(session) = session {
                 proofs.push(judge.judge(link, wanted, session));
-            } else if link.from != link.to {
-                // A node's link to itself has none.
+            } else if !link.is_idle() {
                 let why = sessions::of_several(&link.session, &senders);
                 proofs.push(down(link, reconnected.contains(&index), why));
             }
@@ -241,10 +240,10 @@ enum Turn<'a> {
     Role(&'a str),
 }
 
-/// Whether the link's session can be given a name: `postgres_fdw.application_name`, from major 14 on.
+/// Whether the link's session can be given a name: `postgres_fdw.application_name`, from major 15 on.
 fn is_named(context: &Context, link: &Link) -> bool {
     matches!(*link.place, LinkPlace::ForeignServer(_))
-        && context.state(&link.from).is_some_and(|from| from.version >= PgVersion::V14)
+        && context.state(&link.from).is_some_and(|from| from.version >= PgVersion::V15)
 }
 
 async fn use_link(context: &Context, client: &Client, link: &Link) -> Result<OnDemand, Error> {

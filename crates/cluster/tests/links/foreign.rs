@@ -14,9 +14,13 @@ use crate::{
 /// Two nodes that read each other's tables, as a superuser, as another role, and as whoever it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_servers() -> Outcome {
-    for (version, mode) in
-        [(PgVersion::V15, Mode::Cert), (PgVersion::V18, Mode::Scram), (PgVersion::V18, Mode::Cert)]
-    {
+    // From 15 on a session can be given a name.
+    for (version, mode) in [
+        (PgVersion::V14, Mode::Scram),
+        (PgVersion::V15, Mode::Cert),
+        (PgVersion::V18, Mode::Scram),
+        (PgVersion::V18, Mode::Cert),
+    ] {
         let installation = pgtest::find(version)?;
         let folder = tempfile::tempdir()?;
         let (one, two) = (server(&installation, 8)?, server(&installation, 9)?);

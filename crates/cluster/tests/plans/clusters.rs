@@ -1,6 +1,6 @@
 //! What inspection would find on open clusters whose nodes are not all alike.
 
-use std::{error::Error, net::Ipv4Addr, path::PathBuf};
+use std::{collections::BTreeMap, error::Error, net::Ipv4Addr, path::PathBuf};
 
 use cluster::{
     conninfo::ConnInfo,
@@ -156,6 +156,7 @@ fn bdr(number: u8, last: u8) -> Result<BdrState, Box<dyn Error>> {
         local_node: Some(name(number)),
         slots: vec![format!("bdr_node_{number}"), format!("bdr_app_{number}")],
         interfaces: (1..=last).map(interface).collect::<Result<_, _>>()?,
+        kinds: BTreeMap::new(),
     })
 }
 

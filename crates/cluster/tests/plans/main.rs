@@ -7,7 +7,7 @@ mod written;
 
 use cluster::{
     Error,
-    plan::Plan,
+    plan::{Action, Plan},
     prepare,
     spec::{Mode, TopologyKind},
 };
@@ -54,6 +54,37 @@ fn an_access_node_and_its_data_nodes() -> Result<(), Box<dyn std::error::Error>>
         let cluster = Cluster::new(TopologyKind::Timescale, mode, 3)?;
         insta::assert_snapshot!(format!("timescale_with_{with}"), lines(&cluster)?);
     }
+    Ok(())
+}
+
+/// A user mapping's password wins over the password file: the role keeps it, or nothing is done.
+#[test]
+fn a_password_of_a_user_mapping_is_the_roles() -> Result<(), Box<dyn std::error::Error>> {
+    let with_mapping = |options: &str| -> Result<Cluster, Box<dyn std::error::Error>> {
+        let mut cluster = Cluster::new(TopologyKind::Timescale, Mode::Scram, 3)?;
+        let secret = scram::Secret::generate(&scram::Password::new("own"), 4096)?.to_text();
+        for role in cluster.states.iter_mut().flat_map(|state| &mut state.roles) {
+            role.stored_password = Some(secret.to_string().into());
+        }
+        for server in cluster.states.iter_mut().flat_map(|state| &mut state.foreign_servers) {
+            server.mappings = vec![(None, options.parse()?)];
+        }
+        Ok(cluster)
+    };
+    let refused = |options: &str| -> Result<String, Box<dyn std::error::Error>> {
+        let told = plan(&with_mapping(options)?).err().map(|error| error.to_string());
+        Ok(told.unwrap_or_default())
+    };
+    let kept = plan(&with_mapping("user=repl password=own")?)?;
+    let steps = || kept.stages.iter().flat_map(|stage| &stage.steps);
+    assert!(!steps().any(|step| matches!(step.action, Action::SetPassword { .. })), "{kept:?}");
+    let told = refused("user=repl password=another")?;
+    assert!(told.contains("has a password that wins over the password file"), "{told}");
+    let told = refused("user=stranger password=own")?;
+    assert!(
+        told.contains("logs in as \"stranger\", which is no role of the description"),
+        "{told}"
+    );
     Ok(())
 }
 

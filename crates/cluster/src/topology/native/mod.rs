@@ -10,6 +10,7 @@ use std::{path::PathBuf, sync::Arc};
 use self::subscription::Subscriptions;
 use super::{
     Cluster, Dsn, Link, LinkPlace, Places, RoleUse, SessionKey, Switch, Topology, Unsecured,
+    leads_nowhere,
 };
 use crate::{
     conninfo::ConnInfo,
@@ -133,30 +134,6 @@ impl Topology for Native {
     }
 }
 
-/// Why it cannot be told which of the described nodes something leads to by its connection string.
-fn leads_nowhere(what: &str, conninfo: &ConnInfo) -> Error {
-    let host = conninfo.get("host").unwrap_or_default();
-    let one_node = "a link must name the one node that it leads to";
-    Error::plan(match (host, conninfo.get("hostaddr"), conninfo.get("service")) {
-        ("", None, Some(service)) => format!(
-            "{what} takes its server from a service file (service={service}), which only its own \
-             machine can read: {one_node}, by host and port"
-        ),
-        (_, Some(list), _) | (list, _, _) if list.contains(',') => {
-            format!("{what} names several servers (host={list}): {one_node}")
-        }
-        ("", None, None) => format!("{what} names no server: {one_node}, by host and port"),
-        (socket, None, _) if socket.starts_with(['/', '@']) => format!(
-            "{what} goes over a Unix socket (host={socket}), where there is no TLS: {one_node}, by host \
-             name or address"
-        ),
-        _ => format!(
-            "{what} leads to none of the described nodes ({}): describe that node too",
-            conninfo.to_masked_text()
-        ),
-    })
-}
-
 /// Where the certificate of a role is. A role's name may hold what no file name should.
 fn client_pair(spec: &ClusterSpec, role: &str) -> PairPlace {
     if role == spec.link_role {
@@ -193,15 +170,54 @@ fn roles(cluster: &Cluster<'_>, state: &NodeState) -> Vec<RoleDemand> {
     };
     let demand = |role: &str| {
         let used = cluster.uses().get(role);
-        if used.is_none() && role != spec.link_role {
-            return None;
-        }
+        // Where no link leads to, nobody logs in.
+        let Some(used) = used.filter(|used| used.to.iter().any(is_here)) else {
+            return (used.is_none() && role == spec.link_role).then(|| RoleDemand::new(role));
+        };
         Some(RoleDemand {
-            replication: used.is_some_and(|used| used.replicates),
-            password: spec.mode == Mode::Scram
-                && used.is_some_and(|used| used.to.iter().any(is_here)),
+            replication: used.replicates,
+            password: spec.mode == Mode::Scram,
             ..RoleDemand::new(role)
         })
     };
     spec.link_roles().filter_map(demand).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::{Subscription, sample};
+
+    /// Nobody logs in to a node that only connects to others: its roles are its own.
+    #[test]
+    fn a_role_is_asked_for_where_links_lead_to() -> Result<(), Box<dyn std::error::Error>> {
+        let text = "topology = \"native\"\nmode = \"scram\"\nlink-role = \"repl\"\nsecrets = \"s\"\n\
+            [[nodes]]\nname = \"n\"\naddress = \"10.0.0.1\"\npeers-from = [\"10.0.0.0/8\"]\nsql = \"host=h\"\n\
+            [[nodes]]\nname = \"m\"\naddress = \"10.0.0.2\"\npeers-from = [\"10.0.0.0/8\"]\nsql = \"host=h\"\n";
+        let spec = ClusterSpec::from_toml(text, "/".as_ref())?;
+        let publisher = sample::node(b"", &[]);
+        let mut subscriber = sample::node(b"", &[]);
+        subscriber.name = "m".to_owned();
+        let asked = |states: &[NodeState]| -> Result<Vec<Vec<String>>, Error> {
+            let links = Native.links(&spec, states)?;
+            let cluster = Cluster::new(&spec, states, &links);
+            let of = |state| {
+                let demand = Native.demand(&cluster, state)?;
+                Ok(demand.roles.into_iter().map(|role| role.name).collect())
+            };
+            states.iter().map(of).collect()
+        };
+        let repl = || vec!["repl".to_owned()];
+        // There is no link yet.
+        assert_eq!(asked(&[publisher.clone(), subscriber.clone()])?, [repl(), repl()]);
+        subscriber.subscriptions = vec![Subscription {
+            name: "s".to_owned(),
+            database: "app".to_owned(),
+            conninfo: "host=10.0.0.1 dbname=app user=repl".parse()?,
+            slot: Some("s".to_owned()),
+            enabled: true,
+        }];
+        assert_eq!(asked(&[publisher, subscriber])?, [repl(), Vec::new()]);
+        Ok(())
+    }
 }

@@ -24,12 +24,14 @@ pub(super) fn link(directory: &Directory<'_>, node: &NodeState) -> Result<Option
         let what = format!("primary_conninfo of node {}", node.name);
         return Err(leads_nowhere(&what, conninfo));
     };
+    let address = directory.named(&node.name).map_or(to.address, |own| own.address);
     let slot = Some(node.setting("primary_slot_name")).filter(|slot| !slot.is_empty());
     let session = match slot {
         Some(slot) => SessionKey::Slot(slot.to_owned()),
         None => SessionKey::Walreceiver {
             application: application(node, conninfo),
-            address: directory.named(&node.name).map_or(to.address, |own| own.address),
+            address,
+            others: directory.addresses().filter(|other| *other != address).collect(),
         },
     };
     Ok(Some(Link {
@@ -80,7 +82,7 @@ fn is_ambiguous(cluster: &Cluster<'_>, link: &Link) -> bool {
     let mut addresses = Vec::new();
     for other in cluster.links_to(&link.to) {
         match &*other.session {
-            SessionKey::Walreceiver { application: name, address } if name == application => {
+            SessionKey::Walreceiver { application: name, address, .. } if name == application => {
                 addresses.push(*address);
             }
             _ => {}
@@ -110,10 +112,11 @@ fn is_ambiguous(cluster: &Cluster<'_>, link: &Link) -> bool {
 pub(super) fn session(link: &Link, conninfo: &ConnInfo) -> Arc<SessionKey> {
     let name = |conninfo: &ConnInfo| conninfo.get("application_name").map(str::to_owned);
     match (&*link.session, name(conninfo)) {
-        (SessionKey::Walreceiver { address, .. }, Some(application))
+        (SessionKey::Walreceiver { address, others, .. }, Some(application))
             if name(&link.conninfo).as_ref() != Some(&application) =>
         {
-            Arc::new(SessionKey::Walreceiver { application, address: *address })
+            let (address, others) = (*address, others.clone());
+            Arc::new(SessionKey::Walreceiver { application, address, others })
         }
         _ => link.session.clone(),
     }

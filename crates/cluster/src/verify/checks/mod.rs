@@ -144,7 +144,9 @@ fn check_link(mode: Mode, link: &Link, wanted: &ConnInfo, findings: &mut Vec<Fin
             format!("{}: it logs in as {}, not as {role}", link.name, value(now, "user")),
         ));
     }
-    if now.has_secret() {
+    // What an access node does has been said.
+    let by_access_node = *link.place == LinkPlace::AccessNode;
+    if now.has_secret() && !by_access_node {
         let what = format!("{}: its connection string has a password", link.name);
         findings.push(find(Code::PasswordInCatalogue, what).into_warning());
     }
@@ -154,8 +156,6 @@ fn check_link(mode: Mode, link: &Link, wanted: &ConnInfo, findings: &mut Vec<Fin
     let guarded = sslmode == "verify-full"
         || now.get("channel_binding") == Some("require")
         || now.get("require_auth") == Some("scram-sha-256");
-    // What an access node does has been said.
-    let by_access_node = *link.place == LinkPlace::AccessNode;
     if has_password && !guarded && !by_access_node {
         findings.push(find(
             Code::PasswordGivenAway,
