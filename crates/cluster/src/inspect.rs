@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use queries::{hba_errors, load_time};
+pub(crate) use queries::{hba_errors, in_recovery, load_time, roles, settings};
 
 use pg_version::PgVersion;
 use pgconf::Configuration;
@@ -164,6 +164,8 @@ pub struct Role {
     pub stored_password: Option<Zeroizing<String>>,
     /// Whether no password lets it in any more (VALID UNTIL).
     pub password_expired: bool,
+    /// VALID UNTIL, in UTC; `None` where no password of it ends.
+    pub valid_until: Option<String>,
 }
 
 /// Whether there is a password, not which.
@@ -178,6 +180,7 @@ impl std::fmt::Debug for Role {
             .field("member_of", &self.member_of)
             .field("has_password", &self.stored_password.is_some())
             .field("password_expired", &self.password_expired)
+            .field("valid_until", &self.valid_until)
             .finish()
     }
 }

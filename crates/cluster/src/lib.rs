@@ -59,6 +59,7 @@ pub mod demo;
 mod error;
 mod hba;
 pub mod inspect;
+mod masked;
 mod parallel;
 pub mod plan;
 pub mod prepare;

@@ -323,7 +323,7 @@ async fn what_was_changed_since_is_told() -> Outcome {
     );
     let details: String = found.iter().filter_map(|f| f.detail.as_deref()).collect();
     assert!(details.contains("+host all all 10.0.0.0/8 trust # their own"), "{details}");
-    assert!(details.contains("+primary_conninfo=********"), "{details}");
+    assert!(details.contains("+primary_conninfo = '********'"), "{details}");
     assert!(!format!("{found:?}").contains("hunter2"));
 
     let states = inspect::inspect_all(&spec, &secured::nodes(&spec)).await?;

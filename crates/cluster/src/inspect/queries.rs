@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{conninfo::ConnInfo, error::Error};
 
-pub(super) async fn settings(client: &Client) -> Result<BTreeMap<String, Setting>, Error> {
+pub(crate) async fn settings(client: &Client) -> Result<BTreeMap<String, Setting>, Error> {
     // An extension's setting that the extension has not defined yet is in no view.
     const QUERY: &str = "SELECT name, setting, source FROM pg_catalog.pg_settings \
                          WHERE name = ANY ($1::text[]) \
@@ -76,7 +76,7 @@ pub(super) async fn changed_since_reload(client: &Client) -> Result<Option<Strin
     Ok(client.query_opt(QUERY, &[]).await?.map(|row| row.get(0)))
 }
 
-pub(super) async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Role>, Error> {
+pub(crate) async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Role>, Error> {
     const QUERY: &str = "SELECT r.rolname::text, r.rolcanlogin, r.rolreplication, r.rolsuper, \
              pg_catalog.concat_ws(' ', \
                  CASE WHEN r.rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END, \
@@ -89,7 +89,10 @@ pub(super) async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Ro
                    WHERE m.member = r.oid ORDER BY 1), \
              CASE WHEN r.rolname = ANY ($1::text[]) THEN \
                   (SELECT a.rolpassword FROM pg_catalog.pg_authid a WHERE a.oid = r.oid) END, \
-             coalesce(r.rolvaliduntil <= pg_catalog.now(), false) \
+             coalesce(r.rolvaliduntil <= pg_catalog.now(), false), \
+             CASE WHEN pg_catalog.isfinite(r.rolvaliduntil) \
+                  THEN pg_catalog.to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') \
+             END \
          FROM pg_catalog.pg_roles r ORDER BY 1";
     let rows = client.query(QUERY, &[&link_roles]).await?;
     Ok(rows
@@ -103,6 +106,7 @@ pub(super) async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Ro
             member_of: row.get(5),
             stored_password: row.get::<_, Option<String>>(6).map(Zeroizing::new),
             password_expired: row.get(7),
+            valid_until: row.get(8),
         })
         .collect())
 }
@@ -279,7 +283,7 @@ pub(super) async fn receivers(
 }
 
 /// Whether the server is a standby.
-pub(super) async fn in_recovery(client: &Client) -> Result<bool, Error> {
+pub(crate) async fn in_recovery(client: &Client) -> Result<bool, Error> {
     Ok(client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[]).await?.get(0))
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
         member_of: Vec::new(),
         stored_password: None,
         password_expired: false,
+        valid_until: None,
     };
     NodeState {
         name: "n".to_owned(),

@@ -7,14 +7,19 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use textfile::fs::{Access, FsError, Snapshot, create};
 use time::OffsetDateTime;
 
-use super::folder::read_json;
+use super::{
+    digest::{Digest, DigestKey},
+    folder::read_json,
+    observed::Observed,
+};
 use crate::{
     error::Error,
-    plan::{Action, Plan, hex},
+    inspect::Role,
+    masked,
+    plan::{Action, Content, Plan},
     rfc3339,
     spec::Mode,
     topology::LinkPlace,
@@ -24,10 +29,11 @@ use crate::{
 /// The file in the folder for secrets.
 pub(super) const APPLIED: &str = "applied.json";
 
-/// What the runs that were applied have left on the nodes, all together. It holds digests, no secrets.
+/// What the runs that were applied have left on the nodes, all together. It holds no secrets: of what
+/// has any there are digests, and texts with stars in the place of each.
 ///
 /// It is kept in `applied.json` in the folder for secrets, and follows each run that was applied or
-/// taken back.
+/// taken back: what a run does not touch stays as the runs before it left it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     /// The last run of them.
@@ -46,8 +52,14 @@ pub struct Applied {
 pub struct AppliedNode {
     /// The files.
     pub files: BTreeMap<PathBuf, AppliedFile>,
-    /// SHA-256, in hexadecimal, of what the server stores to check each role's password with.
-    pub passwords: BTreeMap<String, String>,
+    /// What the server stores to check each role's password with.
+    pub passwords: BTreeMap<String, Digest>,
+    /// The links' roles, as they were when the last run that came to the node was done.
+    #[serde(default)]
+    pub roles: BTreeMap<String, AppliedRole>,
+    /// The settings that links need, with the values that were in force then.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
     /// The links that start at the node.
     pub links: Vec<AppliedLink>,
 }
@@ -55,14 +67,57 @@ pub struct AppliedNode {
 /// A file as it was left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedFile {
-    /// SHA-256 of what it holds, in hexadecimal.
-    pub sha256: String,
+    /// The digest of what it holds.
+    #[serde(alias = "sha256")]
+    pub digest: Digest,
     /// Its permission bits.
     pub mode: u32,
     /// Its owner's user id.
     pub uid: u32,
     /// Its owner's group id.
     pub gid: u32,
+    /// What it holds, with stars for what may be a secret; `None` for a file that is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+impl AppliedFile {
+    /// A file of these bytes, which are for everybody to see or not.
+    pub(crate) fn new(bytes: &[u8], access: Access, is_public: bool, key: &DigestKey) -> Self {
+        let Access { mode, uid, gid } = access;
+        let text = is_public.then(|| masked::text(bytes)).flatten();
+        Self { digest: key.digest(bytes), mode, uid, gid, text }
+    }
+}
+
+/// A role as it was left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedRole {
+    /// LOGIN
+    pub login: bool,
+    /// REPLICATION
+    pub replication: bool,
+    /// SUPERUSER
+    pub superuser: bool,
+    /// The other attributes, as `CREATE ROLE` has them.
+    pub attributes: String,
+    /// VALID UNTIL
+    pub valid_until: Option<String>,
+    /// The roles that it is a direct member of.
+    pub member_of: Vec<String>,
+}
+
+impl From<&Role> for AppliedRole {
+    fn from(role: &Role) -> Self {
+        Self {
+            login: role.can_login,
+            replication: role.replication,
+            superuser: role.superuser,
+            attributes: role.attributes.clone(),
+            valid_until: role.valid_until.clone(),
+            member_of: role.member_of.clone(),
+        }
+    }
 }
 
 /// A link as it was left.
@@ -98,15 +153,17 @@ impl Applied {
         at: OffsetDateTime,
         plan: &Plan,
         vault: &Vault,
+        key: &DigestKey,
     ) -> Result<Self, Error> {
         let mut nodes = before.map(|before| before.nodes).unwrap_or_default();
         for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
             let node = nodes.entry(step.node.to_string()).or_default();
             match &step.action {
                 Action::WriteFile { path, access, content, .. } => {
-                    let Access { mode, uid, gid } = *access;
-                    let sha256 = hex(&Sha256::digest(content.resolve(vault)?));
-                    node.files.insert(path.clone(), AppliedFile { sha256, mode, uid, gid });
+                    let bytes = content.resolve(vault)?;
+                    let is_public = matches!(content, Content::Public(_));
+                    let file = AppliedFile::new(bytes, *access, is_public, key);
+                    node.files.insert(path.clone(), file);
                 }
                 Action::RemoveFile { path } => {
                     node.files.remove(path);
@@ -114,7 +171,7 @@ impl Applied {
                 Action::SetPassword { role, statement } => match statement.secret() {
                     Some(name) => {
                         let secret = vault.get(name).unwrap_or_default();
-                        node.passwords.insert(role.clone(), hex(&Sha256::digest(secret)));
+                        node.passwords.insert(role.clone(), key.digest(secret));
                     }
                     None => drop(node.passwords.remove(role)),
                 },
@@ -141,6 +198,13 @@ impl Applied {
             });
         }
         Ok(Self { run: run.to_owned(), at, mode: plan.mode, nodes })
+    }
+
+    /// With what a server tells of itself when the run is done.
+    pub(super) fn observe(&mut self, node: &str, seen: Observed) {
+        let Some(node) = self.nodes.get_mut(node) else { return };
+        node.roles = seen.roles;
+        node.settings = seen.settings;
     }
 
     /// Puts it in the place of what was there.

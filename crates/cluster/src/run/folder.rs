@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::{
     applied::{APPLIED, Applied},
+    digest::DigestKey,
     journal::{self, Journal, Told},
     vault,
 };
@@ -164,10 +165,15 @@ impl RunFolder {
     }
 
     /// What will have been left on the nodes when this run was applied.
-    pub(super) fn left_behind(&self, plan: &Plan, vault: &Vault) -> Result<Applied, Error> {
+    pub(super) fn left_behind(
+        &self,
+        plan: &Plan,
+        vault: &Vault,
+        key: &DigestKey,
+    ) -> Result<Applied, Error> {
         let path = self.applied_before();
         let before = if path.exists() { Some(read_json(&path)?) } else { None };
-        Applied::with(before, &self.id, OffsetDateTime::now_utc(), plan, vault)
+        Applied::with(before, &self.id, OffsetDateTime::now_utc(), plan, vault, key)
     }
 
     /// Removes the secrets: there is nothing left to do or to take back.

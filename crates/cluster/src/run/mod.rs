@@ -26,7 +26,8 @@
 //! | path | what |
 //! |---|---|
 //! | `lock` | locked (`flock`) by the process that works on the cluster; tells which |
-//! | `applied.json` | [`Applied`]: what the runs have left on the nodes, as digests |
+//! | `applied.json` | [`Applied`]: what the runs have left on the nodes: texts without secrets, and digests |
+//! | `applied.key` | what the digests are made with (32 octets): without it they tell nothing, to nobody |
 //! | `runs/NNNN-TIME/run.json` | the format's version (1), pgward's version, when the run was begun, SHA-256 of the description |
 //! | `runs/NNNN-TIME/plan.json` | the [`Plan`], without secrets |
 //! | `runs/NNNN-TIME/vault.json` | the secrets that doing it and taking it back need, as base64 by the names that the plan has for them; removed when the run was taken back |
@@ -49,19 +50,21 @@
 //! `pg_terminate_backend` ends it sooner. Who only reads takes none.
 
 pub mod applied;
+mod digest;
 mod folder;
 pub(crate) mod journal;
 mod lock;
+mod observed;
 mod vault;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 pub use applied::Applied;
+pub use digest::Digest;
+pub(crate) use digest::DigestKey;
 pub use journal::State;
 pub(crate) use lock::RunLock;
+pub(crate) use observed::Observed;
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -282,7 +285,12 @@ impl Runner {
         let applied = async {
             work.record(Record::Apply).await?;
             apply::forward(work).await?;
-            run.left_behind(&work.plan, &work.vault)?.write(&self.spec.secrets)?;
+            let key = DigestKey::of(&self.spec.secrets)?;
+            let mut left = run.left_behind(&work.plan, &work.vault, &key)?;
+            for (node, seen) in observed::observe(work).await {
+                left.observe(&node, seen);
+            }
+            left.write(&self.spec.secrets)?;
             work.record(Record::Applied).await
         };
         if let Err(cause) = applied.await {
@@ -337,7 +345,7 @@ fn state_of(told: &Told) -> State {
 }
 
 /// Takes what others have changed since the runs that were applied as it is now, so that
-/// [`drift::since`] does not tell it any more: the findings that it told. On the nodes nothing is done;
+/// [`changes`] does not tell it any more: the findings that it told. On the nodes nothing is done;
 /// what changes is what is remembered of the runs, in the folder for secrets.
 ///
 /// # Errors
@@ -346,15 +354,16 @@ fn state_of(told: &Told) -> State {
 pub fn accept_changes(spec: &ClusterSpec, states: &[NodeState]) -> Result<Vec<Finding>, Error> {
     no_unfinished(spec)?;
     let links = topology::of(spec.topology).links(spec, states)?;
-    if changes_of(&spec.secrets, states, &links)?.is_empty() {
+    if changes_of(spec, states, &links)?.is_empty() {
         return Ok(Vec::new());
     }
     let _lock = RunLock::take(&spec.secrets)?;
     // Once more: whoever had the lock until now may have changed what was left.
     no_unfinished(spec)?;
-    let changes = changes_of(&spec.secrets, states, &links)?;
+    let changes = changes_of(spec, states, &links)?;
     if let Some(applied) = Applied::read(&spec.secrets)? {
-        drift::accepting(applied, states, &links).write(&spec.secrets)?;
+        let key = DigestKey::of(&spec.secrets)?;
+        drift::accepting(applied, spec, states, &links, &key).write(&spec.secrets)?;
     }
     Ok(changes)
 }
@@ -365,28 +374,18 @@ pub fn accept_changes(spec: &ClusterSpec, states: &[NodeState]) -> Result<Vec<Fi
 /// [`Error::Plan`] if the links do not fit the description; [`Error::Files`] or [`Error::Run`] if what
 /// was left cannot be read.
 pub fn changes(spec: &ClusterSpec, states: &[NodeState]) -> Result<Vec<Finding>, Error> {
-    changes_of(&spec.secrets, states, &topology::of(spec.topology).links(spec, states)?)
+    changes_of(spec, states, &topology::of(spec.topology).links(spec, states)?)
 }
 
 /// The same, with the links of the nodes.
 pub(crate) fn changes_of(
-    secrets: &Path,
+    spec: &ClusterSpec,
     states: &[NodeState],
     links: &[Link],
 ) -> Result<Vec<Finding>, Error> {
-    let Some(applied) = Applied::read(secrets)? else { return Ok(Vec::new()) };
-    Ok(drift::since(&applied, &applied_plans(secrets)?, states, links))
-}
-
-/// The plans of the runs that were applied and are on disk still, the oldest first.
-fn applied_plans(secrets: &Path) -> Result<Vec<Plan>, Error> {
-    let mut plans = Vec::new();
-    for run in RunFolder::all(secrets)? {
-        if state_of(&run.told()?) == State::Applied {
-            plans.push(run.plan()?);
-        }
-    }
-    Ok(plans)
+    let Some(applied) = Applied::read(&spec.secrets)? else { return Ok(Vec::new()) };
+    let key = DigestKey::find(&spec.secrets)?;
+    Ok(drift::since(&applied, spec, states, links, key.as_ref()))
 }
 
 /// # Errors

@@ -30,6 +30,8 @@ pub enum Code {
     OldSession,
     /// Whoever poses as the server is given the password.
     PasswordGivenAway,
+    /// A link that there should be is not there.
+    LinkMissing,
     /// The server speaks no TLS.
     SslOff,
     /// The server has no authority to check client certificates by.
@@ -102,7 +104,7 @@ struct Meaning {
 
 impl Code {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::NodeSilent,
         Self::NotAsDescribed,
         Self::LinkDown,
@@ -115,6 +117,7 @@ impl Code {
         Self::MethodUnknown,
         Self::OldSession,
         Self::PasswordGivenAway,
+        Self::LinkMissing,
         Self::SslOff,
         Self::NoCaFile,
         Self::RootMissing,
@@ -271,6 +274,14 @@ impl Code {
                  of the same authority, or if none is asked for.",
                 "Apply the description, or give the link sslmode=verify-full and \
                  channel_binding=require.",
+            ),
+            Self::LinkMissing => of(
+                "PGW111",
+                "a link that there should be is not there",
+                "Nothing flows where somebody relies on it, and \"every link is proved\" says nothing of \
+                 a link that is not there.",
+                "Make the link anew and apply the description. If it shall be gone: pgward apply \
+                 --accept-changes, and take a node that has left out of the description.",
             ),
             Self::SslOff => of(
                 "PGW201",

@@ -1,74 +1,61 @@
 //! What was changed by hand since pgward left its work: what the applied runs left, compared with what
 //! inspection finds.
 
+mod meaning;
+
 use std::{
     collections::{BTreeSet, HashMap},
-    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
 
-use hba_parser::{HbaDocument, Server};
-use pgconf::{ConfFile, LineKind};
-use sha2::{Digest as _, Sha256};
 use textfile::fs::Access;
 
 use super::{Code, Finding};
 use crate::{
     conninfo::ConnInfo,
     inspect::NodeState,
-    plan::{Action, Content, Plan, hex},
+    masked,
     run::{
-        Applied,
-        applied::{AppliedFile, AppliedLink},
+        Applied, DigestKey, Observed,
+        applied::{AppliedFile, AppliedLink, AppliedNode, AppliedRole},
     },
+    spec::ClusterSpec,
     topology::Link,
 };
 
 /// What is no longer as the applied runs left it, as warnings: whether it matters, the other findings
-/// tell. What inspection did not read is not compared. With the plans that are at hand, changes of what
-/// they wrote are shown.
-#[must_use]
-pub fn since(
+/// tell. What inspection did not read is not compared. A link that is gone is more than a warning: the
+/// runs have promised it.
+pub(crate) fn since(
     applied: &Applied,
-    plans: &[Plan],
+    spec: &ClusterSpec,
     states: &[NodeState],
     links: &[Link],
+    key: Option<&DigestKey>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let links = LinksByName::of(links);
+    let link_roles: Vec<&str> = spec.link_roles().collect();
     for state in states {
         let Some(node) = applied.nodes.get(&state.name) else { continue };
         let drifted = |what: String| Finding::warning(Code::Drifted, &state.name, what);
         for (path, left) in &node.files {
-            if let Some(found) = state.files.get(path) {
-                let written = || written(plans, &state.name, path, &left.sha256);
-                let now = found.as_ref().map(|now| (now.bytes.as_slice(), now.access));
-                findings.extend(file_drift(state, path, left, written, now).into_iter().map(
-                    |(what, diff)| match diff {
-                        Some(diff) => drifted(what).with_detail(diff),
-                        None => drifted(what),
-                    },
-                ));
-            }
+            let Some(found) = state.files.get(path) else { continue };
+            let now = found.as_ref().map(|now| (now.bytes.as_slice(), now.access));
+            let drift = file_drift(state, path, left, now, key).into_iter();
+            findings.extend(drift.map(|(what, diff)| match diff {
+                Some(diff) => drifted(what).with_detail(diff),
+                None => drifted(what),
+            }));
         }
-        for (role, digest) in &node.passwords {
-            let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
-            let what = match stored {
-                None => format!("the role {role} has no password any more"),
-                Some(now) if sha256(now.as_bytes()) != *digest => {
-                    format!("the role {role} has another password")
-                }
-                Some(_) => continue,
-            };
-            findings.push(drifted(what));
-        }
+        findings.extend(password_drift(node, state, key).into_iter().map(drifted));
+        let now = Observed::inspected(state, &link_roles);
+        findings.extend(observed_drift(node, &now, state.in_recovery).into_iter().map(drifted));
         for left in &node.links {
             let AppliedLink { name, place, to, conninfo } = left;
             let finding = match links.find(&state.name, left) {
                 None if state.why_unseen(place).is_some() => None,
-                None => Some(drifted(format!(
-                    "the link {name} is gone: pgward makes no links, so make it anew if it is missed"
-                ))),
+                None => Some(gone(spec, state, left)),
                 Some(link) => link_drift(conninfo, &link.conninfo)
                     .map(|what| drifted(format!("{name}: {what}"))),
             };
@@ -78,16 +65,38 @@ pub fn since(
     findings
 }
 
+/// A link that was secured and is not there any more.
+fn gone(spec: &ClusterSpec, state: &NodeState, left: &AppliedLink) -> Finding {
+    let AppliedLink { name, to, .. } = left;
+    if spec.node(to).is_none() {
+        let what = format!("the link {name} is gone, and node {to} is not described any more");
+        return Finding::warning(Code::Drifted, &state.name, what);
+    }
+    let what = format!(
+        "the link {name} to {to} is gone: pgward makes no links, so make it anew and apply, or, if it \
+         shall be gone, take that as it is (apply --accept-changes)"
+    );
+    Finding::error(Code::LinkMissing, &state.name, what)
+}
+
 /// What the applied runs left, with what inspection finds in its place: what [`since`] tells is taken as
 /// it is, and told no more. What is gone is forgotten; what inspection did not read stays.
-pub(crate) fn accepting(mut applied: Applied, states: &[NodeState], links: &[Link]) -> Applied {
+pub(crate) fn accepting(
+    mut applied: Applied,
+    spec: &ClusterSpec,
+    states: &[NodeState],
+    links: &[Link],
+    key: &DigestKey,
+) -> Applied {
     let links = LinksByName::of(links);
+    let link_roles: Vec<&str> = spec.link_roles().collect();
     for state in states {
         let Some(node) = applied.nodes.get_mut(&state.name) else { continue };
         node.files.retain(|path, left| match state.files.get(path) {
             Some(Some(now)) => {
-                let Access { mode, uid, gid } = now.access;
-                *left = AppliedFile { sha256: sha256(&now.bytes), mode, uid, gid };
+                // Older records have no text of any file.
+                let is_public = left.text.is_some() || meaning::is_configuration(state, path);
+                *left = AppliedFile::new(&now.bytes, now.access, is_public, key);
                 true
             }
             Some(None) => false,
@@ -95,8 +104,13 @@ pub(crate) fn accepting(mut applied: Applied, states: &[NodeState], links: &[Lin
         });
         node.passwords.retain(|role, digest| {
             let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
-            stored.inspect(|now| *digest = sha256(now.as_bytes())).is_some()
+            stored.inspect(|now| *digest = key.digest(now.as_bytes())).is_some()
         });
+        let Observed { roles, settings } = Observed::inspected(state, &link_roles);
+        if !state.in_recovery {
+            node.roles = roles;
+        }
+        node.settings = settings;
         node.links.retain_mut(|left| match links.find(&state.name, left) {
             Some(now) => {
                 left.conninfo = now.conninfo.to_masked_text();
@@ -127,29 +141,13 @@ impl<'l> LinksByName<'l> {
     }
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// The bytes of this SHA-256 that a plan wrote for everybody to see.
-fn written<'p>(plans: &'p [Plan], node: &str, path: &Path, digest: &str) -> Option<&'p [u8]> {
-    let steps = plans.iter().flat_map(|plan| &plan.stages).flat_map(|stage| &stage.steps);
-    let mut bytes = steps.filter(|step| step.node == node).filter_map(|step| match &step.action {
-        Action::WriteFile { path: there, content: Content::Public(bytes), .. } if there == path => {
-            Some(bytes.as_slice())
-        }
-        _ => None,
-    });
-    bytes.find(|bytes| sha256(bytes) == digest)
-}
-
-/// What became of a file: in words, and as a diff where everybody may see it.
-fn file_drift<'p>(
+/// What became of a file: in words, and as a diff where there is one.
+fn file_drift(
     state: &NodeState,
     path: &Path,
     left: &AppliedFile,
-    written: impl Fn() -> Option<&'p [u8]>,
     now: Option<(&[u8], Access)>,
+    key: Option<&DigestKey>,
 ) -> Vec<(String, Option<String>)> {
     let shown = path.display();
     let Some((bytes, access)) = now else { return vec![(format!("{shown} is gone"), None)] };
@@ -160,92 +158,100 @@ fn file_drift<'p>(
         let after = words(access.mode, access.uid, access.gid);
         drift.push((format!("{shown} has mode and owner {after}, and had {before}"), None));
     }
-    if sha256(bytes) == left.sha256 {
-        return drift;
+    let (before, after) = (left.text.as_deref(), masked::text(bytes));
+    match (left.digest.is_of(bytes, key), before.zip(after.as_deref())) {
+        (Some(true), _) => {}
+        (None, Some((before, after))) if before == after => {}
+        (None, None) => {
+            let what = "whether it was changed cannot be told: applied.key is not there";
+            drift.push((format!("{shown}: {what}"), None));
+        }
+        (Some(false), Some((before, after))) if before == after => {
+            let what = "was changed: where it may have a secret, it has another";
+            drift.push((format!("{shown} {what}"), None));
+        }
+        (_, Some((before, after))) => {
+            let name = shown.to_string();
+            let diff = textfile::diff::unified(&name, &name, before.as_bytes(), after.as_bytes());
+            let meaning = match meaning::of(state, path, before, after).as_slice() {
+                [] => "nothing that the server reads".to_owned(),
+                all => all.join("; "),
+            };
+            drift.push((format!("{shown} was changed: {meaning}"), Some(diff)));
+        }
+        (Some(false), None) => drift.push((format!("{shown} holds something else"), None)),
     }
-    let Some(before) = written() else {
-        drift.push((format!("{shown} holds something else"), None));
-        return drift;
-    };
-    let name = shown.to_string();
-    let diff = masked(&textfile::diff::unified(&name, &name, before, bytes));
-    let meaning = match meaning(state, path, before, bytes).as_slice() {
-        [] => "nothing that the server reads".to_owned(),
-        all => all.join("; "),
-    };
-    drift.push((format!("{shown} was changed: {meaning}"), Some(diff)));
     drift
 }
 
-/// What a change of a file means.
-fn meaning(state: &NodeState, path: &Path, before: &[u8], after: &[u8]) -> Vec<String> {
-    if path == state.hba_file() {
-        return rules(state, before, after);
-    }
-    if state.configuration.file(path.as_os_str().as_bytes()).is_some() {
-        return settings(before, after);
-    }
-    vec!["its bytes are others".to_owned()]
-}
-
-/// Who is let in otherwise than before.
-fn rules(state: &NodeState, before: &[u8], after: &[u8]) -> Vec<String> {
-    let server = Server::new(state.version);
-    let path = state.hba_file().as_os_str().as_bytes();
-    let read = |bytes: &[u8]| {
-        HbaDocument::parse(bytes.to_vec()).interpret_at(path, &server, &state.hba_included)
-    };
-    let (before, after) = (read(before), read(after));
-    if !after.verdict().is_loaded() {
-        return vec!["the server refuses it".to_owned()];
-    }
-    before.diff(&after).changes.iter().map(ToString::to_string).collect()
-}
-
-/// Which settings have another value.
-fn settings(before: &[u8], after: &[u8]) -> Vec<String> {
-    let (before, after) = (ConfFile::new(before.to_vec()), ConfFile::new(after.to_vec()));
-    let names = |file: &ConfFile| -> BTreeSet<String> {
-        let set = file.lines().filter(|line| line.kind() == LineKind::Setting);
-        let name = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase();
-        set.filter_map(|line| line.name().map(name)).collect()
-    };
-    let value = |file: &ConfFile, name: &str| match file.get(name) {
-        Some(_) if holds_secret(name) => "set".to_owned(),
-        Some(value) => format!("\"{}\"", String::from_utf8_lossy(&value)),
-        None => "not set".to_owned(),
-    };
-    names(&before)
-        .union(&names(&after))
-        .filter(|name| before.get(name) != after.get(name))
-        .map(|name| format!("{name} is {}, was {}", value(&after, name), value(&before, name)))
-        .collect()
-}
-
-/// Whether a setting may hold a password.
-fn holds_secret(name: &str) -> bool {
-    ["conninfo", "command", "password"].iter().any(|part| name.contains(part))
-}
-
-/// A diff without what may be a password: lines that speak of one end there.
-fn masked(diff: &str) -> String {
-    const WORDS: [&str; 6] =
-        ["password", "passwd", "radiussecrets", "conninfo", "passphrase", "_command"];
-    let mut out = String::with_capacity(diff.len());
-    for line in diff.split_inclusive('\n') {
-        // Letters keep their places.
-        let lower = line.to_ascii_lowercase();
-        let ends = WORDS.iter().filter_map(|word| lower.find(word).map(|at| at + word.len()));
-        match ends.min() {
-            // A comment or a header tells none; a name and an empty rest neither.
-            Some(end) if line[end..].contains('=') => {
-                out.push_str(&line[..end]);
-                out.push_str("=********\n");
-            }
-            _ => out.push_str(line),
+fn password_drift(node: &AppliedNode, state: &NodeState, key: Option<&DigestKey>) -> Vec<String> {
+    let what = |(role, digest): (&String, &crate::run::Digest)| {
+        let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
+        let Some(now) = stored else {
+            return Some(format!("the role {role} has no password any more"));
+        };
+        match digest.is_of(now.as_bytes(), key) {
+            Some(true) => None,
+            Some(false) => Some(format!("the role {role} has another password")),
+            None => Some(format!(
+                "whether the role {role} has another password cannot be told: applied.key is not there"
+            )),
         }
+    };
+    node.passwords.iter().filter_map(what).collect()
+}
+
+/// What became of the links' roles, and of the settings that are in force.
+fn observed_drift(node: &AppliedNode, now: &Observed, in_recovery: bool) -> Vec<String> {
+    let mut drift = Vec::new();
+    // A standby has its primary's roles: that one tells of them.
+    for (name, before) in node.roles.iter().filter(|_| !in_recovery) {
+        let changed = match now.roles.get(name) {
+            None => Some(format!("the role {name} is gone")),
+            Some(after) => {
+                let changed = role_changes(before, after);
+                (!changed.is_empty()).then(|| format!("the role {name}: {}", changed.join("; ")))
+            }
+        };
+        drift.extend(changed);
     }
-    out
+    for (name, before) in &node.settings {
+        let changed = now.settings.get(name).filter(|after| *after != before);
+        drift.extend(
+            changed.map(|after| format!("{name} is \"{after}\" in force, was \"{before}\"")),
+        );
+    }
+    drift
+}
+
+fn role_changes(before: &AppliedRole, after: &AppliedRole) -> Vec<String> {
+    let attributes = |role: &AppliedRole| -> Vec<String> {
+        let words = [
+            if role.login { "LOGIN" } else { "NOLOGIN" },
+            if role.replication { "REPLICATION" } else { "NOREPLICATION" },
+            if role.superuser { "SUPERUSER" } else { "NOSUPERUSER" },
+        ];
+        let (others, limit) = match role.attributes.split_once(" CONNECTION LIMIT ") {
+            Some((others, limit)) => (others, format!("CONNECTION LIMIT {limit}")),
+            None => (role.attributes.as_str(), String::new()),
+        };
+        let until = role.valid_until.as_deref().unwrap_or("infinity");
+        let words = words.into_iter().chain(others.split(' ')).map(str::to_owned);
+        words.chain([limit, format!("VALID UNTIL '{until}'")]).collect()
+    };
+    let (old, new) = (attributes(before), attributes(after));
+    let mut changed: Vec<String> = old
+        .iter()
+        .zip(&new)
+        .filter(|(old, new)| old != new)
+        .map(|(old, new)| format!("{new}, was {old}"))
+        .collect();
+    let other = |one: &AppliedRole, than: &AppliedRole| -> Vec<String> {
+        one.member_of.iter().filter(|group| !than.member_of.contains(group)).cloned().collect()
+    };
+    changed.extend(other(after, before).iter().map(|group| format!("now a member of {group}")));
+    changed.extend(other(before, after).iter().map(|group| format!("no member of {group} now")));
+    changed
 }
 
 /// What became of a connection string; both with stars for secrets.
@@ -275,9 +281,9 @@ mod tests {
     use super::*;
     use crate::{
         inspect::sample,
-        run::applied::AppliedNode,
         spec::Mode,
         topology::{ForeignPlace, LinkPlace},
+        verify::Severity,
     };
 
     fn left(database: &str) -> AppliedLink {
@@ -294,21 +300,159 @@ mod tests {
         AppliedLink { name, place, to, conninfo: "host=m".to_owned() }
     }
 
+    fn spec() -> Result<ClusterSpec, crate::spec::SpecError> {
+        let node = |name: &str, port: u16| {
+            format!(
+                "[[nodes]]\nname = \"{name}\"\naddress = \"10.0.0.1\"\nport = {port}\n\
+                 peers-from = [\"10.0.0.0/8\"]\nsql = \"host=127.0.0.1\"\n"
+            )
+        };
+        let head =
+            "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"s\"\n";
+        let text = [head.to_owned(), node("n", 5432), node("m", 5433)].concat();
+        ClusterSpec::from_toml(&text, "/".as_ref())
+    }
+
+    fn applied(node: AppliedNode) -> Applied {
+        let nodes = [("n".to_owned(), node)].into();
+        let at = OffsetDateTime::UNIX_EPOCH;
+        Applied { run: String::new(), at, mode: Mode::Cert, nodes }
+    }
+
+    fn key() -> Result<DigestKey, Box<dyn std::error::Error>> {
+        Ok(DigestKey::of(tempfile::tempdir()?.path())?)
+    }
+
     #[test]
-    fn a_link_that_cannot_be_seen_is_not_gone() {
+    fn a_link_that_cannot_be_seen_is_not_gone() -> Result<(), Box<dyn std::error::Error>> {
+        let (spec, key) = (spec()?, key()?);
         let mut state = sample::node(b"", &[]);
         state.unseen_databases = vec![("locked".to_owned(), "not now".to_owned())];
-        let links = vec![left("locked"), left("app")];
-        let nodes = [("n".to_owned(), AppliedNode { links, ..AppliedNode::default() })].into();
-        let at = OffsetDateTime::UNIX_EPOCH;
-        let applied = Applied { run: String::new(), at, mode: Mode::Cert, nodes };
+        let mut other = left("app");
+        other.to = "left".to_owned();
+        let links = vec![left("locked"), left("app"), other];
+        let applied = applied(AppliedNode { links, ..AppliedNode::default() });
         let states = [state];
 
-        let told = since(&applied, &[], &states, &[]);
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].what.contains("is gone"), "{told:?}");
-        let accepted = accepting(applied, &states, &[]);
+        let told = since(&applied, &spec, &states, &[], Some(&key));
+        let told: Vec<_> = told.iter().map(|it| (it.severity, it.code)).collect();
+        let expected = [(Severity::Error, Code::LinkMissing), (Severity::Warning, Code::Drifted)];
+        assert_eq!(told, expected);
+        let accepted = accepting(applied, &spec, &states, &[], &key);
         assert_eq!(accepted.nodes["n"].links, [left("locked")]);
-        assert_eq!(since(&accepted, &[], &states, &[]), []);
+        assert_eq!(since(&accepted, &spec, &states, &[], Some(&key)), []);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_is_told_by_its_lines_and_a_secret_never() -> Result<(), Box<dyn std::error::Error>> {
+        let (spec, key) = (spec()?, key()?);
+        let hba = "local all all peer\nhost all all 10.0.0.0/8 ldap ldapserver=x \
+                   ldapbasedn=b ldapbindpasswd=hunter2\n";
+        let file = |text: &str, is_public| {
+            AppliedFile::new(text.as_bytes(), sample::ACCESS, is_public, &key)
+        };
+        let files = [
+            ("/d/pg_hba.conf".into(), file(hba, true)),
+            ("/d/passfile".into(), file("*:*:*:*:hunter2\n", false)),
+        ];
+        let applied = applied(AppliedNode { files: files.into(), ..AppliedNode::default() });
+        assert!(!serde_json::to_string(&applied)?.contains("hunter2"));
+        let told = |hba: &str, passfile: &str, key: Option<&DigestKey>| {
+            let mut state = sample::node(hba.as_bytes(), &[]);
+            sample::put(&mut state, "/d/passfile", Some(sample::file(passfile.as_bytes())));
+            let found = since(&applied, &spec, &[state], &[], key);
+            assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
+            let words = found.into_iter().map(|it| it.what + it.detail.as_deref().unwrap_or(""));
+            words.collect::<Vec<_>>().join("\n")
+        };
+        let passfile = "*:*:*:*:hunter2\n";
+        assert_eq!(told(hba, passfile, Some(&key)), "");
+        let opened = hba.to_owned() + "host all all all trust\n";
+        let found = told(&opened, "*:*:*:*:hunter3\n", Some(&key));
+        assert!(found.contains("/d/passfile holds something else"), "{found}");
+        assert!(found.contains("rejected -> trust"), "{found}");
+        assert!(found.contains("\n+host all all all trust\n"), "{found}");
+        assert_eq!(
+            told(&hba.replace("hunter2", "hunter3"), passfile, Some(&key)),
+            "/d/pg_hba.conf was changed: where it may have a secret, it has another"
+        );
+        // What the text tells is told without the key, too.
+        assert_eq!(
+            told(hba, passfile, None),
+            "/d/passfile: whether it was changed cannot be told: applied.key is not there"
+        );
+        assert!(told(&opened, passfile, None).contains("rejected -> trust"));
+        Ok(())
+    }
+
+    #[test]
+    fn roles_and_settings_are_told() -> Result<(), Box<dyn std::error::Error>> {
+        let (spec, key) = (spec()?, key()?);
+        let setting = |value: &str| crate::inspect::Setting {
+            value: value.to_owned(),
+            source: String::new(),
+        };
+        let mut state = sample::node(b"", &[]);
+        for role in &mut state.roles {
+            role.attributes = "INHERIT NOCREATEDB CONNECTION LIMIT -1".to_owned();
+        }
+        state.settings.insert("ssl_ca_file".to_owned(), setting("root.crt"));
+        let Observed { roles, settings } = Observed::inspected(&state, &["repl"]);
+        let applied = applied(AppliedNode { roles, settings, ..AppliedNode::default() });
+        let told = |states: &[NodeState]| -> Vec<String> {
+            let found = since(&applied, &spec, states, &[], Some(&key));
+            found.into_iter().map(|it| it.what).collect()
+        };
+        let mut states = [state];
+        assert_eq!(told(&states), Vec::<String>::new());
+        let role = &mut states[0].roles[1];
+        (role.can_login, role.superuser) = (false, true);
+        role.attributes = "INHERIT CREATEDB CONNECTION LIMIT 0".to_owned();
+        role.valid_until = Some("2030-01-01 00:00:00".to_owned());
+        role.member_of = vec!["web".to_owned()];
+        states[0].settings.insert("ssl_ca_file".to_owned(), setting(""));
+        assert_eq!(
+            told(&states),
+            [
+                "the role repl: NOLOGIN, was LOGIN; SUPERUSER, was NOSUPERUSER; CREATEDB, was \
+                 NOCREATEDB; CONNECTION LIMIT 0, was CONNECTION LIMIT -1; VALID UNTIL '2030-01-01 \
+                 00:00:00', was VALID UNTIL 'infinity'; now a member of web",
+                "ssl_ca_file is \"\" in force, was \"root.crt\"",
+            ]
+        );
+        // A standby has its primary's roles.
+        states[0].in_recovery = true;
+        assert_eq!(told(&states).len(), 1);
+        states[0].in_recovery = false;
+        states[0].roles.remove(1);
+        assert_eq!(told(&states)[0], "the role repl is gone");
+        Ok(())
+    }
+
+    #[test]
+    fn records_of_before_are_read() -> Result<(), Box<dyn std::error::Error>> {
+        let (spec, key) = (spec()?, key()?);
+        let sha256 = "87428fc522803d31065e7bce3cf03fe475096631e5e07bbd7a0fde60c4cf25c7";
+        let text = format!(
+            "{{\"run\": \"0001\", \"at\": \"2026-11-22T10:15:00Z\", \"mode\": \"Cert\", \"nodes\": \
+             {{\"n\": {{\"files\": {{\"/d/pg_hba.conf\": {{\"sha256\": \"{sha256}\", \"mode\": 384, \
+             \"uid\": 1, \"gid\": 1}}}}, \"passwords\": {{\"repl\": \"{sha256}\"}}, \"links\": []}}}}}}"
+        );
+        let mode = serde_json::to_string(&Mode::Cert)?;
+        let applied: Applied = serde_json::from_str(&text.replace("\"Cert\"", &mode))?;
+        let mut states = [sample::node(b"a\n", &[])];
+        states[0].roles[1].stored_password = Some("a\n".to_owned().into());
+        assert_eq!(since(&applied, &spec, &states, &[], Some(&key)), []);
+        sample::put(&mut states[0], "/d/pg_hba.conf", Some(sample::file(b"b\n")));
+        let told = since(&applied, &spec, &states, &[], None);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].what, "/d/pg_hba.conf holds something else");
+        // What is accepted is told by its lines from then on.
+        let applied = accepting(applied, &spec, &states, &[], &key);
+        sample::put(&mut states[0], "/d/pg_hba.conf", Some(sample::file(b"local all all peer\n")));
+        let told = since(&applied, &spec, &states, &[], Some(&key));
+        assert!(told[0].detail.as_ref().is_some_and(|it| it.contains("+local all")), "{told:?}");
+        Ok(())
     }
 }

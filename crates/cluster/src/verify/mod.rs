@@ -10,7 +10,7 @@
 mod checks;
 mod code;
 mod decisions;
-pub mod drift;
+pub(crate) mod drift;
 mod finding;
 mod link;
 pub mod log;
@@ -218,7 +218,7 @@ pub async fn verify_with(
 
 /// What was changed by hand since the last run was applied, if one was.
 fn changed_since(spec: &ClusterSpec, states: &[NodeState], links: &[Link]) -> Vec<Finding> {
-    run::changes_of(&spec.secrets, states, links).unwrap_or_else(|error| {
+    run::changes_of(spec, states, links).unwrap_or_else(|error| {
         // What was left is not known, and so is not what has changed.
         let what = format!("whether anything was changed since cannot be told: {error}");
         vec![Finding::warning(Code::Drifted, THIS_MACHINE, what)]

@@ -125,6 +125,7 @@ fn roles(spec: &ClusterSpec, number: u8) -> Vec<Role> {
         replication: name == ROLE,
         superuser: name == "postgres",
         password_expired: false,
+        valid_until: None,
         attributes: "INHERIT NOCREATEDB".to_owned(),
         member_of: Vec::new(),
         stored_password: (name == ROLE && is_other(number))

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     sync::{Arc, OnceLock},
 };
 
@@ -11,8 +12,9 @@ use cluster::{
     inspect,
     prepare::Prepared,
     rotate,
-    run::Outcome,
+    run::{self, Outcome},
     spec::{ClusterSpec, Mode},
+    verify::Finding,
 };
 use pg_version::PgVersion;
 use pgtest::Shutdown;
@@ -33,10 +35,35 @@ fn serials(links: &BTreeSet<String>) -> BTreeSet<String> {
     links.iter().filter_map(|link| link.rsplit(' ').next()).map(str::to_owned).collect()
 }
 
+/// What somebody changes of what the first run left is told by its lines, whatever runs came after.
+async fn changes_are_told(bench: &Bench, when: &str) -> Tested {
+    let changes = async || -> Tested<Vec<Finding>> {
+        let states = inspect::inspect_all(bench.spec(), &bench.cluster.nodes()).await?;
+        Ok(run::changes(bench.spec(), &states)?)
+    };
+    assert_eq!(changes().await?, [], "{when}");
+    let hba = bench.data("node-1")?.join("pg_hba.conf");
+    let text = fs::read_to_string(&hba)?;
+    fs::write(&hba, format!("{text}host all all 192.0.2.0/24 trust\n"))?;
+    bench.query("node-1", "ALTER ROLE replicator CONNECTION LIMIT 77")?;
+    let told = changes().await?;
+    assert_eq!(told.len(), 2, "{when}: {told:#?}");
+    let diff = told[0].detail.as_deref().unwrap_or_default();
+    assert!(diff.contains("\n+host all all 192.0.2.0/24 trust\n"), "{when}: {told:#?}");
+    assert!(told[0].what.contains("rejected -> trust"), "{when}: {told:#?}");
+    let role = "the role replicator: CONNECTION LIMIT 77, was CONNECTION LIMIT -1";
+    assert_eq!(told[1].what, role, "{when}");
+    fs::write(&hba, text)?;
+    bench.query("node-1", "ALTER ROLE replicator CONNECTION LIMIT -1")?;
+    assert_eq!(changes().await?, [], "{when}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_is_taken_back() -> Tested {
     let bench = Bench::start(PgVersion::V18, Mode::Cert, 2).await?;
     assert_eq!(bench.apply().await?, Outcome::Applied);
+    changes_are_told(&bench, "applied").await?;
     let found = bench.state()?;
     let before = links(&bench)?;
     for rotate in [rotate::certificates as Rotate, rotate::authority] {
@@ -46,6 +73,7 @@ async fn a_rotation_is_taken_back() -> Tested {
         bench.is_proved().await?;
         let rotated = links(&bench)?;
         assert!(serials(&rotated).is_disjoint(&serials(&before)), "{rotated:?} {before:?}");
+        changes_are_told(&bench, "rotated").await?;
 
         assert_eq!(bench.rollback().await?, Outcome::TakenBack { kept: Vec::new() });
         bench.is_as_found(&found, "taken back").await?;
@@ -54,6 +82,7 @@ async fn a_rotation_is_taken_back() -> Tested {
         let back = links(&bench)?;
         assert!(back.is_disjoint(&rotated) && back.is_disjoint(&before));
         assert_eq!(serials(&back), serials(&before));
+        changes_are_told(&bench, "taken back").await?;
     }
     Ok(())
 }
