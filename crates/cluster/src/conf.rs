@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use pgconf::Warning;
+use zeroize::Zeroizing;
 
-use crate::{error::Error, inspect::NodeState};
+use crate::{conninfo::ConnInfo, error::Error, inspect::NodeState};
 
 /// What becomes of a node's configuration files.
 #[derive(Debug)]
@@ -69,15 +70,44 @@ pub(crate) fn value_in(file: &[u8], name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&last.value()?).into_owned())
 }
 
-/// Whether two files of `ALTER SYSTEM` say the same of every setting but one.
+/// Whether two files of `ALTER SYSTEM` say the same of every setting but one. A connection string may be
+/// written in another way.
 pub(crate) fn same_but(one: &[u8], other: &[u8], but: &str) -> bool {
-    let settings = |bytes: &[u8]| -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let settings = |bytes: &[u8]| -> BTreeMap<Vec<u8>, Zeroizing<Vec<u8>>> {
         let file = pgconf::ConfFile::new(bytes);
         let setting = |line: pgconf::ConfLine<'_>| {
             let name = line.name()?.to_ascii_lowercase();
-            (name != but.as_bytes()).then_some((name, line.value()?.into_owned()))
+            let value = Zeroizing::new(line.value()?.into_owned());
+            let value = match std::str::from_utf8(&value).map(str::parse::<ConnInfo>) {
+                Ok(Ok(conninfo)) if name == b"primary_conninfo" => {
+                    Zeroizing::new(conninfo.to_text().as_bytes().to_vec())
+                }
+                _ => value,
+            };
+            (name != but.as_bytes()).then_some((name, value))
         };
         file.lines().filter_map(setting).collect()
     };
     settings(one) == settings(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_say_the_same() {
+        let found = b"# theirs\nprimary_conninfo = 'host=a user=u '\nwork_mem = '4MB'\n";
+        let same = |other: &str, but| same_but(found, other.as_bytes(), but);
+        let (conninfo, memory) = ("primary_conninfo = 'host=a user=u'\n", "work_mem = '4MB'\n");
+        assert!(same(&format!("{memory}{conninfo}"), "other"));
+        assert!(same(&format!("{conninfo}{memory}OTHER = 1\n"), "other"));
+        assert!(!same(&format!("{conninfo}{memory}OTHER = 1\n"), "primary_conninfo"));
+        let by_hand = format!("{memory}primary_conninfo = 'host=b user=u'\n");
+        assert!(!same(&by_hand, "other"));
+        assert!(same(&by_hand, "primary_conninfo"));
+        assert_eq!(value_in(found, "work_mem").as_deref(), Some("4MB"));
+        assert_eq!(value_in(b"a = 1\nA = 2\n", "a").as_deref(), Some("2"));
+        assert_eq!(value_in(found, "other"), None);
+    }
 }

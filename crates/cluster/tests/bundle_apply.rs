@@ -8,15 +8,15 @@ use std::{os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc, time::Durati
 use cluster::{
     conninfo::ConnInfo,
     demo::{RowSeen, Servers},
-    inspect::{self, Node, THIS_MACHINE},
-    plan::{Action, Plan},
-    prepare,
+    inspect::{self, Node, NodeState, THIS_MACHINE},
+    prepare::{self, Prepared},
+    rotate,
+    run::Runner,
     spec::{ClusterSpec, Mode, NodeSpec},
     transport::{
-        BundleNode, BundleSpec, LocalFiles, NodeFiles as _, Transport,
+        BundleNode, BundleSpec, Transport,
         bundle::{Connector, Manifest, Phase, verify as standing_of},
     },
-    vault::Vault,
     verify,
 };
 use pg_version::PgVersion;
@@ -50,18 +50,14 @@ async fn open(spec: &NodeSpec, folder: &std::path::Path) -> Outcome<BundleNode> 
     Ok(BundleNode::open(BundleSpec::new(folder), spec.name.clone(), connector).await?)
 }
 
-/// Does what a plan has for the machine that it was made on.
-fn here(plan: &Plan, vault: &Vault) -> Outcome {
-    let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
-    for step in steps.filter(|step| step.node == THIS_MACHINE) {
-        match &step.action {
-            Action::MakeFolder { path, access } => LocalFiles.make_folder(path, *access)?,
-            Action::WriteFile { path, access, expected, content } => {
-                LocalFiles.write(path, content.resolve(vault)?, *access, *expected)?;
-            }
-            other => return Err(format!("{other} is for no machine without a server").into()),
-        }
+/// Does what a plan has for the machine that it was made on, as `pgward apply` does.
+async fn here(spec: &ClusterSpec, nodes: &[Node], prepared: &Prepared) -> Outcome {
+    let Prepared { mut plan, vault } = prepared.clone();
+    for stage in &mut plan.stages {
+        stage.steps.retain(|step| step.node == THIS_MACHINE);
     }
+    plan.stages.retain(|stage| !stage.steps.is_empty());
+    Runner::new(spec, nodes).apply(Prepared { plan, vault }).await?;
     Ok(())
 }
 
@@ -90,11 +86,22 @@ struct Carried {
 
 impl Carried {
     async fn pack(mode: Mode) -> Outcome<Self> {
-        let folder = tempfile::tempdir()?;
         let servers = Servers::default();
         servers.start(&pgtest::find(PgVersion::V17)?, 3).await?;
         servers.join().await?;
         let spec = servers.cluster(mode)?.spec;
+        let carried = Self::pack_for(&servers, &spec, prepare::prepare).await?;
+        assert!(carried.last >= 3, "{}", carried.last);
+        Ok(carried)
+    }
+
+    /// Bundles of another plan for the same servers.
+    async fn pack_for(
+        servers: &Servers,
+        spec: &ClusterSpec,
+        make: impl Fn(&ClusterSpec, &[NodeState], OffsetDateTime) -> Result<Prepared, cluster::Error>,
+    ) -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
         let now = OffsetDateTime::now_utc();
         let (mut nodes, mut bundles) = (Vec::new(), Vec::new());
         for node in &spec.nodes {
@@ -105,9 +112,9 @@ impl Carried {
             });
             bundles.push(bundle);
         }
-        let states = inspect::inspect_all(&spec, &nodes).await?;
-        let prepared = prepare::prepare(&spec, &states, now)?;
-        here(&prepared.plan, &prepared.vault)?;
+        let states = inspect::inspect_all(spec, &nodes).await?;
+        let prepared = make(spec, &states, now)?;
+        here(spec, &nodes, &prepared).await?;
 
         let (plan, vault) = (prepared.plan, prepared.vault);
         let packed = tokio::task::spawn_blocking(move || {
@@ -124,8 +131,34 @@ impl Carried {
             folders.iter().map(|folder| Manifest::read(folder)).collect::<Result<_, _>>()?;
         let last = manifests.iter().flat_map(|it| &it.phases).map(|work| work.phase).max();
         let last = last.ok_or("no phase")?.0;
-        assert!(last >= 3, "{last}");
-        Ok(Self { servers, spec, folder, folders, manifests, last })
+        Ok(Self { servers: servers.clone(), spec: spec.clone(), folder, folders, manifests, last })
+    }
+
+    /// The nodes, as who plans for them has them.
+    async fn nodes(&self) -> Outcome<Vec<Node>> {
+        let mut nodes = Vec::new();
+        for node in &self.spec.nodes {
+            let bundle = open(node, self.folder.path()).await?;
+            nodes.push(Node { spec: node.clone(), files: Transport::Bundle(bundle).files() });
+        }
+        Ok(nodes)
+    }
+
+    /// Does every phase again, wherever its README lets one; what there is stays as it is.
+    async fn again(&self, back: bool) -> Outcome {
+        let before = self.found()?;
+        let mut stopped = 0;
+        for phase in 1..=self.last {
+            let phase = if back { self.last + 1 - phase } else { phase };
+            for node in 0..self.folders.len() {
+                stopped += usize::from(self.on(node, phase, back).await.is_err());
+            }
+        }
+        assert!(stopped >= self.folders.len(), "{stopped}");
+        assert_eq!(self.found()?, before);
+        let seen = self.servers.write_rows().await?;
+        assert!(seen.iter().all(RowSeen::everywhere), "{seen:?}");
+        Ok(())
     }
 
     /// Does a phase on one node, or takes it back.
@@ -167,7 +200,14 @@ impl Carried {
             let roles = "SELECT string_agg(concat(rolname, rolpassword), ' ' ORDER BY rolname) \
                          FROM pg_authid";
             found.extend(self.servers.query(&node.name, roles)?);
-            found.push(format!("{} has pgward: {}", node.name, data.join("pgward").exists()));
+            for name in ["root.crt", "server.crt", "client.crt", "passfile"] {
+                let held = std::fs::read(data.join("pgward").join(name)).ok();
+                found.push(format!(
+                    "{} {name}: {:?}",
+                    node.name,
+                    held.map(|it| it.escape_ascii().to_string())
+                ));
+            }
         }
         Ok(found)
     }
@@ -181,7 +221,7 @@ async fn nodes_out_of_reach_are_secured_by_hand_and_proved() -> Outcome {
         for phase in 1..=carried.last {
             carried.on_all(phase, false).await?;
         }
-        let Carried { spec, manifests, folder, .. } = &carried;
+        let Carried { spec, manifests, .. } = &carried;
         for (manifest, node) in manifests.iter().zip(&spec.nodes) {
             let client = connect(&node.sql, None).await?;
             let standing = standing_of(manifest, &client).await?;
@@ -191,11 +231,7 @@ async fn nodes_out_of_reach_are_secured_by_hand_and_proved() -> Outcome {
         }
 
         // Seen anew, over SQL alone: every link is proved, and nothing is left to do.
-        let mut nodes = Vec::new();
-        for node in &spec.nodes {
-            let bundle = open(node, folder.path()).await?;
-            nodes.push(Node { spec: node.clone(), files: Transport::Bundle(bundle).files() });
-        }
+        let nodes = carried.nodes().await?;
         let mut verification = verify::verify(spec, &nodes, now).await?;
         // A session that was cut is back when the launcher has come round.
         let patience = tokio::time::Instant::now() + Duration::from_secs(120);
@@ -225,6 +261,46 @@ async fn what_was_carried_there_is_taken_back() -> Outcome {
         }
         assert_eq!(carried.found()?, found, "{reached}");
     }
+    Ok(())
+}
+
+/// A bundle that is done twice, and one of a later plan: what the first has kept stays, so that both can
+/// be taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn bundles_of_two_plans() -> Outcome {
+    let first = Carried::pack(Mode::Cert).await?;
+    let found = first.found()?;
+    for phase in 1..=first.last {
+        first.on_all(phase, false).await?;
+    }
+    first.again(false).await?;
+    let secured = first.found()?;
+    // The authority stays for as long as a node has its certificates.
+    let nodes = first.nodes().await?;
+    let refused = Runner::new(&first.spec, &nodes).rollback().await;
+    let refused = refused.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("take the bundles back"), "{refused}");
+    assert!(first.spec.secrets.join("ca.key").exists());
+
+    let second = Carried::pack_for(&first.servers, &first.spec, rotate::certificates).await?;
+    for phase in 1..=second.last {
+        second.on_all(phase, false).await?;
+    }
+    assert_ne!(second.found()?, secured, "other certificates");
+    second.again(false).await?;
+    // What was made for the cluster as it was before is for no other.
+    first.again(false).await?;
+    for phase in (1..=second.last).rev() {
+        second.on_all(phase, true).await?;
+    }
+    assert_eq!(first.found()?, secured);
+    for phase in (1..=first.last).rev() {
+        first.on_all(phase, true).await?;
+    }
+    assert_eq!(first.found()?, found);
+    first.again(true).await?;
+    Runner::new(&first.spec, &nodes).rollback().await?;
+    assert!(!first.spec.secrets.join("ca.key").exists());
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! The topologies `pgd` and `timescale` on their stand-ins: from open to proved, and nothing to do the
 //! second time.
 
+#![allow(clippy::panic, reason = "a test that cannot go on fails")]
+
+mod killed;
 #[path = "standin/mod.rs"]
 mod standin;
 
@@ -340,4 +343,63 @@ async fn pgd_between_hosts() -> Outcome {
     let after = look(&spec).await?;
     assert!(after.proved(), "{after:#?}");
     Ok(())
+}
+
+/// A cluster of either kind that is killed.
+enum Killed<'a> {
+    Pgd(&'a PgdMesh),
+    Timescale(&'a TimescaleCluster),
+}
+
+struct Victim<'a> {
+    spec: &'a ClusterSpec,
+    nodes: Vec<Arc<standin::Node>>,
+    cluster: Killed<'a>,
+}
+
+impl killed::Found for Victim<'_> {
+    type State = (BTreeMap<PathBuf, Kept>, Vec<String>);
+
+    fn spec(&self) -> &ClusterSpec {
+        self.spec
+    }
+
+    fn state(&self) -> Outcome<Self::State> {
+        Ok((files(&self.nodes)?, as_seen(&self.nodes)?))
+    }
+
+    async fn works(&self) -> Outcome {
+        match self.cluster {
+            Killed::Pgd(mesh) => {
+                for seen in mesh.write_and_see().await? {
+                    assert!(seen.missing_on.is_empty(), "{seen:?}");
+                }
+            }
+            Killed::Timescale(cluster) => {
+                for arrival in cluster.write_and_see("postgres").await? {
+                    assert_eq!(arrival.rows, arrival.expected, "{arrival:?}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pgd_killed_after_records() -> Outcome {
+    let mesh = PgdMesh::open(PgVersion::V17, 2, By::Ip).await?;
+    let folder = tempfile::tempdir()?;
+    let (nodes, from) = (mesh.nodes().to_vec(), mesh.site().peers_from());
+    let (kind, role) = (TopologyKind::Pgd, "pgd_replication");
+    let spec = describe(kind, Mode::Scram, role, folder.path(), &nodes, &from)?;
+    let cluster = Killed::Pgd(&mesh);
+    killed::killed_anywhere(&Victim { spec: &spec, nodes, cluster }, 1).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timescale_killed_after_records() -> Outcome {
+    let (cluster, spec, _folder) = timescale(Mode::Cert, UserChain::AccessNode, false).await?;
+    let nodes = cluster.nodes().cloned().collect();
+    let cluster = Killed::Timescale(&cluster);
+    killed::killed_anywhere(&Victim { spec: &spec, nodes, cluster }, 0).await
 }

@@ -20,15 +20,17 @@ const KEY: i64 = i64::from_be_bytes(*b"\0\0pgward");
 /// A session that is just ending has the lock until it has ended.
 const ENDING: Duration = Duration::from_secs(5);
 
-/// Takes the lock of a node for this session, for as long as it lasts.
+/// Takes the lock of a node for this session, for as long as it lasts; the number of its process. `before`
+/// is that of our session before this one, which the server may not know to have ended.
 ///
 /// # Errors
 /// [`Error::Run`] with whoever has it.
 pub(super) async fn take(
     client: &Client,
     application: &Application,
+    before: Option<i32>,
     patience: Duration,
-) -> Result<(), Error> {
+) -> Result<i32, Error> {
     // Where the other machine is gone its server shall hear of it in minutes, not hours; and no server
     // ends the session for its idleness.
     client
@@ -40,19 +42,22 @@ pub(super) async fn take(
         )
         .await?;
     // A lock by one number has its halves in two columns, and 1 in the third (lock.h,
-    // `SET_LOCKTAG_ADVISORY`; lockfuncs.c). Sessions of the same run are of a process that was killed:
-    // they are ended.
+    // `SET_LOCKTAG_ADVISORY`; lockfuncs.c). Other processes of the same run were killed: their sessions are
+    // ended.
     let take = format!(
-        "SELECT pg_catalog.pg_try_advisory_lock({KEY}); \
+        "SELECT pg_catalog.pg_try_advisory_lock({KEY}), pg_catalog.pg_backend_pid(); \
          SELECT l.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''), \
                 coalesce(pg_catalog.host(a.client_addr), ''), coalesce(a.datname::text, ''), \
                 coalesce(a.backend_start::text, ''), \
                 CASE WHEN pg_catalog.starts_with(a.application_name, {}) \
+                          AND (a.application_name <> {} OR l.pid = {}) \
                      THEN pg_catalog.pg_terminate_backend(l.pid) END \
          FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a USING (pid) \
          WHERE l.locktype = 'advisory' AND l.classid = {} AND l.objid = {} AND l.objsubid = 1 \
          AND l.granted AND l.pid <> pg_catalog.pg_backend_pid() ORDER BY l.pid LIMIT 1",
         escape_literal(&application.run),
+        escape_literal(&application.own),
+        before.unwrap_or_default(),
         KEY >> 32,
         KEY & 0xffff_ffff,
     );
@@ -64,10 +69,12 @@ pub(super) async fn take(
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        let taken = rows.next().and_then(|row| row.get(0)) == Some("t");
+        let own = rows.next();
+        let taken = own.and_then(|row| row.get(0)) == Some("t");
         let other = rows.next();
         if taken && other.is_none() {
-            return Ok(());
+            let pid = own.and_then(|row| row.get(1)?.parse().ok());
+            return Ok(pid.unwrap_or_default());
         }
         if taken {
             client.batch_execute(&give_back).await?;

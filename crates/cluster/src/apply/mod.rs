@@ -142,9 +142,16 @@ pub(crate) struct Work {
     pub(crate) application: Application,
     /// A session on each node, for all that needs none of its own; it keeps other runs from the node.
     /// It is from before any reload: should the new rules let nobody in, the way back is by it.
-    pub(crate) sessions: Mutex<BTreeMap<String, Arc<Mutex<Option<Arc<Client>>>>>>,
+    pub(crate) sessions: Mutex<BTreeMap<String, Arc<Mutex<Option<Session>>>>>,
     /// Nobody else works on the cluster.
     pub(crate) _lock: RunLock,
+}
+
+/// A session on a node that stays open.
+pub(crate) struct Session {
+    client: Arc<Client>,
+    /// Of the server's process.
+    pid: i32,
 }
 
 /// The names of a run's sessions on the servers.
@@ -212,14 +219,15 @@ impl Work {
         let place = self.sessions.lock().await.entry(name.clone()).or_default().clone();
         // Two at once would take each other for another run.
         let mut place = place.lock().await;
-        if let Some(there) = place.as_ref().filter(|client| !client.is_closed()) {
-            return Ok(there.clone());
+        if let Some(there) = place.as_ref().filter(|there| !there.client.is_closed()) {
+            return Ok(there.client.clone());
         }
+        let before = place.as_ref().map(|there| there.pid);
         let client = self.connect(node, None).await?;
         let patience = self.limits.answer;
-        let take = alone::take(&client, &self.application, patience);
-        within(patience, "the node to be free", take).await.on_node(name)?;
-        Ok(place.insert(Arc::new(client)).clone())
+        let take = alone::take(&client, &self.application, before, patience);
+        let pid = within(patience, "the node to be free", take).await.on_node(name)?;
+        Ok(place.insert(Session { client: client.into(), pid }).client.clone())
     }
 
     /// Keeps every other run from the nodes that can be reached. Those that can not are found out by

@@ -132,3 +132,110 @@ fn note(state: &NodeState, why: &str) -> String {
          away for so long"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        inspect::{Setting, Subscription, sample},
+        spec::{ClusterSpec, Mode},
+        topology::SessionKey,
+    };
+
+    type Tested<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+    /// A node with a subscription and this pause.
+    fn node(value: &str, source: &str) -> Tested<NodeState> {
+        let mut node = sample::node(b"", &[]);
+        let setting = Setting { value: value.to_owned(), source: source.to_owned() };
+        node.settings.insert(SETTING.to_owned(), setting);
+        node.subscriptions.push(Subscription {
+            name: "s".to_owned(),
+            database: "postgres".to_owned(),
+            conninfo: "host=10.0.0.2".parse()?,
+            slot: Some("s".to_owned()),
+            enabled: true,
+        });
+        let file = sample::file(b"Wal_Retrieve_Retry_Interval = '7s'\n");
+        sample::put(&mut node, "/d/postgresql.auto.conf", Some(file));
+        Ok(node)
+    }
+
+    /// What a plan that lets its link connect anew has besides: the statements, and what is said.
+    fn besides(node: NodeState, files: &str) -> Tested<(Vec<String>, Vec<String>)> {
+        let text = format!(
+            "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"s\"\n\
+             [[nodes]]\nname = \"n\"\naddress = \"10.0.0.1\"\npeers-from = [\"10.0.0.0/8\"]\n\
+             sql = \"host=127.0.0.1\"\nfiles = {files}\n"
+        );
+        let spec = ClusterSpec::from_toml(&text, "/".as_ref())?;
+        let reconnect = Step {
+            node: "n".into(),
+            action: Action::Reconnect { to: "m".into(), session: Arc::new(SessionKey::None) },
+            undo: None,
+        };
+        let mut plan = Plan {
+            mode: Mode::Cert,
+            files: Vec::new(),
+            links: Vec::new(),
+            stages: vec![stage("let the links connect anew", Pace::AllAtOnce, vec![reconnect])],
+            warnings: Vec::new(),
+            shared: Vec::new(),
+        };
+        let states = [node];
+        shorten(&mut plan, &Cluster::new(&spec, &states, &[]))?;
+        let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
+        let statements = steps.map(|step| step.action.to_string()).filter(|s| s.contains("SYSTEM"));
+        Ok((statements.collect(), plan.warnings.into_iter().map(|it| it.message).collect()))
+    }
+
+    #[test]
+    fn a_long_pause_is_cut_short_and_gets_its_length_back() -> Tested {
+        let (statements, said) = besides(node("7000", "configuration file")?, "\"local\"")?;
+        let set = |value| format!("ALTER SYSTEM SET \"{SETTING}\" = '{value}'");
+        assert_eq!(statements, [set("50ms"), set("7s")]);
+        assert_eq!(said, Vec::<String>::new());
+        let mut without = node("5000", "default")?;
+        sample::put(&mut without, "/d/postgresql.auto.conf", Some(sample::file(b"")));
+        let (statements, _) = besides(without, "\"local\"")?;
+        assert_eq!(statements, [set("50ms"), format!("ALTER SYSTEM RESET \"{SETTING}\"")]);
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_done_where_it_is_short_or_of_no_use() -> Tested {
+        let nothing = (Vec::new(), Vec::new());
+        assert_eq!(besides(node("100", "default")?, "\"local\"")?, nothing);
+        assert_eq!(besides(node("5000", "default")?, "{ bundle = \"b\" }")?, nothing);
+        let mut off = node("5000", "default")?;
+        off.subscriptions.iter_mut().for_each(|subscription| subscription.enabled = false);
+        assert_eq!(besides(off, "\"local\"")?, nothing);
+        Ok(())
+    }
+
+    #[test]
+    fn what_keeps_it_long_is_said() -> Tested {
+        let on_the_command_line = node("5000", "command line")?;
+        let mut forbidden = node("5000", "default")?;
+        let off = Setting { value: "off".to_owned(), source: String::new() };
+        forbidden.settings.insert("allow_alter_system".to_owned(), off);
+        let mut nobody = node("5000", "default")?;
+        nobody.admin.user = "repl".to_owned();
+        let mut fileless = node("5000", "default")?;
+        sample::put(&mut fileless, "/d/postgresql.auto.conf", None);
+        for (node, why) in [
+            (on_the_command_line, "command line"),
+            (forbidden, "allow_alter_system is off"),
+            (nobody, "superuser only"),
+            (fileless, "no postgresql.auto.conf"),
+        ] {
+            let (statements, said) = besides(node, "\"local\"")?;
+            assert_eq!(statements, Vec::<String>::new());
+            assert!(said.len() == 1 && said[0].contains(why), "{said:?}");
+            assert!(said[0].starts_with("wal_retrieve_retry_interval is 5 s, and"), "{said:?}");
+        }
+        Ok(())
+    }
+}

@@ -49,6 +49,9 @@ pub(super) struct Header {
     pub(super) begun: OffsetDateTime,
     /// SHA-256 of the description.
     pub(super) description: String,
+    /// What tells the run from one of another machine with the same number and time.
+    #[serde(default)]
+    pub(super) token: String,
 }
 
 /// The folder of one run.
@@ -112,6 +115,7 @@ impl RunFolder {
             pgward: env!("CARGO_PKG_VERSION").to_owned(),
             begun: now,
             description: digest(spec)?,
+            token: random()?,
         };
         write_json(&new.path.join(HEADER), &header)?;
         write_json(&new.path.join(PLAN), plan)?;
@@ -194,6 +198,14 @@ impl RunFolder {
         rename(&self.path, &runs.join(format!(".old-{}", self.id)))?;
         tidy(runs)
     }
+}
+
+/// Eight characters that nobody else has.
+pub(super) fn random() -> Result<String, Error> {
+    let mut random = [0; 4];
+    getrandom::fill(&mut random)
+        .map_err(|error| Error::run(format!("the system has no random bytes: {error}")))?;
+    Ok(hex(&random))
 }
 
 /// The number that a run's name begins with.

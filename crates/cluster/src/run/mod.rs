@@ -28,7 +28,7 @@
 //! | `lock` | locked (`flock`) by the process that works on the cluster; tells which |
 //! | `applied.json` | [`Applied`]: what the runs have left on the nodes: texts without secrets, and digests |
 //! | `applied.key` | what the digests are made with (32 octets): without it they tell nothing, to nobody |
-//! | `runs/NNNN-TIME/run.json` | the format's version (1), pgward's version, when the run was begun, SHA-256 of the description |
+//! | `runs/NNNN-TIME/run.json` | the format's version (1), pgward's version, when the run was begun, SHA-256 of the description, what its sessions are called by |
 //! | `runs/NNNN-TIME/plan.json` | the [`Plan`], without secrets |
 //! | `runs/NNNN-TIME/vault.json` | the secrets that doing it and taking it back need, as base64 by the names that the plan has for them; removed when the run was taken back |
 //! | `runs/NNNN-TIME/journal.jsonl` | what was begun and done: one JSON object a line, each on disk (`fdatasync`) before anything else happens |
@@ -75,9 +75,10 @@ use self::{
 };
 use crate::{
     apply::{self, Application, Ended, Limits, Observer, Work},
+    authority,
     error::Error,
-    inspect::{Node, NodeState, THIS_MACHINE},
-    plan::{Plan, hex},
+    inspect::{self, Node, NodeState, THIS_MACHINE},
+    plan::Plan,
     prepare::Prepared,
     spec::{ClusterSpec, Mode},
     topology::{self, Link},
@@ -202,8 +203,31 @@ impl Runner {
     pub async fn rollback(&self) -> Result<Outcome, Error> {
         let (run, work) = self.take_up(Which::UnfinishedOrApplied)?;
         work.keep_others_out().await?;
+        self.is_in_no_use(&work).await?;
         apply::tidy(&work).await?;
         self.back(&run, &work).await
+    }
+
+    /// Refuses to take an authority back that nodes have been given certificates of by bundles: such a run
+    /// has steps on this machine only.
+    async fn is_in_no_use(&self, work: &Work) -> Result<(), Error> {
+        let mut steps = work.plan.stages.iter().flat_map(|stage| &stage.steps);
+        if steps.any(|step| step.node != *THIS_MACHINE) {
+            return Ok(());
+        }
+        let Ok(authority) = authority::open(&self.spec.secrets) else { return Ok(()) };
+        let root = authority.root().to_pem();
+        for state in inspect::inspect_all(&self.spec, &self.nodes).await? {
+            let has_it = |bytes: &[u8]| bytes.windows(root.len()).any(|it| it == root.as_bytes());
+            if state.files.values().flatten().any(|file| has_it(&file.bytes)) {
+                return Err(Error::run(format!(
+                    "node {} has the certificate of the authority that this would remove: take the \
+                     bundles back first, as their README says",
+                    state.name
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Gives the unfinished run up, with the nodes as they are: for one that can neither be finished
@@ -247,12 +271,9 @@ impl Runner {
     }
 
     fn work(&self, run: &RunFolder, lock: RunLock) -> Result<Arc<Work>, Error> {
-        let mut random = [0; 4];
-        getrandom::fill(&mut random)
-            .map_err(|error| Error::run(format!("the system has no random bytes: {error}")))?;
         let nodes = self.nodes.iter().cloned().chain([Node::this_machine()]);
-        let all = format!("pgward {} ", run.id);
-        let own = all.clone() + &hex(&random);
+        let all = format!("pgward {} {}.", run.id, run.header()?.token);
+        let own = all.clone() + &folder::random()?;
         Ok(Arc::new(Work {
             spec: self.spec.clone(),
             nodes: nodes.map(|node| (node.spec.name.clone(), node)).collect(),

@@ -4,6 +4,9 @@
 
 mod foreign;
 mod found;
+#[path = "../killed/mod.rs"]
+mod killed;
 mod sites;
 mod standbys;
 mod support;
+mod victims;

@@ -2,18 +2,19 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cluster::{
     Error,
     apply::{Event, Limits, Observer},
-    run::Runner,
+    run::{self, Runner},
     spec::Mode,
     verify::Code,
 };
 use pg_version::PgVersion;
-use pgtest::Shutdown;
+use pgtest::{Server, Shutdown};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     found::{files, taken_back},
@@ -36,6 +37,9 @@ async fn standbys() -> Outcome {
         let mut second = standby(&installation, &mut first, 6, "", Some("second"))?;
         let third = standby(&installation, &mut second, 7, "application_name=third", None)?;
         let servers = [("first", &first), ("second", &second), ("third", &third)];
+        for standby in [&second, &third] {
+            rests_long(standby)?;
+        }
         wait(&first, STREAMING, "1")?;
         wait(&second, STREAMING, "1")?;
         let found = files(&[&first, &second, &third])?;
@@ -58,6 +62,66 @@ async fn standbys() -> Outcome {
         wait(&second, STREAMING, "1")?;
     }
     Ok(())
+}
+
+/// A standby that is refused once tries again after this; a run does not wait for that.
+fn rests_long(standby: &Server) -> Outcome {
+    let conf = standby.data_dir().join("postgresql.conf");
+    let text = std::fs::read_to_string(&conf)? + "wal_retrieve_retry_interval = 1h\n";
+    standby.write_file(&conf, text.as_bytes(), 0o600)?;
+    standby.query("SELECT pg_reload_conf()")?;
+    wait(standby, "SHOW wal_retrieve_retry_interval", "1h")
+}
+
+/// The session from before is in the standby's slot still when its next one comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standbys_slot_is_taken_still() -> Outcome {
+    // The pattern does not fit itself, should statements be logged.
+    const REFUSED: &str = "SELECT count(*) FROM pg_catalog.regexp_matches( \
+         pg_catalog.pg_read_file(pg_catalog.pg_current_logfile()), 'is active for PID [0-9]', 'g')";
+
+    let installation = pgtest::find(PgVersion::V18)?;
+    let folder = tempfile::tempdir()?;
+    let mut first = server(&installation, 35)?;
+    first.query("CREATE ROLE replicator LOGIN REPLICATION")?;
+    first.query("SELECT pg_create_physical_replication_slot('second')")?;
+    let second = standby(&installation, &mut first, 36, "", Some("second"))?;
+    rests_long(&second)?;
+    wait(&first, STREAMING, "1")?;
+    let servers = [("first", &first), ("second", &second)];
+    let spec = spec_of(Mode::Scram, &["replicator"], folder.path(), &servers);
+    let prepared = plan(&spec).await?;
+
+    let connect = first.connect();
+    let observer: Observer = Arc::new(move |event| {
+        if !matches!(&event, Event::Begin { what, .. } if what.contains("primary_conninfo")) {
+            return;
+        }
+        let Ok(mut session) = connect.open() else { return };
+        let mut ask = move |query: &str| {
+            session.query(query).ok().and_then(|rows| rows.value().and_then(|v| v.parse().ok()))
+        };
+        let Some(pid) = ask("SELECT active_pid FROM pg_replication_slots").and_then(Pid::from_raw)
+        else {
+            return;
+        };
+        let before = ask(REFUSED);
+        let _ = kill_process(pid, Signal::STOP);
+        std::thread::spawn(move || {
+            // What is not refused in all that time is none of this test's: the run gives up first.
+            let end = Instant::now() + Duration::from_secs(60);
+            while ask(REFUSED) == before && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let _ = kill_process(pid, Signal::CONT);
+        });
+    });
+    let before = first.query(REFUSED)?.value().map(str::to_owned);
+    let runner = Runner::new(&spec, &nodes(&spec)).observer(observer);
+    assert_eq!(runner.apply(prepared).await?, run::Outcome::Applied);
+    assert_ne!(first.query(REFUSED)?.value().map(str::to_owned), before);
+    assert!(look(&spec).await?.proved());
+    wait(&second, "SHOW wal_retrieve_retry_interval", "1h")
 }
 
 /// Two standbys on one machine with the names that `pg_basebackup -R` leaves them, none: from one address

@@ -1,102 +1,18 @@
 //! `kill -9` after every record of the journal.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::process::ExitStatusExt as _,
-    path::Path,
-    process::{Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use cluster::{
     Error,
-    apply::Event,
-    inspect::Node,
-    run::{self, Outcome, Runner, State},
-    spec::{ClusterSpec, Mode},
-    transport::LocalFiles,
+    run::{self, Outcome, State},
+    spec::Mode,
 };
 use pg_version::PgVersion;
-use rustix::process::{Signal, getpid, kill_process};
-use time::OffsetDateTime;
 
-use crate::support::{AdminWatch, Bench, LIMITS, Tested};
-
-/// What the child is to do, in its environment: see [`child`].
-const SPEC: &str = "PGWARD_TEST_SPEC";
-const DO: &str = "PGWARD_TEST_DO";
-const KILL_AFTER: &str = "PGWARD_TEST_KILL_AFTER";
-
-/// Not a test of its own: the process that the others kill. It does what its environment says, and
-/// ends itself as soon as so many records are in the journal.
-#[tokio::test(flavor = "multi_thread")]
-async fn child() -> Tested {
-    let Ok(spec) = std::env::var(SPEC) else { return Ok(()) };
-    let kill_after: usize = std::env::var(KILL_AFTER)?.parse()?;
-    let spec: ClusterSpec = serde_json::from_str(&fs::read_to_string(spec)?)?;
-    let node = |spec: &cluster::spec::NodeSpec| Node {
-        spec: spec.clone(),
-        files: std::sync::Arc::new(LocalFiles),
-    };
-    let nodes: Vec<Node> = spec.nodes.iter().map(node).collect();
-    let records = AtomicUsize::new(0);
-    let runner = Runner::new(&spec, &nodes).limits(LIMITS).observer(std::sync::Arc::new(
-        move |event: Event| {
-            let stage = matches!(event, Event::Stage { .. });
-            if !stage && records.fetch_add(1, Ordering::SeqCst) + 1 >= kill_after {
-                let _ = kill_process(getpid(), Signal::KILL);
-                // The signal is on its way to every thread.
-                loop {
-                    std::thread::park();
-                }
-            }
-        },
-    ));
-    match std::env::var(DO)?.as_str() {
-        "apply" => {
-            let states = cluster::inspect::inspect_all(&spec, &nodes).await?;
-            let prepared = cluster::prepare::prepare(&spec, &states, OffsetDateTime::now_utc())?;
-            runner.apply(prepared).await?;
-        }
-        "resume" => drop(runner.resume().await?),
-        _ => drop(runner.rollback().await?),
-    }
-    Ok(())
-}
-
-/// Runs [`child`] in a process of its own; whether it came to its end.
-async fn in_child(bench: &Bench, what: &str, kill_after: usize) -> Tested<bool> {
-    let spec = bench.spec().secrets.with_extension("json");
-    fs::write(&spec, serde_json::to_string(bench.spec())?)?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args(["crash::child", "--exact", "--nocapture"])
-        .env(SPEC, spec)
-        .env(DO, what)
-        .env(KILL_AFTER, kill_after.to_string())
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit());
-    let status: ExitStatus = tokio::task::spawn_blocking(move || command.status()).await??;
-    assert!(status.success() || status.signal() == Some(9), "{what} {kill_after}: {status}");
-    Ok(status.success())
-}
-
-/// The journal of the newest run loses a part of its last line, as when the system itself went down
-/// while it was written: what it told was done, and is not known to be. What is about to be done is
-/// not begun before its line is safe; where another node had come so far, that line stays.
-fn tear(bench: &Bench) -> Tested {
-    let newest = run::status(bench.spec())?.runs.into_iter().next().ok_or("no run")?;
-    let journal = newest.folder.join("journal.jsonl");
-    let text = fs::read_to_string(&journal)?;
-    let whole = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
-    let last: serde_json::Value = serde_json::from_str(&text[whole..])?;
-    if last["record"] == "begin" || last["record"] == "undo" {
-        return Ok(());
-    }
-    fs::write(&journal, &text[..whole + (text.len() - whole) / 2])?;
-    Ok(())
-}
+use crate::{
+    killed::{in_child, tear},
+    support::{AdminWatch, Bench, Tested},
+};
 
 fn vault_of(folder: &Path) -> bool {
     folder.join("vault.json").exists()
@@ -128,14 +44,14 @@ async fn killed_while_applying(version: PgVersion, mode: Mode, records: Records)
     let found = bench.state()?;
     let watch = AdminWatch::begin(&bench.spec().nodes);
     for (turn, record) in (records.first..).step_by(records.every).enumerate() {
-        let ended = in_child(&bench, "apply", record).await?;
+        let ended = in_child(bench.spec(), "apply", record).await?;
         if ended {
             assert!(record > 40, "{record} records");
             break;
         }
         let when = format!("{mode:?}, killed after record {record}");
         if turn % 3 == 0 {
-            tear(&bench)?;
+            tear(bench.spec())?;
         }
         let status = run::status(bench.spec())?;
         if status.unfinished().is_none() {
@@ -165,13 +81,13 @@ async fn killed_while_taking_back(mode: Mode, records: Records) -> Tested {
     let watch = AdminWatch::begin(&bench.spec().nodes);
     for (turn, record) in (records.first..).step_by(records.every).enumerate() {
         assert_eq!(bench.apply().await?, Outcome::Applied);
-        if in_child(&bench, "rollback", record).await? {
+        if in_child(bench.spec(), "rollback", record).await? {
             assert!(record > 40, "{record} records");
             break;
         }
         let when = format!("{mode:?}, killed after record {record} of taking back");
         if turn % 3 == 0 {
-            tear(&bench)?;
+            tear(bench.spec())?;
         }
         match run::status(bench.spec())?.runs[0].state {
             // What told that taking back had begun was torn.
@@ -180,7 +96,7 @@ async fn killed_while_taking_back(mode: Mode, records: Records) -> Tested {
             _ => {
                 assert_eq!(is_unfinished(&bench, &when).await?, State::TakingBack, "{when}");
                 // Once more, a little later; it may have been the last record of all.
-                let ended = in_child(&bench, "resume", record / 2 + 1).await?;
+                let ended = in_child(bench.spec(), "resume", record / 2 + 1).await?;
                 if !ended && run::status(bench.spec())?.unfinished().is_some() {
                     let runner = bench.runner();
                     let outcome = match turn % 2 {

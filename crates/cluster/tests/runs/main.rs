@@ -3,11 +3,14 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod alone;
 mod by_hand;
 mod continuity;
 mod crash;
 mod faults;
 mod files;
+#[path = "../killed/mod.rs"]
+mod killed;
 mod pause;
 mod rotation;
 mod sessions;

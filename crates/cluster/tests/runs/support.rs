@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -20,12 +20,13 @@ use cluster::{
     inspect,
     prepare::{self, Prepared},
     run::{Outcome, Runner},
-    spec::{Mode, NodeSpec},
+    spec::Mode,
     verify,
 };
 use pg_version::PgVersion;
 use time::OffsetDateTime;
-use tokio::task::JoinHandle;
+
+pub(crate) use crate::killed::{AdminWatch, LIMITS};
 
 pub(crate) type Tested<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -162,9 +163,6 @@ impl Bench {
     }
 }
 
-/// Shorter than what people have: a server that stands still is waited for by these tests, too.
-pub(crate) const LIMITS: Limits = Limits { answer: Duration::from_secs(30), nodes: 16 };
-
 /// For what does not come at all; what does must have the time for it on a busy machine, too.
 pub(crate) const SHORT: Limits = Limits { answer: Duration::from_secs(5), ..LIMITS };
 
@@ -227,47 +225,4 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> Tested<boo
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
-}
-
-/// Somebody who comes in as the administrator of every node all the time, and counts the failures.
-pub(crate) struct AdminWatch {
-    stop: Arc<AtomicBool>,
-    watching: Vec<JoinHandle<(u32, Vec<String>)>>,
-}
-
-impl AdminWatch {
-    pub(crate) fn begin(nodes: &[NodeSpec]) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let watching = nodes.iter().map(|node| tokio::spawn(watch(node.clone(), stop.clone())));
-        Self { watching: watching.collect(), stop }
-    }
-
-    /// Nobody was kept out, and it was tried.
-    pub(crate) async fn end(self) -> Tested {
-        self.stop.store(true, Ordering::Relaxed);
-        for watching in self.watching {
-            let (logins, failures) = watching.await?;
-            assert_eq!(failures, Vec::<String>::new());
-            assert!(logins > 0);
-        }
-        Ok(())
-    }
-}
-
-async fn watch(node: NodeSpec, stop: Arc<AtomicBool>) -> (u32, Vec<String>) {
-    let (mut logins, mut failures) = (0, Vec::new());
-    while !stop.load(Ordering::Relaxed) {
-        match tokio_postgres::connect(&node.sql, tokio_postgres::NoTls).await {
-            Ok((client, connection)) => {
-                logins += 1;
-                drop(client);
-                if let Err(error) = connection.await {
-                    failures.push(format!("{}: {error}", node.name));
-                }
-            }
-            Err(error) => failures.push(format!("{}: {error:?}", node.name)),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    (logins, failures)
 }

@@ -177,6 +177,14 @@ impl BundleNode {
         record::record(self, plan, vault)
     }
 
+    /// Where the bundle will be, if it can be there.
+    ///
+    /// # Errors
+    /// [`BundleError::Exists`] where there is one.
+    pub fn target(&self) -> Result<PathBuf, BundleError> {
+        pack::target(&self.0)
+    }
+
     /// Puts everything recorded into a folder for the node, and gives its path; `None` where nothing
     /// was recorded. `now` is for the reader.
     ///

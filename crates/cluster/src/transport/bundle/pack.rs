@@ -23,6 +23,17 @@ use crate::{
     transport::{BundleSpec, NodeFile},
 };
 
+/// The folder, if there is none yet.
+pub(super) fn target(inner: &Inner) -> Result<PathBuf, BundleError> {
+    let target = inner.spec.folder.join(&inner.node);
+    let there = fs::symlink_metadata(&target).is_ok();
+    let empty = fs::read_dir(&target).is_ok_and(|mut names| names.next().is_none());
+    if there && !empty {
+        return Err(BundleError::Exists { folder: target });
+    }
+    Ok(target)
+}
+
 /// Makes the folder; `None` where there is nothing to do.
 pub(super) fn pack(
     inner: &Inner,
@@ -33,13 +44,8 @@ pub(super) fn pack(
     if done.is_empty() {
         return Ok(None);
     }
-    let BundleSpec { folder, .. } = &inner.spec;
-    let target = folder.join(&inner.node);
-    let there = fs::symlink_metadata(&target).is_ok();
-    let empty = fs::read_dir(&target).is_ok_and(|mut names| names.next().is_none());
-    if there && !empty {
-        return Err(BundleError::Exists { folder: target });
-    }
+    let target = target(inner)?;
+    let folder = &inner.spec.folder;
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io("create", folder))?;
     // Removed with all that is in it, unless it becomes the bundle. Ours alone from the first
     // instant.

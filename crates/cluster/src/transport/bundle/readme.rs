@@ -31,8 +31,9 @@ pub(super) fn text(manifest: &Manifest, now: OffsetDateTime) -> String {
          Stop at the first thing that is not as it is said to be.\n",
         "=".repeat(title.chars().count()),
     );
+    let kept = Kept::of(now);
     for work in &manifest.phases {
-        phase(&mut text, work);
+        phase(&mut text, work, &kept);
     }
     text.push_str(
         "\nTo go back\n----------\n\
@@ -40,13 +41,14 @@ pub(super) fn text(manifest: &Manifest, now: OffsetDateTime) -> String {
          before it on ANY. What was not done of a phase need not be taken back.\n",
     );
     for work in manifest.phases.iter().rev() {
-        back(&mut text, work);
+        back(&mut text, work, &kept);
     }
     let _ = write!(
         text,
         "\nWhen all is done\n----------------\n\
-         Remove the copies PATH.before-phase-N and every copy of this folder.\n\n\
-         To know\n-------\n"
+         Remove the copies PATH{}N and every copy of this folder.\n\n\
+         To know\n-------\n",
+        kept.0,
     );
     for note in &manifest.notes {
         let _ = writeln!(text, "- {note}");
@@ -54,7 +56,23 @@ pub(super) fn text(manifest: &Manifest, now: OffsetDateTime) -> String {
     text
 }
 
-fn phase(text: &mut String, work: &PhaseWork) {
+/// What the names of the copies end with that are kept of files: they are one bundle's own, so that a later
+/// one does not take their places.
+struct Kept(String);
+
+impl Kept {
+    fn of(now: OffsetDateTime) -> Self {
+        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+        Self(format!(".before-{}-phase-", now.to_utc().format(&format).unwrap_or_default()))
+    }
+
+    /// The copy of a file from before a phase, as a word of a command line.
+    fn copy(&self, path: &Path, phase: Phase) -> String {
+        word(&format!("{}{}{phase}", path.display(), self.0))
+    }
+}
+
+fn phase(text: &mut String, work: &PhaseWork, kept: &Kept) {
     let title = format!("Phase {}", work.phase);
     let _ = write!(text, "\n{title}\n{}\n", "-".repeat(title.len()));
     for (index, part) in work.parts.iter().enumerate() {
@@ -71,7 +89,7 @@ fn phase(text: &mut String, work: &PhaseWork) {
         match part {
             Part::PlaceFiles { folder, archive, entries, .. } => {
                 let _ = writeln!(text, "\n{number}. Put files in place{what_for}.");
-                place(text, work.phase, folder, archive.as_deref(), entries);
+                place(text, work.phase, kept, folder, archive.as_deref(), entries);
             }
             Part::RunSql { file, database, .. } => {
                 let _ = writeln!(text, "\n{number}. Run statements{what_for}.");
@@ -92,7 +110,7 @@ fn phase(text: &mut String, work: &PhaseWork) {
 }
 
 /// How a phase is taken back; nothing for one that leaves nothing.
-fn back(text: &mut String, work: &PhaseWork) {
+fn back(text: &mut String, work: &PhaseWork, kept: &Kept) {
     let entries: Vec<&Entry> = work
         .parts
         .iter()
@@ -139,8 +157,7 @@ fn back(text: &mut String, work: &PhaseWork) {
         let changed = entries.iter().filter_map(|entry| match entry {
             Entry::File { path: of, before: Before::Sha256(_), .. }
             | Entry::RemoveFile { path: of, .. } => {
-                let copy = word(&format!("{}.before-phase-{}", of.display(), work.phase));
-                Some(format!("mv {copy} {}", path(of)))
+                Some(format!("mv {} {}", kept.copy(of, work.phase), path(of)))
             }
             _ => None,
         });
@@ -166,7 +183,14 @@ fn run(text: &mut String, file: &str, database: Option<&str>) {
     let _ = writeln!(text, "     psql -X -v ON_ERROR_STOP=1{database} < {}", word(file));
 }
 
-fn place(text: &mut String, phase: Phase, folder: &str, archive: Option<&str>, entries: &[Entry]) {
+fn place(
+    text: &mut String,
+    phase: Phase,
+    kept: &Kept,
+    folder: &str,
+    archive: Option<&str>,
+    entries: &[Entry],
+) {
     let name = folder.strip_suffix("-files").unwrap_or(folder);
     if !sums_before(entries).is_empty() {
         let _ = write!(
@@ -188,7 +212,7 @@ fn place(text: &mut String, phase: Phase, folder: &str, archive: Option<&str>, e
             _ => None,
         })
         .collect();
-    let copy = |path: &Path| word(&format!("{}.before-phase-{phase}", path.display()));
+    let copy = |path: &Path| kept.copy(path, phase);
     let copies = there
         .iter()
         .map(|path| format!("cp -p {} {}", word(&path.display().to_string()), copy(path)));

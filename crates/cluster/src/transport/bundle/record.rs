@@ -2,11 +2,12 @@
 
 use pg_version::PgVersion;
 use scram::Secret;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{BundleError, BundleNode, Phase};
 use crate::{
-    plan::{Action, Plan, Stage, Statement, alter_system},
+    plan::{Action, Plan, Stage, Statement, alter_system, hex},
     sql::literal,
     topology::SessionKey,
     transport::NodeFiles as _,
@@ -39,7 +40,7 @@ pub(super) fn record(node: &BundleNode, plan: &Plan, vault: &Vault) -> Result<()
                 continue;
             }
             node.begin(phase, stage.title.as_str())?;
-            record_action(node, &step.action, vault)?;
+            record_action(node, &step.action, step.undo.as_ref(), vault)?;
             record_back(node, step.undo.as_ref(), vault);
         }
         // With a reload a server begins to ask for, or to show, what the others must know by then;
@@ -51,7 +52,12 @@ pub(super) fn record(node: &BundleNode, plan: &Plan, vault: &Vault) -> Result<()
     Ok(())
 }
 
-fn record_action(node: &BundleNode, action: &Action, vault: &Vault) -> Result<(), BundleError> {
+fn record_action(
+    node: &BundleNode,
+    action: &Action,
+    undo: Option<&Action>,
+    vault: &Vault,
+) -> Result<(), BundleError> {
     match action {
         Action::MakeFolder { path, access } => node.make_folder(path, *access)?,
         Action::WriteFile { path, access, expected, content } => {
@@ -67,7 +73,13 @@ fn record_action(node: &BundleNode, action: &Action, vault: &Vault) -> Result<()
         }
         // Whoever goes on by hand sees to it.
         Action::AwaitLink { .. } => {}
-        Action::SetPassword { statement, .. } => record_statement(node, None, statement, vault)?,
+        Action::SetPassword { role, statement } => {
+            if let Some(Action::SetPassword { statement: found, .. }) = undo {
+                let guard = unless_changed(role, [found, statement], vault);
+                node.statement(None, guard.clone(), Zeroizing::new(guard));
+            }
+            record_statement(node, None, statement, vault)?;
+        }
         Action::Reload(_) => node.reload(),
         Action::SwitchLink { statements, reload, .. } => {
             for (database, statement) in statements.iter() {
@@ -102,6 +114,29 @@ fn record_statement(
     }
     node.statement(database, shown, statement.resolve(vault)?);
     Ok(())
+}
+
+/// Refuses to go on where a role's password is neither of those that the statements set: a password that
+/// somebody has given it since, by another bundle perhaps, is not this one's to replace. They are told by
+/// their digests.
+fn unless_changed(role: &str, statements: [&Statement; 2], vault: &Vault) -> String {
+    let known = statements.map(|statement| match statement.secret() {
+        Some(name) => {
+            let stored = vault.get(name).unwrap_or_default();
+            literal(&hex(&Sha256::digest(stored)))
+        }
+        None => "''".to_owned(),
+    });
+    let body = format!(
+        "BEGIN IF coalesce((SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to( \
+             rolpassword, 'UTF8')), 'hex') FROM pg_catalog.pg_authid WHERE rolname = {role}), '') \
+             NOT IN ({}) THEN \
+           RAISE EXCEPTION 'the role % has another password by now than this was made for', {role}; \
+         END IF; END",
+        known.join(", "),
+        role = literal(role),
+    );
+    format!("DO {}", literal(&body))
 }
 
 /// Whether a statement has no secret but what a server stores of a password.

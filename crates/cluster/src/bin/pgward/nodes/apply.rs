@@ -163,6 +163,10 @@ fn bundles(
         )
         .fix("give every node files = { bundle = … }, or none"));
     }
+    // Nothing is done here that no bundle would follow.
+    for bundle in reached.bundles() {
+        bundle.target().map_err(Error::from)?;
+    }
     let mut own = plan.clone();
     for stage in &mut own.stages {
         stage.steps.retain(|step| step.node == THIS_MACHINE);
