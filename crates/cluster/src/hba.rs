@@ -1,6 +1,7 @@
 //! `pg_hba.conf` of a node: who decides about a link, and how the file becomes one that lets the
 //! link role in by one way only.
 
+mod example;
 mod reading;
 
 use std::net::IpAddr;

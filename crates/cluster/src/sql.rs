@@ -1,6 +1,8 @@
 //! SQL on a node, as its administrator.
 
 mod access;
+mod keywords;
+mod require_auth;
 
 use std::time::Duration;
 

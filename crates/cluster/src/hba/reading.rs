@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hba_parser::{
-    Address, Connection, ConnectionType, DatabaseKind, Encryption, FileId, HbaDocument, Method,
-    RoleGraph, Rule, Rules, Severity, StaticNetwork, Verdict,
+    Address, Connection, ConnectionType, Encryption, FileId, HbaDocument, Method, RoleGraph, Rule,
+    Rules, Severity, StaticNetwork, Verdict,
 };
 use pg_version::PgVersion;
 
-use super::{File, names, roles, server, words};
+use super::{File, roles, server, words};
 use crate::inspect::NodeState;
 
 /// A connection, as the server sees it.
@@ -79,9 +79,9 @@ impl std::fmt::Display for DecidingRule {
 #[derive(Debug)]
 pub(crate) struct Reading {
     document: HbaDocument,
-    rules: Rules,
-    roles: RoleGraph,
-    network: StaticNetwork,
+    pub(super) rules: Rules,
+    pub(super) roles: RoleGraph,
+    pub(super) network: StaticNetwork,
     version: PgVersion,
 }
 
@@ -170,27 +170,6 @@ impl Reading {
     pub(crate) fn place(&self, rule: &Rule<'_>) -> String {
         format!("{}:{}", self.rules.path(rule.file()), rule.line())
     }
-
-    /// Whether a rule decides about a role, for some connection from where it is for.
-    pub(crate) fn decides_about(&self, rule: &Rule<'_>, user: &str) -> bool {
-        let Some(address) = example(rule) else {
-            // Whom a name stands for, only the network can tell.
-            return names(rule, user, &self.roles);
-        };
-        let tls = [ConnectionType::HostSsl, ConnectionType::Host].contains(&rule.connection());
-        rule.databases().any(|database| {
-            let (name, physical) = match database.kind() {
-                DatabaseKind::Replication => (String::new(), true),
-                DatabaseKind::Name(name) => (String::from_utf8_lossy(name).into_owned(), false),
-                DatabaseKind::SameUser | DatabaseKind::SameRole => (user.to_owned(), false),
-                DatabaseKind::All | DatabaseKind::Regex(_) => ("postgres".to_owned(), false),
-            };
-            let question =
-                Question { address: Some(address), tls, user, database: &name, physical };
-            let decision = self.rules.decide(&question.connection(), &self.roles, &self.network);
-            decision.rule.is_some_and(|decides| decides.location() == rule.location())
-        })
-    }
 }
 
 /// The fields of a rule on one line. Comments and the options of other methods are not there: they may
@@ -220,24 +199,6 @@ fn fields(rule: &Rule<'_>) -> String {
         .flatten()
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-/// An address that a rule is for; `None` for names.
-fn example(rule: &Rule<'_>) -> Option<IpAddr> {
-    // An address that no host has (RFC 5737), for a rule that is for every one.
-    const ANY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 77);
-    Some(match rule.address()? {
-        Address::All | Address::SameNet => ANY.into(),
-        Address::SameHost => Ipv4Addr::LOCALHOST.into(),
-        Address::Network(IpAddr::V4(address), IpAddr::V4(mask)) => {
-            Ipv4Addr::from_bits(address.to_bits() | (!mask.to_bits() & 1)).into()
-        }
-        Address::Network(IpAddr::V6(address), IpAddr::V6(mask)) => {
-            Ipv6Addr::from_bits(address.to_bits() | (!mask.to_bits() & 1)).into()
-        }
-        Address::Network(address, _) => address,
-        Address::Host(_) | Address::Suffix(_) => return None,
-    })
 }
 
 /// Whether a rule is for the server's own machine only.

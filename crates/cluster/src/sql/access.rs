@@ -13,6 +13,10 @@ use pki::{
 use textfile::fs::Snapshot;
 use tokio_postgres::{Client, Config, NoTls, config::SslMode as Wire};
 
+use super::{
+    keywords,
+    require_auth::{Guarded, RequireAuth},
+};
 use crate::{conninfo::ConnInfo, error::Error};
 
 /// What a connection string says, ready to be used.
@@ -20,32 +24,13 @@ pub(super) struct Access {
     config: Config,
     mode: SslMode,
     tls: Option<PgTls>,
+    require_auth: Option<RequireAuth>,
 }
-
-/// The parameters that tokio-postgres does not know. The first are read here.
-const OURS: [&str; 15] = [
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "passfile",
-    "connect_timeout",
-    // Without a meaning here: there is no GSSAPI and no compression, the server's name is always sent,
-    // pgward has a name of its own, and takes whatever way in the server has for it.
-    "require_auth",
-    "gssencmode",
-    "sslcertmode",
-    "sslcompression",
-    "fallback_application_name",
-    "gssdelegation",
-    "gsslib",
-    "krbsrvname",
-    "sslsni",
-];
 
 impl Access {
     pub(super) fn of(conninfo: &ConnInfo) -> Result<Self, Error> {
         let (mut config, mode) = parse(conninfo)?;
+        let require_auth = require_auth(conninfo)?;
         if let Some(path) = conninfo.get("passfile") {
             fill(&mut config, Path::new(path))?;
         }
@@ -54,7 +39,8 @@ impl Access {
         let is_socket =
             conninfo.get("hostaddr").is_none() && (host.is_empty() || host.starts_with(['/', '@']));
         let tls = if is_socket { None } else { tls(conninfo, mode)? };
-        Ok(Self { config, mode: if is_socket { SslMode::Disable } else { mode }, tls })
+        let mode = if is_socket { SslMode::Disable } else { mode };
+        Ok(Self { config, mode, tls, require_auth })
     }
 
     /// Whether each attempt, in its order, is with TLS.
@@ -78,13 +64,22 @@ impl Access {
         config.application_name(application).connect_timeout(patience);
         config.ssl_mode(if tls { Wire::Require } else { Wire::Disable });
         // The connection ends when the client is dropped; its errors reach the client's callers.
-        match self.tls.clone().filter(|_| tls) {
-            Some(tls) => {
+        match (self.tls.clone().filter(|_| tls), self.require_auth) {
+            (Some(tls), None) => {
                 let (client, connection) = config.connect(tls).await?;
                 tokio::spawn(connection);
                 Ok(client)
             }
-            None => {
+            (Some(tls), Some(require_auth)) => {
+                let (client, connection) = config.connect(Guarded { tls, require_auth }).await?;
+                tokio::spawn(connection);
+                Ok(client)
+            }
+            (None, Some(_)) => Err(Error::plan(
+                "require_auth is kept over TLS only: give sslmode=require or more, or, for a Unix \
+                 socket, leave it out",
+            )),
+            (None, None) => {
                 let (client, connection) = config.connect(NoTls).await?;
                 tokio::spawn(connection);
                 Ok(client)
@@ -95,13 +90,21 @@ impl Access {
 
 /// What a connection string says, without the files that it names.
 pub(super) fn parse(conninfo: &ConnInfo) -> Result<(Config, SslMode), Error> {
-    let mut plain = conninfo.clone();
-    for keyword in OURS {
-        plain.remove(keyword);
+    keywords::check(conninfo).map_err(Error::plan)?;
+    require_auth(conninfo)?;
+    let mut taken = keywords::taken(conninfo);
+    // As libpq, which needs no name where none is verified.
+    if let (None, Some(address)) = (taken.get("host"), taken.get("hostaddr").map(str::to_owned)) {
+        taken.set("host", address);
     }
-    let config = plain.to_text().parse()?;
-    let sslmode = conninfo.get("sslmode").unwrap_or("prefer");
+    let config = taken.to_text().parse()?;
+    let sslmode = conninfo.get("sslmode").filter(|mode| !mode.is_empty()).unwrap_or("prefer");
     Ok((config, sslmode.parse()?))
+}
+
+fn require_auth(conninfo: &ConnInfo) -> Result<Option<RequireAuth>, Error> {
+    let list = conninfo.get("require_auth").filter(|list| !list.is_empty());
+    list.map(RequireAuth::parse).transpose().map_err(Error::plan)
 }
 
 fn tls(conninfo: &ConnInfo, mode: SslMode) -> Result<Option<PgTls>, Error> {
@@ -113,7 +116,9 @@ fn tls(conninfo: &ConnInfo, mode: SslMode) -> Result<Option<PgTls>, Error> {
     if let Some(path) = conninfo.get("sslrootcert").filter(|path| !path.is_empty()) {
         settings = settings.roots(Certificate::all_from_pem(read(path)?.bytes())?);
     }
-    if let (Some(certificate), Some(key)) = (conninfo.get("sslcert"), conninfo.get("sslkey")) {
+    let pair = (conninfo.get("sslcert"), conninfo.get("sslkey"));
+    let is_sent = conninfo.get("sslcertmode") != Some("disable");
+    if let ((Some(certificate), Some(key)), true) = (pair, is_sent) {
         let chain = Certificate::all_from_pem(read(certificate)?.bytes())?;
         let key = PrivateKey::from_pem(read(key)?.bytes())?;
         settings = settings.identity(chain, key);
