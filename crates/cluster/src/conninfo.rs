@@ -33,12 +33,23 @@ use zeroize::Zeroizing;
 /// );
 /// # Ok::<(), cluster::conninfo::ConnInfoError>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct ConnInfo {
     /// Keywords and values in turns, each ended by a NUL, as libpq's strings are: one piece of memory
     /// for each of what may be a million connection strings.
     parameters: Zeroizing<String>,
+    /// What it was read from and has not been changed since, where that is not how it is written.
+    read_from: Option<Zeroizing<Box<str>>>,
 }
+
+/// Whether the parameters are the same, in the same order.
+impl PartialEq for ConnInfo {
+    fn eq(&self, other: &Self) -> bool {
+        self.parameters == other.parameters
+    }
+}
+
+impl Eq for ConnInfo {}
 
 /// Parameters whose values are secrets.
 const SECRETS: [&str; 5] =
@@ -100,6 +111,7 @@ impl ConnInfo {
 
     /// Puts other text in a place. Memory that gets too small is wiped.
     fn splice(&mut self, place: Range<usize>, pieces: &[&str]) {
+        self.read_from = None;
         let added: usize = pieces.iter().map(|piece| piece.len()).sum();
         let length = self.parameters.len() - place.len() + added;
         if length > self.parameters.capacity() {
@@ -150,6 +162,15 @@ impl ConnInfo {
             write_parameter(&mut text, keyword, value);
         }
         text
+    }
+
+    /// The connection string as it was read, to the letter, unless it was changed since.
+    #[must_use]
+    pub(crate) fn to_text_as_read(&self) -> Zeroizing<String> {
+        match &self.read_from {
+            Some(text) => Zeroizing::new(text.to_string()),
+            None => self.to_text(),
+        }
     }
 
     /// [`ConnInfo::to_text`] with stars for each secret.
@@ -217,12 +238,16 @@ impl FromStr for ConnInfo {
     type Err = ConnInfoError;
 
     fn from_str(text: &str) -> Result<Self, ConnInfoError> {
-        for scheme in ["postgresql://", "postgres://"] {
-            if let Some(rest) = text.strip_prefix(scheme) {
-                return parse_uri(rest, scheme.len());
-            }
+        let uri = |scheme: &&str| text.strip_prefix(*scheme).map(|rest| (rest, scheme.len()));
+        let uri = ["postgresql://", "postgres://"].iter().find_map(uri);
+        let mut conninfo = match uri {
+            Some((rest, offset)) => parse_uri(rest, offset)?,
+            None => parse_keywords(text)?,
+        };
+        if *conninfo.to_text() != text {
+            conninfo.read_from = Some(Zeroizing::new(text.into()));
         }
-        parse_keywords(text)
+        Ok(conninfo)
     }
 }
 
@@ -368,6 +393,18 @@ mod tests {
     fn parameters(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
         let conninfo: ConnInfo = text.parse()?;
         Ok(conninfo.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+    }
+
+    #[test]
+    fn it_is_remembered_to_the_letter() -> Result<(), ConnInfoError> {
+        for text in ["host=a port=1", " host = 'a'  port=1", "postgres://u:p@a:1/d?sslmode=allow"] {
+            let mut conninfo: ConnInfo = text.parse()?;
+            assert_eq!(*conninfo.to_text_as_read(), text);
+            assert_eq!(conninfo, conninfo.to_text().parse()?);
+            conninfo.set("port", "2");
+            assert_eq!(conninfo.to_text_as_read(), conninfo.to_text());
+        }
+        Ok(())
     }
 
     #[test]

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     authority,
-    conninfo::{ConnInfo, is_secret},
+    conninfo::is_secret,
     credentials::{self, Credentials, Renew},
     error::Error,
     inspect::NodeState,
@@ -128,16 +128,16 @@ impl<'a> Preparation<'a> {
             }
         }
         let cluster = self.cluster();
-        let secret = |conninfo: &ConnInfo| Zeroizing::new(conninfo.to_text().as_bytes().to_vec());
+        let secret = |text: Zeroizing<String>| Zeroizing::new(text.as_bytes().to_vec());
         for link in self.links.iter().filter(|link| link.conninfo.has_secret()) {
             for (option, value) in link.conninfo.iter().filter(|(option, _)| is_secret(option)) {
                 let value = Zeroizing::new(value.as_bytes().to_vec());
                 vault.insert(plan::links::option_as_found(link, option), value);
             }
-            vault.insert(plan::links::as_found(link), secret(&link.conninfo));
+            vault.insert(plan::links::as_found(link), secret(link.conninfo.to_text_as_read()));
             let after = topology::wanted(self.topology, &cluster, &self.demands, link)?;
             if let Some(either) = plan::links::either_way(&cluster, link, &after) {
-                vault.insert(plan::links::with_credentials(link), secret(&either));
+                vault.insert(plan::links::with_credentials(link), secret(either.to_text()));
             }
         }
         Ok(vault)

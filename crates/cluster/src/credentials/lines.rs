@@ -10,6 +10,8 @@ use crate::{error::Error, spec::NodeSpec};
 /// A login of a role's links to a node.
 pub(super) struct Login<'a> {
     pub(super) to: &'a NodeSpec,
+    /// Another host and port by which the link calls it, and goes on to.
+    pub(super) called: Option<(&'a str, u16)>,
     pub(super) role: &'a str,
     pub(super) password: Arc<Zeroizing<String>>,
 }
@@ -45,17 +47,20 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// A node is logged in to by its host name, its own name and its address.
+    /// A node is logged in to by its host name, its own name and its address, and by what else a link
+    /// calls it.
     pub(super) fn of(logins: &[Login<'a>]) -> Result<Self, Error> {
         let refused = |error: EntryError| Error::plan(error.to_string());
         let mut lines = Vec::with_capacity(3 * logins.len());
-        for (login, Login { to, role, password }) in logins.iter().enumerate() {
+        for (login, Login { to, called, role, password }) in logins.iter().enumerate() {
             let address = Cow::Owned(to.address.to_string());
-            for host in [to.host().into(), to.name.as_str().into(), address] {
+            let known = [to.host().into(), to.name.as_str().into(), address];
+            let known = known.map(|host| (host, to.port)).into_iter();
+            for (host, port) in known.chain(called.map(|(host, port)| (host.into(), port))) {
                 let mut line = Line {
                     host,
-                    port: to.port,
-                    port_text: to.port.to_string(),
+                    port,
+                    port_text: port.to_string(),
                     role,
                     password: password.clone(),
                     text: Zeroizing::default(),
@@ -122,6 +127,7 @@ mod tests {
         let twin = node("two", Some("db:2"), [10, 0, 0, 11], 5433);
         let login = |to, role, password: &str| Login {
             to,
+            called: None,
             role,
             password: Arc::new(Zeroizing::new(password.to_owned())),
         };
@@ -130,6 +136,7 @@ mod tests {
             login(&one, "b", "y"),
             login(&one, "a", "z"),
             login(&twin, "b", "t"),
+            Login { called: Some(("db.example.com", 6432)), ..login(&one, "c", "u") },
         ];
         let lines = Lines::of(&logins)?;
         let text = |logins: &[usize]| -> Vec<String> {
@@ -152,6 +159,7 @@ mod tests {
         let twins =
             ["10.0.0.10:5433:*:b:x", "10.0.0.11:5433:*:b:t", "db\\:2:5433:*:b:t", "two:5433:*:b:t"];
         assert_eq!(text(&[3, 0]), twins);
+        assert_eq!(text(&[4])[1], "db.example.com:6432:*:c:u");
         assert!(text(&[]).is_empty());
         Ok(())
     }

@@ -64,11 +64,12 @@ pub(super) fn make(
             }
         }
         let password = Arc::new(password);
-        let mut known_logins: HashMap<&str, usize> = HashMap::new();
+        let mut known_logins: HashMap<(&str, _), usize> = HashMap::new();
         for (link, to) in &used.links {
             let Some(file) = files.of_mut(&link.from) else { continue };
-            let login = *known_logins.entry(&to.name).or_insert_with(|| {
-                logins.push(Login { to, role: used.role, password: password.clone() });
+            let called = called(link, to);
+            let login = *known_logins.entry((&to.name, called)).or_insert_with(|| {
+                logins.push(Login { to, called, role: used.role, password: password.clone() });
                 logins.len() - 1
             });
             file.logins.push(login);
@@ -267,6 +268,16 @@ fn settle<'a>(
     Ok(Settled { password, missing_on, secret })
 }
 
+/// The host and port by which a link goes on to call a node, where the description has others: a data
+/// node is what its foreign server says.
+fn called<'a>(link: &'a Link, to: &NodeSpec) -> Option<(&'a str, u16)> {
+    let host = link.conninfo.get("host").filter(|_| *link.place == LinkPlace::AccessNode)?;
+    let port = link.conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;
+    let is_known =
+        port == to.port && [to.host(), &to.name, &to.address.to_string()].contains(&host);
+    (!is_known).then_some((host, port))
+}
+
 /// Whether a link goes on to log in with another password than this, whatever is in the password file:
 /// an access node's has what its user mapping says.
 fn keeps_another(link: &Link, password: &str) -> bool {
@@ -287,8 +298,9 @@ fn known_password<'a>(
         let in_file = || {
             let file = files.of(&link.from).filter(|file| file.line_count() > 0)?;
             let version = cluster.state(&link.from)?.version;
-            let port = to.port.to_string();
-            let key = Key::new(used.role).host(to.host()).port(port.as_str());
+            let (host, port) = called(link, to).unwrap_or((to.host(), to.port));
+            let port = port.to_string();
+            let key = Key::new(used.role).host(host).port(port.as_str());
             let found = file.lookup(&key, &Libpq::new(version))?;
             let text = std::str::from_utf8(found.password().expose()).ok()?;
             Some(Zeroizing::new(text.to_owned()))

@@ -183,13 +183,19 @@ struct Shown {
     conninfo: ConnInfo,
     /// Secrets masked.
     text: Text,
+    /// As it is written where it has none: what was found comes back to the letter.
+    written: Text,
     has_secret: bool,
 }
 
 impl From<ConnInfo> for Shown {
     fn from(conninfo: ConnInfo) -> Self {
-        let (text, has_secret) = (conninfo.to_masked_text().into(), conninfo.has_secret());
-        Self { conninfo, text, has_secret }
+        let text: Text = conninfo.to_masked_text().into();
+        let has_secret = conninfo.has_secret();
+        let written = conninfo.to_text_as_read();
+        let written =
+            if has_secret || **written == *text { text.clone() } else { written.as_str().into() };
+        Self { conninfo, text, written, has_secret }
     }
 }
 
@@ -225,7 +231,7 @@ impl Change {
             let name = shown.has_secret.then(|| secret(link));
             let dsn = match &name {
                 Some(name) => Dsn::Secret(name),
-                None => Dsn::Plain(&shown.conninfo, &shown.text),
+                None => Dsn::Plain(&shown.conninfo, &shown.written),
             };
             topology.switch(link, dsn)
         };

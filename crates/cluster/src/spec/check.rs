@@ -22,6 +22,9 @@ impl ClusterSpec {
         self.check_certificates()?;
         for (index, node) in self.nodes.iter().enumerate() {
             check_node(node, &self.nodes[..index])?;
+            if self.mode != Mode::Trust && !self.i_know.plain_text_can_be_read {
+                check_host(node)?;
+            }
         }
         Ok(())
     }
@@ -145,6 +148,21 @@ impl ClusterSpec {
         }
         Ok(())
     }
+}
+
+/// The host name goes into the node's certificate, and links verify the node by it.
+fn check_host(node: &NodeSpec) -> Result<(), SpecError> {
+    let Err(error) = pki::HostNames::new([node.host()]) else { return Ok(()) };
+    Err(match &node.host {
+        Some(host) => SpecError::new(format!("node {}: {error}", node.name), format!("\"{host}\"")),
+        None => SpecError::new(
+            format!(
+                "node {}: its name cannot be its host name, too ({error}): give it a host",
+                node.name
+            ),
+            format!("\"{}\"", node.name),
+        ),
+    })
 }
 
 fn check_node(node: &NodeSpec, earlier: &[NodeSpec]) -> Result<(), SpecError> {

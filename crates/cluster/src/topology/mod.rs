@@ -540,7 +540,8 @@ fn leads_nowhere(what: &str, conninfo: &ConnInfo) -> Error {
              name or address"
         ),
         _ => format!(
-            "{what} leads to none of the described nodes ({}): describe that node too",
+            "{what} leads to none of the described nodes ({}): describe that node too, or give the one \
+             that it is this host",
             conninfo.to_masked_text()
         ),
     })

@@ -88,6 +88,25 @@ fn a_password_of_a_user_mapping_is_the_roles() -> Result<(), Box<dyn std::error:
     Ok(())
 }
 
+/// What a foreign server calls its data node stays: there the access node finds the password by that name.
+#[test]
+fn an_access_node_finds_a_password_by_what_it_calls_the_node()
+-> Result<(), Box<dyn std::error::Error>> {
+    let mut cluster = Cluster::new(TopologyKind::Timescale, Mode::Scram, 3)?;
+    for (state, other) in cluster.states.iter_mut().zip(["DN.example.com", "", ""]) {
+        for server in &mut state.foreign_servers {
+            // The server is known by its name.
+            server.name = "node-2".to_owned();
+            server.options = format!("host={other} port=6432 dbname=app").parse()?;
+        }
+    }
+    let vault =
+        prepare::prepare(&cluster.spec, &cluster.states, datetime!(2026-01-01 0:00 UTC))?.vault;
+    let file = vault.get("node-1: password file").unwrap_or_default();
+    assert!(std::str::from_utf8(file)?.contains("DN.example.com:6432:*:repl:"));
+    Ok(())
+}
+
 /// Whatever role a way to a PGD node names, it is left for the links' own: that has the passwords.
 #[test]
 fn a_pgd_group_has_passwords_for_one_role() -> Result<(), Box<dyn std::error::Error>> {

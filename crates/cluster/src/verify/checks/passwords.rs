@@ -159,7 +159,7 @@ impl<'a> Lookup<'a> {
             path: from.in_data_directory(demand?.passfile.as_ref()?),
             role: wanted.get("user").unwrap_or(&cluster.spec.link_role),
             host: wanted.get("host").or(wanted.get("hostaddr")).unwrap_or(to.host()),
-            port: to.port.to_string(),
+            port: wanted.get("port").map_or_else(|| to.port.to_string(), str::to_owned),
             database: wanted.get("dbname"),
         })
     }
