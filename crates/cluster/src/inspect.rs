@@ -21,7 +21,7 @@ pub(crate) use queries::{hba_errors, in_recovery, load_time, roles, settings};
 use pg_version::PgVersion;
 use pgconf::Configuration;
 use textfile::{MemoryFiles, fs::Access};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -380,6 +380,20 @@ pub(crate) async fn inspect_with(
     spec: &ClusterSpec,
     node: &Node,
 ) -> Result<NodeState, Error> {
+    look(client, spec, node).await.map_err(|error| match &error {
+        Error::Sql(refused) if refused.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            for_superusers(&error.to_string())
+        }
+        _ => error,
+    })
+}
+
+/// What the server does not tell everybody.
+fn for_superusers(what: &str) -> Error {
+    Error::plan(format!("{what}: let \"sql\" name a superuser"))
+}
+
+async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeState, Error> {
     let settings = queries::settings(client).await?;
     let value = |name: &str| settings.get(name).map_or("", |s: &Setting| s.value.as_str());
     let version = value("server_version_num").parse().unwrap_or(0);
@@ -387,9 +401,7 @@ pub(crate) async fn inspect_with(
     let data_directory = PathBuf::from(value("data_directory"));
     if data_directory.as_os_str().is_empty() {
         // The server has one, and hides it (`GUC_SUPERUSER_ONLY`).
-        return Err(Error::plan(
-            "the server does not tell this user where its files are: let \"sql\" name a superuser",
-        ));
+        return Err(for_superusers("the server does not tell this user where its files are"));
     }
     let from_disk = async {
         let homes = disk::homes(node.files.clone(), data_directory.clone()).await?;

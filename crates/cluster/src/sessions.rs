@@ -266,8 +266,7 @@ pub(crate) async fn open(
         if error.as_db_error().is_none() {
             return Err(error).on_node(&from.name);
         }
-        let detail = error.as_db_error().and_then(|error| error.detail()).map(one_line);
-        let state = Error::from(error).to_string() + &detail.unwrap_or_default();
+        let state = one_line(&Error::from(error).to_string());
         session = session.map(|session| Session { state: state.clone(), works: false, ..session });
         if session.is_none() {
             return Err(Error::LinkFails { reason: state }).on_node(&from.name);
@@ -284,10 +283,9 @@ fn name() -> Result<String, Error> {
     Ok(format!("pgward {}", hex(&random)))
 }
 
-/// The details of an error behind it.
-fn one_line(detail: &str) -> String {
-    let lines: Vec<&str> = detail.lines().map(str::trim).collect();
-    format!(": {}", lines.join("; "))
+/// What is said in several lines.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 /// Ends sessions.

@@ -199,7 +199,7 @@ struct Interface<'a> {
 impl<'a> Interface<'a> {
     /// It leads to the node of the description at its address, else to the one of its name.
     fn of(
-        directory: &Directory<'_>,
+        directory: &Directory<'a>,
         from: &NodeState,
         name: &str,
         conninfo: &'a ConnInfo,
@@ -224,18 +224,31 @@ impl<'a> Interface<'a> {
             to: (&to.name).into(),
             name: name.into(),
             conninfo: Arc::new(conninfo.clone()),
-            target: target(conninfo),
+            target: target(directory, conninfo),
             user: conninfo.get("user"),
         })
     }
 }
 
-/// Where a connection string leads to: host, port and database.
-type Target<'a> = (Option<&'a str>, &'a str, Option<&'a str>);
+/// Where a connection string leads to: a node of the description, or a host and a port that it does not
+/// tell of; and the database there, if it says so.
+type Target<'a> = (Where<'a>, Option<&'a str>);
 
-fn target(conninfo: &ConnInfo) -> Target<'_> {
-    let host = conninfo.get("hostaddr").or(conninfo.get("host"));
-    (host, conninfo.get("port").unwrap_or("5432"), conninfo.get("dbname"))
+#[derive(PartialEq, Eq, Hash)]
+enum Where<'a> {
+    Node(&'a str),
+    Host(Option<&'a str>, &'a str),
+}
+
+fn target<'a>(directory: &Directory<'a>, conninfo: &'a ConnInfo) -> Target<'a> {
+    let place = match directory.reached_by(conninfo) {
+        Some(node) => Where::Node(&node.name),
+        None => Where::Host(
+            conninfo.get("hostaddr").or(conninfo.get("host")),
+            conninfo.get("port").unwrap_or("5432"),
+        ),
+    };
+    (place, conninfo.get("dbname"))
 }
 
 /// How the sessions of a node's links are found on the nodes that they lead to.
@@ -274,7 +287,7 @@ impl<'a> Sessions<'a> {
         // In another database it is somebody else's.
         for subscription in node.subscriptions.iter().filter(|it| it.database == bdr.database) {
             if let Some(slot) = &subscription.slot {
-                slots.entry(target(&subscription.conninfo)).or_insert(slot);
+                slots.entry(target(directory, &subscription.conninfo)).or_insert(slot);
             }
         }
         let others = spec.nodes.iter().filter(|other| other.name != node.name);
@@ -401,10 +414,13 @@ mod tests {
     fn a_slot_that_is_known_is_the_links() -> Outcome {
         let spec = spec(&["10.0.0.1", "10.0.0.2"])?;
         let mut state = state(&spec)?;
-        let to_the_other = "host=10.0.0.2 port=5434 dbname=app user=repl application_name=x";
+        // As another name of the same.
+        let to_the_other = "host=n2 port=5434 dbname=app user=repl application_name=x";
         let elsewhere = "host=10.0.0.2 port=5434 dbname=other user=repl";
+        let by_an_alias = "host=alias port=5434 dbname=app user=repl";
         for (database, conninfo, is_known) in [
             ("app", to_the_other, true),
+            ("app", by_an_alias, false),
             // Somebody's own subscriptions.
             ("postgres", to_the_other, false),
             ("app", elsewhere, false),

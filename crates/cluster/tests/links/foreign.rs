@@ -144,7 +144,8 @@ async fn foreign_servers_of_other_databases() -> Outcome {
     Ok(())
 }
 
-/// Only what an extension or a superuser has made is called from the administrator's session.
+/// Only what an extension or a superuser has made is called from the administrator's session; which must
+/// be a superuser's.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_elses_distributed_exec_is_called() -> Outcome {
     for version in [PgVersion::V12, PgVersion::V18] {
@@ -174,6 +175,20 @@ async fn nobody_elses_distributed_exec_is_called() -> Outcome {
         assert_eq!(call().await?, None);
         one.query(&procedure("public"))?;
         assert_eq!(call().await?.as_deref(), Some("CALL public.distributed_exec"));
+
+        // What a server does not tell everybody is asked of it all the same.
+        for (rights, refused) in [
+            ("NOSUPERUSER", "does not tell this user where its files are"),
+            ("IN ROLE pg_monitor, pg_read_server_files", "permission denied"),
+        ] {
+            one.query(&format!("CREATE ROLE watcher LOGIN {rights}"))?;
+            let mut watched = spec.clone();
+            watched.nodes[0].sql = watched.nodes[0].sql.replace("user=postgres", "user=watcher");
+            let told = states(&watched).await.err().ok_or("let in")?.to_string();
+            let says = |words: &str| told.contains(words);
+            assert!(says(refused) && says("let \"sql\" name a superuser"), "{told}");
+            one.query("DROP ROLE watcher")?;
+        }
     }
     Ok(())
 }

@@ -5,6 +5,8 @@
 //! own certificate or password file only where a superuser has set `password_required 'false'` on the
 //! mapping (13 and later; documentation, "postgres_fdw", "User Mapping Options").
 
+use std::collections::HashMap;
+
 use pg_version::PgVersion;
 use postgres_protocol::escape::escape_identifier;
 
@@ -14,7 +16,7 @@ use crate::{
     error::Error,
     inspect::{ForeignServer, NodeState},
     plan::{Statement, links::option_as_found},
-    spec::{ClusterSpec, Directory},
+    spec::{ClusterSpec, Directory, Mode},
     sql::literal,
     text::Text,
     topology::{Dsn, ForeignPlace, Link, LinkPlace, SessionKey, Switch},
@@ -94,6 +96,46 @@ pub(super) fn links(
         }
     }
     Ok(links)
+}
+
+/// What 12 cannot do: there certificates are the server's, for whoever uses it, and a mapping that does
+/// without a password is for superusers only.
+///
+/// # Errors
+/// [`Error::Plan`] for a mapping that would not work any more.
+pub(super) fn check<'a>(
+    spec: &ClusterSpec,
+    node: &NodeState,
+    links: impl Iterator<Item = &'a Link>,
+) -> Result<(), Error> {
+    if node.version >= PgVersion::V13 {
+        return Ok(());
+    }
+    let mut roles: HashMap<(&str, &str), &str> = HashMap::new();
+    for link in links {
+        let LinkPlace::ForeignServer(place) = &*link.place else { continue };
+        let ForeignPlace { database, server, local, .. } = place;
+        let whose = local.as_deref().unwrap_or("PUBLIC");
+        let superuser = local
+            .as_deref()
+            .is_some_and(|local| node.role(local).is_some_and(|role| role.superuser));
+        if !superuser && (local.is_some() || link.conninfo.get("password").is_some()) {
+            return Err(Error::plan(format!(
+                "on PostgreSQL 12 only superusers may use a mapping that has no password of its own, and \
+                 it shall have none: drop the user mapping for {whose} on server {server} of the \
+                 database {database}, or upgrade"
+            )));
+        }
+        let role = spec.role_of(link.user());
+        let other = *roles.entry((database, server)).or_insert(role);
+        if spec.mode == Mode::Cert && other != role {
+            return Err(Error::plan(format!(
+                "on PostgreSQL 12 a certificate is the server's, and server {server} of the database \
+                 {database} has mappings for two roles, {other} and {role}: make a server for each"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a server names several hosts, and a described node is one of them.
@@ -276,6 +318,39 @@ mod tests {
             names.extend(secrets.map(str::to_owned));
         }
         assert_eq!(names.len(), 4, "{names:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_12_cannot_do_is_refused() -> Result<(), Box<dyn std::error::Error>> {
+        let text = "topology = \"native\"\nmode = \"cert\"\nlink-role = \"u\"\nroles = [\"v\"]\n\
+            secrets = \"s\"\n[[nodes]]\nname = \"n\"\naddress = \"10.0.0.1\"\n\
+            peers-from = [\"10.0.0.0/8\"]\nsql = \"host=h\"\n";
+        let spec = ClusterSpec::from_toml(text, "/".as_ref())?;
+        let mut node = crate::inspect::sample::node(b"", &[]);
+        let mapping =
+            |local: Option<&str>, conninfo: &str| -> Result<Link, Box<dyn std::error::Error>> {
+                let (mut link, mut place) = link("app")?;
+                place.local = local.map(str::to_owned);
+                link.place = LinkPlace::ForeignServer(place).into();
+                link.conninfo = conninfo.parse::<ConnInfo>()?.into();
+                Ok(link)
+            };
+        let superusers = mapping(Some("postgres"), "user=u password=p")?;
+        let everybodys = mapping(None, "user=u")?;
+        for (version, second, refused) in [
+            (PgVersion::V12, &everybodys, None),
+            (PgVersion::V12, &mapping(None, "user=u password=p")?, Some("only superusers")),
+            (PgVersion::V12, &mapping(Some("repl"), "user=u")?, Some("only superusers")),
+            (PgVersion::V12, &mapping(None, "user=v")?, Some("two roles, u and v")),
+            (PgVersion::V13, &mapping(Some("repl"), "user=v password=p")?, None),
+        ] {
+            node.version = version;
+            let told = check(&spec, &node, [&superusers, second].into_iter()).err();
+            let told = told.map(|error| error.to_string());
+            assert_eq!(told.is_some(), refused.is_some(), "{told:?}");
+            assert!(told.unwrap_or_default().contains(refused.unwrap_or_default()));
+        }
         Ok(())
     }
 

@@ -76,6 +76,7 @@ impl Topology for Native {
             standby::check(cluster, state, link)?;
             notes.extend(standby::note(state));
         }
+        foreign::check(spec, state, from())?;
         notes.extend(from().filter_map(|link| subscription::note(link, spec.role_of(link.user()))));
         Ok(Demand {
             root: Some(ROOT.into()),
