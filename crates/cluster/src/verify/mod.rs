@@ -20,7 +20,11 @@ mod refusal;
 mod server;
 mod terms;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -157,6 +161,7 @@ pub async fn verify_with(
     let topology = topology::of(spec.topology);
     let links = links(topology, spec, &states, &mut findings);
     findings.extend(changed_since(spec, &states, &links));
+    findings.extend(missing(topology, spec, &states, &links, &findings));
     let (known, mut proofs, demands, decisions, certificates) = {
         let cluster = Cluster::new(spec, &states, &links);
         let demands = demands(topology, &cluster, &mut findings);
@@ -223,6 +228,42 @@ fn changed_since(spec: &ClusterSpec, states: &[NodeState], links: &[Link]) -> Ve
         let what = format!("whether anything was changed since cannot be told: {error}");
         vec![Finding::warning(Code::Drifted, THIS_MACHINE, what)]
     })
+}
+
+/// The links that there should be, and are not; and nodes that have none: of these "every link is proved"
+/// says nothing.
+fn missing(
+    topology: &dyn Topology,
+    spec: &ClusterSpec,
+    states: &[NodeState],
+    links: &[Link],
+    told: &[Finding],
+) -> Vec<Finding> {
+    let told: BTreeSet<_> = told
+        .iter()
+        .filter(|finding| finding.code == Code::LinkMissing)
+        .filter_map(|finding| finding.link.as_ref())
+        .map(|(from, to)| (from.as_str(), to.as_str()))
+        .collect();
+    let missing = topology.missing(spec, states, links);
+    let with_links: BTreeSet<&str> =
+        links.iter().flat_map(|link| [&*link.from, &*link.to]).collect();
+    // Where no node has any, that is said once.
+    let nodes = spec.nodes.iter().map(|node| node.name.as_str()).filter(|_| !links.is_empty());
+    let alone = nodes
+        .filter(|name| states.iter().any(|state| state.name == *name))
+        .filter(|name| !with_links.contains(name))
+        .filter(|name| !missing.iter().any(|(from, to)| from == name || to == name))
+        .map(|name| {
+            let what = "no link starts there or leads there: nothing is proved of it";
+            Finding::warning(Code::LinkMissing, name, what)
+        });
+    let missing = missing.iter().filter(|pair| !told.contains(pair)).map(|(from, to)| {
+        let what =
+            format!("it has no link to {to}, which the description names as a node of its group");
+        Finding::error(Code::LinkMissing, from, what).of_link(from, to)
+    });
+    missing.chain(alone).collect()
 }
 
 /// Everything that is known when the nodes are looked at from outside.
