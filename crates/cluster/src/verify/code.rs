@@ -203,8 +203,10 @@ impl Code {
             Self::NotAsDescribed => of(
                 "PGW002",
                 "what is there does not fit the description",
-                "A link that leads to a server that is not described cannot be judged or secured.",
-                "Describe what is missing, or take away what should not be there.",
+                "A link that leads to a server that is not described cannot be judged or secured, and what \
+                 is not as described may be open, or will not work, in ways that nothing else tells.",
+                "Describe what is missing, or take away what should not be there; apply the description \
+                 (pgward plan shows what that changes).",
             ),
             Self::LinkDown => of(
                 "PGW101",

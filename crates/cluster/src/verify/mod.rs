@@ -43,12 +43,14 @@ pub use self::{
     terms::{CertificatePurpose, CertificateTerm},
 };
 use crate::{
+    authority,
     bounded::{AT_ONCE, for_each},
     conninfo::ConnInfo,
     deadline::within,
     demand::Demand,
     error::{Error, NodeContext as _},
     inspect::{self, Node, NodeState, THIS_MACHINE},
+    prepare::{self, Prepared},
     rfc3339, run,
     spec::{ClusterSpec, Mode, TopologyKind},
     sql,
@@ -189,7 +191,8 @@ pub async fn verify_with(
     };
     let mut servers = Vec::new();
     let (mut controls, mut refusals) = (Vec::new(), Vec::new());
-    for looked_at in look_at_each(Arc::new(context)).await? {
+    let context = Arc::new(context);
+    for looked_at in look_at_each(context.clone()).await? {
         for (proof, about) in looked_at.links {
             proofs.push(proof);
             findings.extend(about);
@@ -202,6 +205,9 @@ pub async fn verify_with(
     findings.extend(servers.iter().filter_map(ServerProof::finding));
     findings.extend(controls.iter().filter_map(Control::finding));
     findings.extend(refusals.iter().filter_map(Refusal::finding));
+    if findings.iter().all(|finding| finding.severity != Severity::Error) {
+        findings.extend(unapplied(&context));
+    }
     findings.sort_by(|a, b| {
         (a.severity, &a.node, a.code, &a.what).cmp(&(b.severity, &b.node, b.code, &b.what))
     });
@@ -264,6 +270,31 @@ fn missing(
         Finding::error(Code::LinkMissing, from, what).of_link(from, to)
     });
     missing.chain(alone).collect()
+}
+
+/// What applying the description would still change, where nothing else says that anything is wrong.
+fn unapplied(context: &Context) -> Vec<Finding> {
+    let Context { spec, states, now, .. } = context;
+    // Another machine may have the cluster's secrets; what keeps a plan from being made has been said.
+    if states.len() < spec.nodes.len()
+        || !matches!(authority::find(&spec.secrets, *now), Ok(Some(_)))
+    {
+        return Vec::new();
+    }
+    let Ok(Prepared { plan, .. }) = prepare::prepare(spec, states, *now) else { return Vec::new() };
+    let mut by_node: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
+        let words = by_node.entry(&step.node).or_default();
+        let what = step.action.to_string();
+        if !words.contains(&what) {
+            words.push(what);
+        }
+    }
+    let finding = |(node, words): (&str, Vec<String>)| {
+        let what = format!("applied, the description would still change it: {}", words.join("; "));
+        Finding::warning(Code::NotAsDescribed, node, what)
+    };
+    by_node.into_iter().map(finding).collect()
 }
 
 /// Everything that is known when the nodes are looked at from outside.
@@ -432,13 +463,16 @@ async fn look_at(context: &Arc<Context>, state: &NodeState) -> LookedAt {
     let patience = context.options.patience;
     let for_links = if context.options.reconnect { 2 * patience } else { patience };
     let (links, server, refusals) = tokio::join!(
-        within(for_links, ANSWER, link::prove(context, node, state)),
+        within(for_links, ANSWER, link::prove(context, node, state, demand)),
         within(patience, ANSWER, server::prove(context, node, state, demand)),
         within(patience, ANSWER, refusal::prove(context, node, state, demand)),
     );
     let silent = |error: &Error| silent(&state.name, error);
     match links {
-        Ok(links) => looked_at.links = links,
+        Ok(link::Proved { links, beside }) => {
+            looked_at.links = links;
+            looked_at.findings.extend(beside);
+        }
         Err(error) => {
             looked_at.findings.push(silent(&error));
             let why = error.without_node().to_string();

@@ -2,8 +2,10 @@
 //! from open to proved, and back.
 #![allow(clippy::panic, reason = "a test that cannot go on fails")]
 
+mod follow;
 mod foreign;
 mod found;
+mod rules;
 mod sites;
 mod standbys;
 mod support;
