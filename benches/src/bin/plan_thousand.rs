@@ -147,6 +147,7 @@ fn state(spec: &ClusterSpec, number: u16, node: &NodeSpec) -> NodeState {
         member_of: Vec::new(),
         stored_password: None,
         password_expired: false,
+        valid_until: None,
     };
     let conninfo = |other: &NodeSpec| {
         let text = format!(

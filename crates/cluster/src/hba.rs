@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use hba_parser::{
     Address, AddressSpec, ConnectionType, DatabaseKind, DatabaseSpec, EditError, HbaDocument,
-    Method, NewRule, RoleGraph, Roles as _, Rule, Rules, Server, Severity, UnknownNetwork,
-    UserKind, UserSpec, Verdict, regex::Regex,
+    LineClass, Method, NewRule, RoleGraph, Roles as _, Rule, Rules, Server, Severity,
+    UnknownNetwork, UserKind, UserSpec, Verdict, regex::Regex,
 };
 use ipnet::IpNet;
 use pg_version::PgVersion;
@@ -119,6 +119,14 @@ fn roles(state: &NodeState) -> RoleGraph {
     graph
 }
 
+/// A rule that lets links in, and what it is for.
+struct Accept<'a> {
+    rule: NewRule,
+    role: &'a str,
+    network: &'a IpNet,
+    databases: &'a Databases,
+}
+
 struct File<'a> {
     state: &'a NodeState,
     server: Server,
@@ -140,7 +148,7 @@ impl File<'_> {
     }
 
     /// The rules that let the links in, in their order.
-    fn accept(&self) -> Vec<NewRule> {
+    fn accept(&self) -> Vec<Accept<'_>> {
         let mut rules = Vec::new();
         for way in self.ways {
             for network in &way.networks {
@@ -150,13 +158,14 @@ impl File<'_> {
                     let rule = NewRule::new(connection, way.method)
                         .user(UserSpec::name(&way.role))
                         .address(AddressSpec::network(network.network(), network.prefix_len()));
-                    rules.push(match databases {
+                    let rule = match databases {
                         Databases::All => rule.database(DatabaseSpec::All),
                         Databases::Replication => rule.database(DatabaseSpec::Replication),
                         Databases::Names(names) => names
                             .iter()
                             .fold(rule, |rule, name| rule.database(DatabaseSpec::name(name))),
-                    });
+                    };
+                    rules.push(Accept { rule, role: &way.role, network, databases });
                 }
             }
         }
@@ -203,7 +212,7 @@ impl File<'_> {
             if missing.is_empty() {
                 return true;
             }
-            if let Some(place) = missing.iter().position(|accept| accept.is_read_as(&rule)) {
+            if let Some(place) = missing.iter().position(|accept| accept.rule.is_read_as(&rule)) {
                 missing.remove(place);
             } else if self.concerns(&rule) {
                 return false;
@@ -216,16 +225,48 @@ impl File<'_> {
         let mut document = found.clone();
         let rules = self.interpret(found);
         let mut edit = document.edit(&self.server);
-        for rule in self.accept() {
+        for accept in self.accept() {
+            let rule = &accept.rule;
             // One that stands where it never decides would only mislead.
             let shadowed = rules.iter().find(|there| in_main_file(there) && rule.is_read_as(there));
             if let Some(shadowed) = shadowed {
                 edit = edit.remove(shadowed.line()).map_err(refused)?;
             }
-            edit = edit.insert_effective_among(&rule, &rules).map_err(refused)?;
+            edit = match self.first_without_tls(&accept, found, &rules) {
+                Some(line) => edit.insert_before(line, rule),
+                None => edit.insert_effective_among(rule, &rules),
+            }
+            .map_err(refused)?;
         }
         edit.apply().map_err(refused)?;
         Ok(document)
+    }
+
+    /// The line before which a rule for TLS must come so that what shuts everything else, which comes
+    /// behind it, comes before a rule that lets the role in without; `None` where that is no other than
+    /// where it decides.
+    fn first_without_tls(
+        &self,
+        accept: &Accept<'_>,
+        found: &HbaDocument,
+        rules: &Rules,
+    ) -> Option<u32> {
+        let Accept { rule, role, network, databases } = accept;
+        let first = rules.iter().find(|there| {
+            !rule.is_read_as(there)
+                && self.concerns_role(there, role)
+                && leads_to(there, databases)
+                && overlaps(there.address(), network)
+        })?;
+        if !matches!(first.connection(), ConnectionType::HostNoSsl | ConnectionType::HostGssEnc) {
+            return None;
+        }
+        if in_main_file(&first) {
+            return Some(first.line());
+        }
+        let mut lines = found.lines(self.state.version);
+        let include = lines.find(|line| matches!(line.class(), LineClass::Include(_)));
+        include.map(|line| line.number())
     }
 
     fn close(&self, open: &HbaDocument) -> Result<(HbaDocument, Vec<String>), Error> {
@@ -238,7 +279,7 @@ impl File<'_> {
         if accept.is_empty() {
             return Ok((document, notes));
         }
-        let last = rules.iter().rfind(|rule| accept.iter().any(|a| a.is_read_as(rule)));
+        let last = rules.iter().rfind(|rule| accept.iter().any(|a| a.rule.is_read_as(rule)));
         let Some(last) = last else {
             return Err(Error::plan("the rules for the links are not read as they were written"));
         };
@@ -262,7 +303,7 @@ impl File<'_> {
         let admins_rule = self.admins_rule(&rules).map(|rule| rule.location());
         for rule in rules.iter().filter(|rule| rule.method() == Method::Trust) {
             if rule.connection() == ConnectionType::Local
-                || accept.iter().any(|accept| accept.is_read_as(&rule))
+                || accept.iter().any(|accept| accept.rule.is_read_as(&rule))
             {
                 continue;
             }
@@ -457,7 +498,7 @@ mod tests {
         const REJECT: &str = "host all,replication repl all reject\n";
         type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
         // `{}` is where the rules come; ours are all that is new, and `trust` becomes a comment.
-        let cases: [Case; 6] = [
+        let cases: [Case; 8] = [
             ("local all all peer\n{}", "host all all 10.0.0.0/8 trust", &[]),
             ("local all all peer\n{}", "host all \\\n all 10.0.0.0/8 \\\n trust\n", &[]),
             (
@@ -473,6 +514,13 @@ mod tests {
                 &[("/d/more.conf", "local all all peer\nhost all all all trust\n")],
             ),
             ("local all all peer\n{}", "host all all db.example.com trust\n", &[]),
+            // Behind it, what shuts the rest would come too late.
+            (
+                "local all all peer\n{}",
+                "hostnossl all all 10.0.0.0/8 md5\nhost all all all md5\n",
+                &[],
+            ),
+            ("{}", "include more.conf\n", &[("/d/more.conf", "hostnossl all all all md5\n")]),
         ];
         for (start, end, included) in cases {
             let found = start.replace("{}", "") + end;

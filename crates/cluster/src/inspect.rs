@@ -93,6 +93,8 @@ pub struct NodeState {
     pub configuration_errors: Vec<(String, String)>,
     /// A configuration file that was changed after the server last read it.
     pub changed_since_reload: Option<String>,
+    /// The settings that have another value from the next start on.
+    pub pending_restart: Vec<String>,
     /// Every role.
     pub roles: Vec<Role>,
     /// Whether the server is a standby.
@@ -166,6 +168,14 @@ pub struct Role {
     pub password_expired: bool,
     /// VALID UNTIL, in UTC; `None` where no password of it ends.
     pub valid_until: Option<String>,
+}
+
+impl Role {
+    /// CONNECTION LIMIT; `None` for no limit.
+    pub(crate) fn connection_limit(&self) -> Option<i32> {
+        let (_, limit) = self.attributes.rsplit_once("CONNECTION LIMIT ")?;
+        limit.parse().ok().filter(|limit| *limit >= 0)
+    }
 }
 
 /// Whether there is a password, not which.
@@ -248,7 +258,7 @@ pub struct Subscription {
 }
 
 /// The settings that inspection reads.
-const SETTINGS: [&str; 29] = [
+const SETTINGS: [&str; 31] = [
     "allow_alter_system",
     "cluster_name",
     "config_file",
@@ -268,8 +278,11 @@ const SETTINGS: [&str; 29] = [
     "ssl",
     "ssl_ca_file",
     "ssl_cert_file",
+    "ssl_crl_dir",
     "ssl_crl_file",
     "ssl_key_file",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
     "synchronous_standby_names",
     "unix_socket_directories",
     "wal_level",
@@ -342,6 +355,13 @@ impl NodeState {
     #[must_use]
     pub fn file(&self, path: &Path) -> Option<&NodeFile> {
         self.files.get(path)?.as_ref()
+    }
+
+    /// Whether the server's user may read a file. What other groups it is in is not known: a file that
+    /// its group may read is taken for one that it may.
+    pub(crate) fn can_read(&self, file: &NodeFile) -> bool {
+        let bits = if file.access.uid == self.owner.uid { 0o400 } else { 0o044 };
+        file.access.mode & bits != 0
     }
 
     /// The role of a name.
@@ -420,6 +440,12 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
             data_directory: data_directory.clone(),
             config_file: value("config_file").into(),
             hba_file: value("hba_file").into(),
+            tls: ["ssl_cert_file", "ssl_key_file", "ssl_ca_file", "ssl_crl_file"]
+                .map(value)
+                .into_iter()
+                .filter(|path| value("ssl") == "on" && !path.is_empty())
+                .map(|path| data_directory.join(path))
+                .collect(),
         };
         let on_disk = disk::read_files(node.files.clone(), places, version).await?;
         Ok::<_, Error>((homes, on_disk))
@@ -431,12 +457,19 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
             databases::foreign_servers(client, spec, &node.spec, in_recovery, &link_roles).await?;
         Ok((in_recovery, servers))
     };
+    let changed = async {
+        let from_disk = from_disk.await?;
+        let read: Vec<&str> =
+            from_disk.1.read_at_reload.iter().filter_map(|it| it.to_str()).collect();
+        let changed = queries::changed_since_reload(client, &read).await?;
+        Ok::<_, Error>((from_disk, changed))
+    };
     // All at once: a node that is far away is waited for twice, not twenty times.
     let (
-        (homes, on_disk),
+        ((homes, on_disk), changed_since_reload),
         admin,
         configuration_errors,
-        changed_since_reload,
+        pending_restart,
         roles,
         (in_recovery, foreign_servers),
         primary_conninfo,
@@ -444,10 +477,10 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
         receivers,
         bdr,
     ) = tokio::try_join!(
-        from_disk,
+        changed,
         queries::admin_session(client),
         queries::configuration_errors(client),
-        queries::changed_since_reload(client),
+        queries::pending_restart(client),
         queries::roles(client, &link_roles),
         foreign,
         queries::primary_conninfo(client),
@@ -474,6 +507,7 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
         hba_errors,
         configuration_errors,
         changed_since_reload,
+        pending_restart,
         roles,
         in_recovery,
         primary_conninfo,

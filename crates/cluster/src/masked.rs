@@ -21,10 +21,11 @@ const HARMLESS: [&str; 4] = [
     "timescaledb.passfile",
 ];
 
-/// A file's text with stars for what may be a secret; `None` for what is no text, or has a private key.
+/// A file's text with stars for what may be a secret, and with U+FFFD for what is no UTF-8; `None` for one
+/// that has a private key.
 pub(crate) fn text(bytes: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    (!text.contains("PRIVATE KEY") && !text.contains('\0')).then(|| masked(text))
+    let text = String::from_utf8_lossy(bytes);
+    (!text.contains("PRIVATE KEY")).then(|| masked(&text))
 }
 
 /// A text with stars for what may be a secret. Its lines keep their numbers.
@@ -225,10 +226,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_not_kept() {
-        assert_eq!(text(b"\xff"), None);
+    fn a_key_is_not_kept() {
         assert_eq!(text(b"-----BEGIN PRIVATE KEY-----\n"), None);
-        assert_eq!(text(b"a\n").as_deref(), Some("a\n"));
+        assert_eq!(text(b"f\xfcr\n").as_deref(), Some("f\u{fffd}r\n"));
     }
 
     proptest! {

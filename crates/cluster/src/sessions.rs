@@ -356,6 +356,25 @@ pub(crate) async fn end_old(
     }
 }
 
+/// The sessions from the network of these roles that are none of `links`, and that began before the rules
+/// in force, or cannot have come by the secured way: its networks are `way`'s, and so is whether it wants
+/// TLS.
+pub(crate) async fn beside(
+    client: &Client,
+    way: &SecuredWay<'_>,
+    links: &[i32],
+) -> Result<Vec<(Session, bool)>, Error> {
+    const QUERY: &str = "SELECT a.pid, a.backend_start, a.usename::text, a.client_addr, s.version, \
+             s.cipher, s.client_dn, coalesce(a.client_addr <<= ANY ($4::text[]::inet[]), false) \
+         FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_stat_ssl s USING (pid) \
+         WHERE a.usename = ANY ($1::text[]) AND a.client_addr IS NOT NULL AND a.pid <> ALL ($5::int[]) \
+           AND (a.backend_start < $2 OR ($3 AND NOT s.ssl) \
+                OR NOT a.client_addr <<= ANY ($4::text[]::inet[])) ORDER BY a.pid";
+    let rows =
+        client.query(QUERY, &[&way.roles, &way.since, &way.tls, &way.networks, &links]).await?;
+    Ok(rows.iter().map(|row| (Session::of(row, String::new()), row.get(7))).collect())
+}
+
 /// Ends the sessions that an earlier process of the same run has left, whose last statement may not
 /// have ended with it, and waits until they are gone.
 pub(crate) async fn end_left(

@@ -215,7 +215,8 @@ pub struct NodeSpec {
     /// The networks that its peers' connections come from, as this node sees them.
     pub peers_from: Vec<IpNet>,
     /// How an administrator connects to it: a libpq connection string. With `files = { ssh = … }` it
-    /// holds as seen from the node.
+    /// holds as seen from the node. A parameter that pgward cannot keep as libpq would (`service`,
+    /// `sslcrl`, `gssencmode=require` and others) is refused; `require_auth` holds over TLS.
     pub sql: String,
     /// How its files are reached.
     #[serde(default)]

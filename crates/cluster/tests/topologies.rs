@@ -297,12 +297,20 @@ async fn timescale_in_every_mode() -> Outcome {
         (Mode::Trust, UserChain::Root, false),
     ] {
         let (cluster, spec, _folder) = timescale(mode, chain, plain).await?;
+        // Two databases with the same data nodes, where it makes a difference: each has links of its own.
+        let both = chain == UserChain::Root && mode != Mode::Trust && !plain;
+        let weather = both.then(|| cluster.another_database("weather")).transpose()?;
+        let databases = if both { 2 } else { 1 };
         let all: Vec<_> = cluster.nodes().cloned().collect();
         let as_found = (files(&all)?, as_seen(&all)?);
         assert!(secure(&spec).await? > 0);
         let after = look(&spec).await?;
         assert!(after.proved(), "{mode:?} {chain:?} {plain}: {after:#?}");
-        assert_eq!(after.links.len(), 4, "two roles, two data nodes");
+        assert_eq!(after.links.len(), 4 * databases, "two roles, two data nodes");
+        if let Some(mut weather) = weather {
+            weather.query("SET SESSION AUTHORIZATION testrole")?;
+            weather.query("CALL distributed_exec('SELECT 1')")?;
+        }
         let found = files(&all)?;
         assert_eq!(secure(&spec).await?, 0, "{mode:?} {chain:?} {plain}");
         assert_eq!(files(&all)?, found);

@@ -29,6 +29,8 @@ pub(super) struct Places {
     pub(super) hba_file: PathBuf,
     /// What may hold credentials, or may be made to.
     pub(super) credentials: Vec<PathBuf>,
+    /// The server's TLS files.
+    pub(super) tls: Vec<PathBuf>,
 }
 
 /// What is on the node's disk.
@@ -38,6 +40,9 @@ pub(super) struct OnDisk {
     pub(super) folders: BTreeSet<PathBuf>,
     pub(super) configuration: Configuration,
     pub(super) hba_included: MemoryFiles,
+    /// What the server reads at a reload beside those that its views name: what `pg_hba.conf` includes,
+    /// and the TLS files.
+    pub(super) read_at_reload: Vec<PathBuf>,
     /// The line of `pg_hba.conf` over which the server would die, should it read it.
     pub(super) hba_crash: Option<HbaError>,
 }
@@ -48,7 +53,7 @@ pub(super) async fn read_files(
     version: PgVersion,
 ) -> Result<OnDisk, Error> {
     let read = move || -> Result<OnDisk, Error> {
-        let Places { data_directory, config_file, hba_file, credentials } = places;
+        let Places { data_directory, config_file, hba_file, credentials, tls } = places;
         let owner = files
             .access(&data_directory)?
             .ok_or_else(|| Error::NoDataDirectory { path: data_directory.clone() })?;
@@ -58,7 +63,9 @@ pub(super) async fn read_files(
             Some(data_directory.as_os_str().as_bytes()),
             version,
         );
-        let (hba_included, hba_crash) = hba_included(files.as_ref(), &hba_file, version)?;
+        let Included { files: hba_included, names, crash: hba_crash } =
+            hba_included(files.as_ref(), &hba_file, version)?;
+        let read_at_reload = [names, tls].concat();
         let mut folders = BTreeSet::new();
         for folder in credentials.iter().flat_map(|path| path.ancestors().skip(1)) {
             if !folders.contains(folder) && files.access(folder)?.is_some() {
@@ -73,19 +80,35 @@ pub(super) async fn read_files(
             let file = files.find(&path)?;
             found.insert(path, file);
         }
-        Ok(OnDisk { owner, files: found, folders, configuration, hba_included, hba_crash })
+        Ok(OnDisk {
+            owner,
+            files: found,
+            folders,
+            configuration,
+            hba_included,
+            read_at_reload,
+            hba_crash,
+        })
     };
     tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
 }
 
-/// What `pg_hba.conf` includes: reading it asks for the files, and they are kept. Also the line over
-/// which the server would die.
+/// What `pg_hba.conf` includes, and the line over which the server would die.
+#[derive(Default)]
+struct Included {
+    files: MemoryFiles,
+    /// Which files that are.
+    names: Vec<PathBuf>,
+    crash: Option<HbaError>,
+}
+
+/// What `pg_hba.conf` includes: reading it asks for the files, and they are kept.
 fn hba_included(
     files: &dyn NodeFiles,
     hba_file: &Path,
     version: PgVersion,
-) -> Result<(MemoryFiles, Option<HbaError>), Error> {
-    let Some(main) = files.find(hba_file)? else { return Ok((MemoryFiles::default(), None)) };
+) -> Result<Included, Error> {
+    let Some(main) = files.find(hba_file)? else { return Ok(Included::default()) };
     let recorder = Recorder { files, seen: RefCell::default() };
     let document = HbaDocument::try_parse(main.bytes.to_vec())
         .map_err(|error| Error::plan(format!("{}: {error}", hba_file.display())))?;
@@ -98,26 +121,29 @@ fn hba_included(
         }
         _ => None,
     };
-    Ok((recorder.seen.into_inner(), crash))
+    let (files, names) = recorder.seen.into_inner();
+    Ok(Included { files, names, crash })
 }
 
 /// Files that remember what was asked for.
 struct Recorder<'a> {
-    pub(super) files: &'a dyn NodeFiles,
-    seen: RefCell<MemoryFiles>,
+    files: &'a dyn NodeFiles,
+    seen: RefCell<(MemoryFiles, Vec<PathBuf>)>,
 }
 
 impl Files for Recorder<'_> {
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, FileError> {
         let bytes = self.files.read(path)?;
-        self.seen.borrow_mut().insert(path, bytes.clone());
+        let (files, names) = &mut *self.seen.borrow_mut();
+        files.insert(path, bytes.clone());
+        names.push(path_of(path).to_owned());
         Ok(bytes)
     }
 
     fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, FileError> {
-        let names = self.files.list(path)?;
-        self.seen.borrow_mut().insert_dir(path);
-        Ok(names)
+        let listed = self.files.list(path)?;
+        self.seen.borrow_mut().0.insert_dir(path);
+        Ok(listed)
     }
 }
 

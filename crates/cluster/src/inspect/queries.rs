@@ -66,14 +66,26 @@ pub(super) async fn configuration_errors(client: &Client) -> Result<Vec<(String,
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// A configuration file that was changed after the server last read it.
-pub(super) async fn changed_since_reload(client: &Client) -> Result<Option<String>, Error> {
+/// A configuration file that was changed after the server last read it; `read` are those that no view
+/// tells of.
+pub(super) async fn changed_since_reload(
+    client: &Client,
+    read: &[&str],
+) -> Result<Option<String>, Error> {
     // A file system's time may be cut to whole seconds, and the server reads after it was written.
     const QUERY: &str = "SELECT f.path FROM (SELECT pg_catalog.current_setting('hba_file') AS path \
-             UNION SELECT sourcefile FROM pg_catalog.pg_file_settings WHERE sourcefile IS NOT NULL) f, \
+             UNION SELECT sourcefile FROM pg_catalog.pg_file_settings WHERE sourcefile IS NOT NULL \
+             UNION SELECT pg_catalog.unnest($1::text[])) f, \
              pg_catalog.pg_stat_file(f.path, true) s \
          WHERE s.modification > pg_catalog.pg_conf_load_time() ORDER BY 1 LIMIT 1";
-    Ok(client.query_opt(QUERY, &[]).await?.map(|row| row.get(0)))
+    Ok(client.query_opt(QUERY, &[&read]).await?.map(|row| row.get(0)))
+}
+
+/// The settings that have another value from the next start on: the files say so, and only a start takes
+/// them.
+pub(super) async fn pending_restart(client: &Client) -> Result<Vec<String>, Error> {
+    const QUERY: &str = "SELECT name FROM pg_catalog.pg_settings WHERE pending_restart ORDER BY 1";
+    Ok(client.query(QUERY, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 pub(crate) async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Role>, Error> {

@@ -57,6 +57,7 @@ pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
         hba_errors: Vec::new(),
         configuration_errors: Vec::new(),
         changed_since_reload: None,
+        pending_restart: Vec::new(),
         roles: vec![role("postgres"), role("repl")],
         in_recovery: false,
         primary_conninfo: None,

@@ -8,7 +8,7 @@ use std::{
 use textfile::fs::Access;
 
 use super::{Action, Content, Expected, FileChange, SharedFile, Step};
-use crate::inspect::NodeState;
+use crate::{inspect::NodeState, masked};
 
 /// The step that writes a file, with what the reader is told of it; `None` if it is so already.
 pub(crate) fn write(
@@ -87,11 +87,13 @@ pub(crate) fn written<'s>(
     shared.iter().filter(is_written).cloned().collect()
 }
 
-/// A unified diff of a file.
+/// A unified diff of a file, with stars for what somebody else may have of secrets in it.
 pub(crate) fn diff(path: &Path, before: Option<&[u8]>, after: &[u8]) -> String {
     let name = path.display().to_string();
     let old = if before.is_some() { name.as_str() } else { "/dev/null" };
-    textfile::diff::unified(old, &name, before.unwrap_or_default(), after)
+    let shown =
+        |bytes: &[u8]| masked::text(bytes).map_or_else(|| bytes.to_vec(), String::into_bytes);
+    textfile::diff::unified(old, &name, &shown(before.unwrap_or_default()), &shown(after))
 }
 
 /// The vault's name of a secret file as inspection found it.

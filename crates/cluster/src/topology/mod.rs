@@ -220,6 +220,17 @@ pub trait Topology: Sync {
     /// [`Error::Plan`] for a link whose other end is none of the nodes.
     fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error>;
 
+    /// The links that there should be by the description and are not there: from, and to. By default it
+    /// does not tell.
+    fn missing<'s>(
+        &self,
+        _spec: &'s ClusterSpec,
+        _nodes: &'s [NodeState],
+        _links: &[Link],
+    ) -> Vec<(&'s str, &'s str)> {
+        Vec::new()
+    }
+
     /// What a node needs for its links.
     ///
     /// # Errors

@@ -96,6 +96,24 @@ impl Topology for Pgd {
         Ok(links)
     }
 
+    /// Every node of a group knows how to connect to every other.
+    fn missing<'s>(
+        &self,
+        spec: &'s ClusterSpec,
+        nodes: &'s [NodeState],
+        links: &[Link],
+    ) -> Vec<(&'s str, &'s str)> {
+        let there: HashSet<(&str, &str)> =
+            links.iter().map(|link| (&*link.from, &*link.to)).collect();
+        let mut missing = Vec::new();
+        for from in nodes.iter().filter(|node| node.bdr.is_some()) {
+            let others = spec.nodes.iter().filter(|to| to.name != from.name);
+            let pairs = others.map(|to| (from.name.as_str(), to.name.as_str()));
+            missing.extend(pairs.filter(|pair| !there.contains(pair)));
+        }
+        missing
+    }
+
     fn demand(&self, cluster: &Cluster<'_>, state: &NodeState) -> Result<Demand, Error> {
         let spec = cluster.spec;
         let node = cluster.node(&state.name)?;

@@ -32,6 +32,8 @@ pub enum Code {
     PasswordGivenAway,
     /// A link that there should be is not there.
     LinkMissing,
+    /// The link's connection string is not as it shall be.
+    LinkOtherwise,
     /// The server speaks no TLS.
     SslOff,
     /// The server has no authority to check client certificates by.
@@ -104,7 +106,7 @@ struct Meaning {
 
 impl Code {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::NodeSilent,
         Self::NotAsDescribed,
         Self::LinkDown,
@@ -118,6 +120,7 @@ impl Code {
         Self::OldSession,
         Self::PasswordGivenAway,
         Self::LinkMissing,
+        Self::LinkOtherwise,
         Self::SslOff,
         Self::NoCaFile,
         Self::RootMissing,
@@ -200,8 +203,10 @@ impl Code {
             Self::NotAsDescribed => of(
                 "PGW002",
                 "what is there does not fit the description",
-                "A link that leads to a server that is not described cannot be judged or secured.",
-                "Describe what is missing, or take away what should not be there.",
+                "A link that leads to a server that is not described cannot be judged or secured, and what \
+                 is not as described may be open, or will not work, in ways that nothing else tells.",
+                "Describe what is missing, or take away what should not be there; apply the description \
+                 (pgward plan shows what that changes).",
             ),
             Self::LinkDown => of(
                 "PGW101",
@@ -282,6 +287,13 @@ impl Code {
                  a link that is not there.",
                 "Make the link anew and apply the description. If it shall be gone: pgward apply \
                  --accept-changes, and take a node that has left out of the description.",
+            ),
+            Self::LinkOtherwise => of(
+                "PGW112",
+                "the link's connection string is not as it shall be",
+                "What the link has by now it may not find again: at its next connection it logs in by what \
+                 its connection string says then.",
+                "Apply the description.",
             ),
             Self::SslOff => of(
                 "PGW201",

@@ -19,10 +19,11 @@ use super::{
 use crate::{
     conninfo::ConnInfo,
     deadline::Deadline,
+    demand::Demand,
     error::{Error, NodeContext as _},
     hba::{DecidingRule, Question, Reading},
     inspect::{Node, NodeState, load_time},
-    sessions::{self, OnDemand, Session, Usage},
+    sessions::{self, OnDemand, SecuredWay, Session, Usage},
     spec::{ClusterSpec, Mode},
     sql,
     topology::{Link, LinkPlace, SessionKey},
@@ -113,15 +114,24 @@ pub enum MethodSource {
     Unknown,
 }
 
+/// What came of proving the links that lead to one node.
+#[derive(Default)]
+pub(super) struct Proved {
+    pub(super) links: Vec<(LinkProof, Vec<Finding>)>,
+    /// Sessions of the links' roles that are no links.
+    pub(super) beside: Vec<Finding>,
+}
+
 /// Proves the links that lead to one node.
 pub(super) async fn prove(
     context: &Arc<Context>,
     to: &Node,
     state: &NodeState,
-) -> Result<Vec<(LinkProof, Vec<Finding>)>, Error> {
+    demand: &Demand,
+) -> Result<Proved, Error> {
     let links: Vec<&(Link, ConnInfo)> = context.links_to(&to.spec.name).collect();
     if links.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Proved::default());
     }
     let prove = async {
         let client = Arc::new(sql::connect(&to.spec, None).await?);
@@ -140,13 +150,23 @@ pub(super) async fn prove(
         };
         let found: Vec<Option<Session>> =
             links.iter().enumerate().map(|(index, (link, _))| session(index, link)).collect();
-        let ids: Vec<_> = found.iter().flatten().map(|found| (found.pid, found.start)).collect();
+        let mut ids: Vec<_> =
+            found.iter().flatten().map(|found| (found.pid, found.start)).collect();
+        let pids: Vec<i32> = ids.iter().map(|(pid, _)| *pid).collect();
+        let others = others(&client, demand, rules_since, &pids).await?;
+        ids.extend(others.iter().map(|(other, _)| (other.pid, other.start)));
         let judge = Judge {
             spec: &context.spec,
             told: log::tell(&client, state, &ids).await?,
             reading: Reading::of(state, to.spec.address),
             rules_since,
         };
+        let beside = others.iter().filter_map(|(session, is_inside)| {
+            judge
+                .beside(demand, session, *is_inside)
+                .map(|what| Finding::error(Code::OldSession, &to.spec.name, what))
+        });
+        let beside = beside.collect();
         let mut proofs = Vec::new();
         for (index, ((link, wanted), session)) in links.into_iter().zip(found).enumerate() {
             if let Some(Err(error)) = used.get(&index) {
@@ -158,9 +178,29 @@ pub(super) async fn prove(
                 proofs.push(down(link, reconnected.contains(&index), why));
             }
         }
-        Ok::<_, Error>(proofs)
+        Ok::<_, Error>(Proved { links: proofs, beside })
     };
     prove.await.on_node(&to.spec.name)
+}
+
+/// The sessions of roles that are for links only, and that are no links; and whether each comes from where
+/// links do.
+async fn others(
+    client: &Client,
+    demand: &Demand,
+    since: SystemTime,
+    links: &[i32],
+) -> Result<Vec<(Session, bool)>, Error> {
+    let ways = || demand.ways_in.iter().filter(|way| way.links_only);
+    let roles: Vec<String> = ways().map(|way| way.role.clone()).collect();
+    let networks = ways().flat_map(|way| &way.networks).map(ToString::to_string);
+    let way = SecuredWay {
+        roles: &roles,
+        networks: networks.collect(),
+        tls: ways().all(|way| way.tls),
+        since,
+    };
+    sessions::beside(client, &way, links).await
 }
 
 /// Has the links of this node connect anew, all at the same time, and waits until they work. Returns
@@ -377,6 +417,26 @@ impl Judge<'_> {
             format!("it does not replicate (state {})", session.state),
         );
         (proof, findings)
+    }
+
+    /// What is wrong with a session of a link's role that is no link.
+    fn beside(&self, demand: &Demand, session: &Session, is_inside: bool) -> Option<String> {
+        let wanted = self.spec.mode.hba_method();
+        let tls = demand.ways_in.iter().all(|way| way.tls);
+        let how = match self.told.get(&session.pid) {
+            Some(told) if told.method != wanted => format!("came in by {}", told.method),
+            _ if tls && session.tls.is_none() => "came in without TLS".to_owned(),
+            _ if !is_inside => "comes from where no link does".to_owned(),
+            _ => return None,
+        };
+        let from = session.address.map_or_else(String::new, |address| format!(" from {address}"));
+        Some(format!(
+            "a session of {}{from} that is no link {how} (process {} since {}), and stays until it ends: \
+             see whose it is, and end it (pg_terminate_backend)",
+            session.user,
+            session.pid,
+            moment(session.start)
+        ))
     }
 
     /// The rule that would decide about a session like this one.

@@ -20,7 +20,11 @@ mod refusal;
 mod server;
 mod terms;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -39,12 +43,14 @@ pub use self::{
     terms::{CertificatePurpose, CertificateTerm},
 };
 use crate::{
+    authority,
     bounded::{AT_ONCE, for_each},
     conninfo::ConnInfo,
     deadline::within,
     demand::Demand,
     error::{Error, NodeContext as _},
     inspect::{self, Node, NodeState, THIS_MACHINE},
+    prepare::{self, Prepared},
     rfc3339, run,
     spec::{ClusterSpec, Mode, TopologyKind},
     sql,
@@ -157,6 +163,7 @@ pub async fn verify_with(
     let topology = topology::of(spec.topology);
     let links = links(topology, spec, &states, &mut findings);
     findings.extend(changed_since(spec, &states, &links));
+    findings.extend(missing(topology, spec, &states, &links, &findings));
     let (known, mut proofs, demands, decisions, certificates) = {
         let cluster = Cluster::new(spec, &states, &links);
         let demands = demands(topology, &cluster, &mut findings);
@@ -184,7 +191,8 @@ pub async fn verify_with(
     };
     let mut servers = Vec::new();
     let (mut controls, mut refusals) = (Vec::new(), Vec::new());
-    for looked_at in look_at_each(Arc::new(context)).await? {
+    let context = Arc::new(context);
+    for looked_at in look_at_each(context.clone()).await? {
         for (proof, about) in looked_at.links {
             proofs.push(proof);
             findings.extend(about);
@@ -197,6 +205,9 @@ pub async fn verify_with(
     findings.extend(servers.iter().filter_map(ServerProof::finding));
     findings.extend(controls.iter().filter_map(Control::finding));
     findings.extend(refusals.iter().filter_map(Refusal::finding));
+    if findings.iter().all(|finding| finding.severity != Severity::Error) {
+        findings.extend(unapplied(&context));
+    }
     findings.sort_by(|a, b| {
         (a.severity, &a.node, a.code, &a.what).cmp(&(b.severity, &b.node, b.code, &b.what))
     });
@@ -223,6 +234,67 @@ fn changed_since(spec: &ClusterSpec, states: &[NodeState], links: &[Link]) -> Ve
         let what = format!("whether anything was changed since cannot be told: {error}");
         vec![Finding::warning(Code::Drifted, THIS_MACHINE, what)]
     })
+}
+
+/// The links that there should be, and are not; and nodes that have none: of these "every link is proved"
+/// says nothing.
+fn missing(
+    topology: &dyn Topology,
+    spec: &ClusterSpec,
+    states: &[NodeState],
+    links: &[Link],
+    told: &[Finding],
+) -> Vec<Finding> {
+    let told: BTreeSet<_> = told
+        .iter()
+        .filter(|finding| finding.code == Code::LinkMissing)
+        .filter_map(|finding| finding.link.as_ref())
+        .map(|(from, to)| (from.as_str(), to.as_str()))
+        .collect();
+    let missing = topology.missing(spec, states, links);
+    let with_links: BTreeSet<&str> =
+        links.iter().flat_map(|link| [&*link.from, &*link.to]).collect();
+    // Where no node has any, that is said once.
+    let nodes = spec.nodes.iter().map(|node| node.name.as_str()).filter(|_| !links.is_empty());
+    let alone = nodes
+        .filter(|name| states.iter().any(|state| state.name == *name))
+        .filter(|name| !with_links.contains(name))
+        .filter(|name| !missing.iter().any(|(from, to)| from == name || to == name))
+        .map(|name| {
+            let what = "no link starts there or leads there: nothing is proved of it";
+            Finding::warning(Code::LinkMissing, name, what)
+        });
+    let missing = missing.iter().filter(|pair| !told.contains(pair)).map(|(from, to)| {
+        let what =
+            format!("it has no link to {to}, which the description names as a node of its group");
+        Finding::error(Code::LinkMissing, from, what).of_link(from, to)
+    });
+    missing.chain(alone).collect()
+}
+
+/// What applying the description would still change, where nothing else says that anything is wrong.
+fn unapplied(context: &Context) -> Vec<Finding> {
+    let Context { spec, states, now, .. } = context;
+    // Another machine may have the cluster's secrets; what keeps a plan from being made has been said.
+    if states.len() < spec.nodes.len()
+        || !matches!(authority::find(&spec.secrets, *now), Ok(Some(_)))
+    {
+        return Vec::new();
+    }
+    let Ok(Prepared { plan, .. }) = prepare::prepare(spec, states, *now) else { return Vec::new() };
+    let mut by_node: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
+        let words = by_node.entry(&step.node).or_default();
+        let what = step.action.to_string();
+        if !words.contains(&what) {
+            words.push(what);
+        }
+    }
+    let finding = |(node, words): (&str, Vec<String>)| {
+        let what = format!("applied, the description would still change it: {}", words.join("; "));
+        Finding::warning(Code::NotAsDescribed, node, what)
+    };
+    by_node.into_iter().map(finding).collect()
 }
 
 /// Everything that is known when the nodes are looked at from outside.
@@ -391,13 +463,16 @@ async fn look_at(context: &Arc<Context>, state: &NodeState) -> LookedAt {
     let patience = context.options.patience;
     let for_links = if context.options.reconnect { 2 * patience } else { patience };
     let (links, server, refusals) = tokio::join!(
-        within(for_links, ANSWER, link::prove(context, node, state)),
+        within(for_links, ANSWER, link::prove(context, node, state, demand)),
         within(patience, ANSWER, server::prove(context, node, state, demand)),
         within(patience, ANSWER, refusal::prove(context, node, state, demand)),
     );
     let silent = |error: &Error| silent(&state.name, error);
     match links {
-        Ok(links) => looked_at.links = links,
+        Ok(link::Proved { links, beside }) => {
+            looked_at.links = links;
+            looked_at.findings.extend(beside);
+        }
         Err(error) => {
             looked_at.findings.push(silent(&error));
             let why = error.without_node().to_string();

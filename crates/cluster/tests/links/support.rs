@@ -1,7 +1,6 @@
 //! Open servers that are described, secured and looked at.
 
 use std::{
-    fs,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,8 +14,10 @@ use cluster::{
     transport::{FilesSpec, LocalFiles},
     verify::{self, Verification},
 };
-use pgtest::{Installation, Run, Server, Shutdown};
+use pgtest::{Installation, Server};
 use time::OffsetDateTime;
+
+use crate::follow::follow;
 
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -95,8 +96,7 @@ pub(crate) fn server(installation: &Installation, last: u8) -> Outcome<Server> {
     Ok(server)
 }
 
-/// A standby of a server, as `pg_basebackup -R` leaves it: its primary's files, with a configuration of
-/// its own. The primary is restarted.
+/// A standby of a server, which is restarted.
 pub(crate) fn standby(
     installation: &Installation,
     primary: &mut Server,
@@ -104,35 +104,12 @@ pub(crate) fn standby(
     conninfo: &str,
     slot: Option<&str>,
 ) -> Outcome<Server> {
-    let mut standby = Server::builder(installation)
+    let standby = Server::builder(installation)
         .addr([127, 0, 0, last])
         .setting("logging_collector", "on")
         .setting("wal_retrieve_retry_interval", "100ms")
         .init()?;
-    let data = standby.data_dir();
-    let own: Vec<(&str, Vec<u8>)> = ["postgresql.conf", "pg_hba.conf"]
-        .into_iter()
-        .map(|name| Ok((name, fs::read(data.join(name))?)))
-        .collect::<Outcome<_>>()?;
-    let conninfo =
-        format!("host={} port={} user=replicator {conninfo}", primary.addr(), primary.port());
-    primary.stop(Shutdown::Fast)?;
-    fs::remove_dir_all(&data)?;
-    Run::new("cp")
-        .args(["-a".as_ref(), primary.data_dir().as_os_str(), data.as_os_str()])
-        .check()?;
-    for (name, bytes) in own {
-        fs::write(data.join(name), bytes)?;
-    }
-    standby.write_file(data.join("standby.signal"), b"", 0o600)?;
-    let mut auto = format!("# as pg_basebackup leaves it\nprimary_conninfo = '{conninfo}'\n");
-    if let Some(slot) = slot {
-        auto.push_str(&format!("primary_slot_name = '{slot}'\n"));
-    }
-    standby.write_file(data.join("postgresql.auto.conf"), auto.as_bytes(), 0o600)?;
-    primary.start()?;
-    standby.start()?;
-    Ok(standby)
+    follow(primary, standby, conninfo, slot)
 }
 
 /// Waits until a query's only value is `expected`.

@@ -64,6 +64,7 @@ pub(crate) fn open_node(
         hba_errors: Vec::new(),
         configuration_errors: Vec::new(),
         changed_since_reload: None,
+        pending_restart: Vec::new(),
         roles: Vec::new(),
         in_recovery: false,
         primary_conninfo: None,

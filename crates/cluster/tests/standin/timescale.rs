@@ -163,16 +163,29 @@ impl TimescaleCluster {
 
     /// Adds a data node, as the superuser of the access node.
     pub fn add_data_node(&self, node: &Node) -> Result {
+        self.access.sql(&self.addition(node))?;
+        Ok(())
+    }
+
+    fn addition(&self, node: &Node) -> String {
         let host = match self.by {
             By::Ip => node.address().to_string(),
             By::Name => node.host(),
         };
-        self.access.sql(&format!(
-            "SELECT * FROM add_data_node('{}', host => '{host}', port => {})",
-            node.name(),
-            node.port()
-        ))?;
-        Ok(())
+        let (name, port) = (node.name(), node.port());
+        format!("SELECT * FROM add_data_node('{name}', host => '{host}', port => {port})")
+    }
+
+    /// Makes another database on the access node, which has the same data nodes by the same names; a session
+    /// there.
+    pub fn another_database(&self, name: &str) -> Result<Session> {
+        self.access.sql(&format!("CREATE DATABASE {name}"))?;
+        let mut session = self.access.server().connect().database(name).open()?;
+        session.query(ACCESS_NODE)?;
+        for node in &self.data {
+            session.query(&self.addition(node))?;
+        }
+        Ok(session)
     }
 
     /// Makes the distributed table `metrics`, which every role may read and write.

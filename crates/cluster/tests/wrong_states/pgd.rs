@@ -1,12 +1,13 @@
 //! A group of PGD nodes, with certificates and with passwords.
 
-use std::{fs, time::SystemTime};
+use std::{cell::RefCell, fs, time::SystemTime};
 
 use cluster::{
     spec::{Mode, TopologyKind},
     verify::Code,
 };
 use pg_version::PgVersion;
+use pgtest::Connect;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
@@ -302,7 +303,68 @@ async fn with_certificates() -> Outcome {
         )
         .await?;
 
+    bench
+        .wrong(
+            "a link that asks for a certificate that is not there",
+            &[Code::LinkOtherwise],
+            &|| alter(&mesh, two, one, &|dsn| dsn.replace("bdr_client.crt", "elsewhere.crt")),
+            &back,
+        )
+        .await?;
+    bench
+        .wrong(
+            "a link that is gone, and was secured",
+            &[Code::LinkMissing],
+            &|| {
+                let forget = "CREATE TABLE kept AS TABLE bdr_standin.node; \
+                              DELETE FROM bdr_standin.node WHERE node_name = 'node-1'";
+                two.sql(forget).map(drop)
+            },
+            &|| {
+                let bring_back = "INSERT INTO bdr_standin.node SELECT * FROM kept \
+                                  WHERE node_name = 'node-1'; DROP TABLE kept";
+                two.sql(bring_back).map(drop)
+            },
+        )
+        .await?;
+    let stranger = RefCell::new(None);
+    bench
+        .wrong(
+            "a session of the links' role that is no link, from before",
+            &[Code::OldSession],
+            &|| {
+                let secured = fs::read(one.data_dir().join("pg_hba.conf")).unwrap_or_default();
+                hba_first("hostnossl all all 127.0.0.1/32 trust")?;
+                let there = Connect::tcp((one.address(), one.port()).into());
+                let session = there.user(ROLE).database(one.database()).open()?;
+                stranger.replace(Some(session));
+                one.write("pg_hba.conf", &secured, 0o600)?;
+                one.reload()
+            },
+            &|| {
+                stranger.replace(None);
+                Ok(())
+            },
+        )
+        .await?;
+    bench
+        .wrong(
+            "a setting that the next start takes",
+            &[Code::NotReloaded],
+            &|| conf("max_wal_senders = 7\n"),
+            &nothing,
+        )
+        .await?;
+
     // Roles.
+    bench
+        .wrong(
+            "the role may have no connection",
+            &[Code::RoleUnfit],
+            &|| one.sql("ALTER ROLE pgd_replication CONNECTION LIMIT 0").map(drop),
+            &|| one.sql("ALTER ROLE pgd_replication CONNECTION LIMIT -1").map(drop),
+        )
+        .await?;
     bench
         .wrong(
             "the role may not log in",
@@ -410,6 +472,14 @@ async fn with_passwords() -> Outcome {
             &[Code::NoScramSecret, Code::LoginRefused],
             &|| one.sql("ALTER ROLE pgd_replication PASSWORD NULL").map(drop),
             &role_back,
+        )
+        .await?;
+    bench
+        .wrong(
+            "the role's password has expired",
+            &[Code::RoleUnfit, Code::LoginRefused],
+            &|| one.sql("ALTER ROLE pgd_replication VALID UNTIL '2020-01-01'").map(drop),
+            &|| one.sql("ALTER ROLE pgd_replication VALID UNTIL 'infinity'").map(drop),
         )
         .await?;
     bench

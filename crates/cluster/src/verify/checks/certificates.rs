@@ -52,6 +52,10 @@ fn check_root(
         findings.push(find(Code::RootMissing, format!("{} is not there", path.display())));
         return Vec::new();
     };
+    if !state.can_read(file) {
+        let what = format!("{} cannot be read by the server's user", path.display());
+        findings.push(find(Code::RootMissing, what));
+    }
     let trust = match Certificate::all_from_pem(&file.bytes) {
         Ok(trust) => trust,
         Err(error) => {
@@ -104,6 +108,10 @@ fn check_pair(
         }
     }
     if let Some(file) = state.file(&certificate) {
+        if !state.can_read(file) {
+            let what = format!("{} cannot be read by the server's user{of}", certificate.display());
+            findings.push(find(Code::CertificateRefused, what));
+        }
         match Certificate::all_from_pem(&file.bytes) {
             Ok(read) => chain = read,
             Err(error) => findings.push(find(

@@ -3,10 +3,14 @@
 
 mod certificates;
 mod passwords;
+mod roles;
 mod rules;
 mod settings;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use time::OffsetDateTime;
 
@@ -19,7 +23,7 @@ pub(super) use self::{
 use super::{code::Code, finding::Finding};
 use crate::{
     authority,
-    conninfo::ConnInfo,
+    conninfo::{ConnInfo, is_secret},
     inspect::NodeState,
     spec::{Mode, TopologyKind},
     topology::{Cluster, Demands, Link, LinkPlace},
@@ -42,7 +46,8 @@ pub(crate) fn all(
         settings::check(state, demand, &mut findings);
         rules::check(cluster, links, state, demand, &mut findings);
         certificates::check(state, demand, authority.as_ref(), now, &mut findings);
-        passwords::check_stored(state, demand, &mut findings);
+        roles::check(state, demand, links, now, &mut findings);
+        settings::check_speaking(state, links, &mut findings);
         passwords::check_mappings(state, &mut findings);
     }
     for (link, wanted) in links {
@@ -144,6 +149,11 @@ fn check_link(mode: Mode, link: &Link, wanted: &ConnInfo, findings: &mut Vec<Fin
             format!("{}: it logs in as {}, not as {role}", link.name, value(now, "user")),
         ));
     }
+    let others = other_values(now, then);
+    if !others.is_empty() {
+        let what = format!("{}: {}", link.name, others.join("; "));
+        findings.push(find(Code::LinkOtherwise, what));
+    }
     // What an access node does has been said.
     let by_access_node = *link.place == LinkPlace::AccessNode;
     if now.has_secret() && !by_access_node {
@@ -165,5 +175,50 @@ fn check_link(mode: Mode, link: &Link, wanted: &ConnInfo, findings: &mut Vec<Fin
                 link.name
             ),
         ));
+    }
+}
+
+/// The parameters that have other values than they shall have, but for those that have findings of their
+/// own, in words.
+fn other_values(now: &ConnInfo, then: &ConnInfo) -> Vec<String> {
+    const THEIR_OWN: [&str; 3] = ["sslmode", "sslrootcert", "user"];
+    let keywords: BTreeSet<&str> =
+        now.iter().chain(then.iter()).map(|(keyword, _)| keyword).collect();
+    let is_other = |keyword: &&str| {
+        !THEIR_OWN.contains(keyword)
+            && !is_secret(keyword)
+            && now.get(keyword).unwrap_or_default() != then.get(keyword).unwrap_or_default()
+    };
+    let words = |keyword: &str| match (now.get(keyword), then.get(keyword)) {
+        (Some(now), Some(then)) => format!("{keyword} is \"{now}\", not \"{then}\""),
+        (Some(now), None) => format!("{keyword} is \"{now}\", and should not be there"),
+        (None, then) => format!("{keyword} is not \"{}\"", then.unwrap_or_default()),
+    };
+    keywords.into_iter().filter(is_other).map(words).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_link_would_connect_with_otherwise_is_named()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let wanted = "host=m hostaddr=10.0.0.1 user=repl sslmode=verify-full sslrootcert=root.crt \
+                      sslcert=c.crt sslkey=c.key";
+        for (now, words) in [
+            (wanted.to_owned(), ""),
+            (wanted.replace("c.crt", "d.crt"), "sslcert is \"d.crt\", not \"c.crt\""),
+            (wanted.replace(" sslkey=c.key", ""), "sslkey is not \"c.key\""),
+            (
+                format!("{wanted} require_auth=none password=hunter2"),
+                "require_auth is \"none\", and should not be there",
+            ),
+            // These have findings of their own.
+            (wanted.replace("verify-full", "require"), ""),
+        ] {
+            assert_eq!(other_values(&now.parse()?, &wanted.parse()?).join("; "), words, "{now}");
+        }
+        Ok(())
     }
 }

@@ -11,41 +11,10 @@ use crate::{
     inspect::{NodeState, Role},
     spec::NodeSpec,
     topology::{Cluster, Demands, Link},
-    transport::NodeFile,
     verify::{Context, code::Code, finding::Finding},
 };
 
-/// The roles of a node, and their stored secrets.
-pub(super) fn check_stored(state: &NodeState, demand: &Demand, findings: &mut Vec<Finding>) {
-    let mut find = |code, what: String| findings.push(Finding::error(code, &state.name, what));
-    for wanted in &demand.roles {
-        let Some(role) = state.role(&wanted.name) else {
-            find(Code::RoleUnfit, format!("there is no role {}", wanted.name));
-            continue;
-        };
-        if wanted.login && !role.can_login {
-            find(Code::RoleUnfit, format!("the role {} may not log in", role.name));
-        }
-        if wanted.replication && !role.replication && !role.superuser {
-            find(Code::RoleUnfit, format!("the role {} may not replicate", role.name));
-        }
-        for group in wanted.member_of.iter().filter(|_| !role.superuser) {
-            if !role.member_of.contains(group) {
-                find(Code::RoleUnfit, format!("the role {} is no member of {group}", role.name));
-            }
-        }
-        if wanted.password && stored_secret(state, role).is_none() {
-            let what = match role.stored_password.as_ref().map(|stored| stored.starts_with("md5")) {
-                None => "no password",
-                Some(true) => "an md5 password",
-                Some(false) => "no SCRAM secret",
-            };
-            find(Code::NoScramSecret, format!("the role {} has {what}", role.name));
-        }
-    }
-}
-
-fn stored_secret(state: &NodeState, role: &Role) -> Option<scram::Secret> {
+pub(super) fn stored_secret(state: &NodeState, role: &Role) -> Option<scram::Secret> {
     let stored = role.stored_password.as_ref()?;
     scram::Secret::parse(stored.as_bytes(), state.version).ok()
 }
@@ -181,7 +150,7 @@ impl<'a> Lookup<'a> {
         if let Err(refusal) = FileStatus::plain(file.access.mode).check() {
             return Err((Code::PassfileIgnored, format!("{path} {refusal}")));
         }
-        if !self.is_readable(file) {
+        if !self.from.can_read(file) {
             let what = format!("{path} cannot be read by the server's user");
             return Err((Code::PassfileIgnored, what));
         }
@@ -207,11 +176,6 @@ impl<'a> Lookup<'a> {
             password: scram::Password::new(found.password().expose()),
             doubts: doubts.map(|doubt| doubt.lint.to_string()).collect(),
         })
-    }
-
-    /// Whether the server's user may read it: the group and others may not, or libpq ignores it.
-    fn is_readable(&self, file: &NodeFile) -> bool {
-        file.access.uid == self.from.owner.uid && file.access.mode & 0o400 != 0
     }
 }
 

@@ -4,13 +4,15 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use hba_parser::{Address, Method, Rule};
+use ipnet::IpNet;
 
 use crate::{
     conninfo::ConnInfo,
     demand::{Databases, Demand, WayIn},
     hba::{self, DecidingRule, Question, Reading},
     inspect::{HbaError, NodeState},
-    spec::{ClusterSpec, NodeSpec},
+    masked,
+    spec::ClusterSpec,
     topology::{Cluster, Link},
     verify::{
         code::Code,
@@ -45,13 +47,42 @@ pub(super) fn check(
             }
         }
     }
+    if said.is_empty() {
+        findings.extend(beside(state, demand));
+    }
     for (code, who, to, what) in said {
         let what = format!("{who} to {}: {what}", to.join(", "));
         findings.push(Finding::error(code, &state.name, what));
     }
     if !demand.ways_in.iter().any(|way| way.method == Method::Trust) {
-        check_trust(&reading, state, node, demand, findings);
+        let nodes = &cluster.spec.nodes;
+        let site = Site {
+            peers_from: &node.peers_from,
+            has_neighbours: nodes.iter().any(|n| n.name != node.name && n.address == node.address),
+        };
+        check_trust(&reading, state, &site, demand, findings);
     }
+}
+
+/// What the rules have for the links' roles beside what the peers' addresses show: from elsewhere in the
+/// networks, or behind the rules for the links.
+fn beside(state: &NodeState, demand: &Demand) -> Option<Finding> {
+    let edit = hba::secure(state, &demand.ways_in).ok()?;
+    let path = state.hba_file();
+    let found = state.file(path)?;
+    if *found.bytes == edit.closed {
+        return None;
+    }
+    let what = format!(
+        "{} has other rules for the links' roles beside those that the peers' addresses come to: applied, \
+         the description would change it",
+        path.display()
+    );
+    let finding = Finding::error(Code::Shadowed, &state.name, what);
+    let (before, after) = (masked::text(&found.bytes)?, masked::text(&edit.closed)?);
+    let name = path.display().to_string();
+    let diff = textfile::diff::unified(&name, &name, before.as_bytes(), after.as_bytes());
+    Some(finding.with_detail(diff))
 }
 
 /// Where links come from: the peers' own addresses where they lie in the networks, else an address of
@@ -175,11 +206,18 @@ impl Login<'_> {
     }
 }
 
+/// Where a node's peers are.
+struct Site<'a> {
+    peers_from: &'a [IpNet],
+    /// Whether others are on its machine, at its own address.
+    has_neighbours: bool,
+}
+
 /// Rules that let the network in without a password, as whoever could do everything that links do.
 fn check_trust(
     reading: &Reading,
     state: &NodeState,
-    node: &NodeSpec,
+    site: &Site<'_>,
     demand: &Demand,
     findings: &mut Vec<Finding>,
 ) {
@@ -200,7 +238,7 @@ fn check_trust(
         let words = reading.words(&rule);
         let is_admins =
             admins_rule.as_ref().is_some_and(|admins| admins.place() == reading.place(&rule));
-        let from_network = !hba::is_for_own_machine(&rule) || is_for_peers(&rule, node);
+        let from_network = !hba::is_for_own_machine(&rule) || is_for_peers(&rule, site);
         let lets_in = powerful().find(|role| reading.decides_about(&rule, role));
         let (severity, what) = match lets_in {
             Some(role) if is_admins => {
@@ -223,10 +261,10 @@ fn check_trust(
 }
 
 /// Whether a rule is for addresses that peers come from.
-fn is_for_peers(rule: &Rule<'_>, node: &NodeSpec) -> bool {
-    node.peers_from.iter().any(|network| match rule.address() {
+fn is_for_peers(rule: &Rule<'_>, site: &Site<'_>) -> bool {
+    site.peers_from.iter().any(|network| match rule.address() {
         // Peers on the same machine, each with an address of its own.
-        Some(Address::SameHost) => network.addr().is_loopback(),
+        Some(Address::SameHost) => site.has_neighbours || network.addr().is_loopback(),
         address => hba::overlaps(address, network),
     })
 }
@@ -238,29 +276,31 @@ mod tests {
 
     /// What is said of the trusting rules of a file on a node whose peers come from 10.0.0.0/8.
     fn trust(hba: &str, admin: Option<[u8; 4]>) -> Vec<(Severity, String)> {
+        trust_beside(hba, admin, false)
+    }
+
+    fn trust_beside(
+        hba: &str,
+        admin: Option<[u8; 4]>,
+        has_neighbours: bool,
+    ) -> Vec<(Severity, String)> {
         let mut state = sample::node(hba.as_bytes(), &[]);
         state.admin.address = admin.map(IpAddr::from);
-        let node = NodeSpec {
-            name: "n".to_owned(),
-            host: None,
-            address: [10, 0, 0, 1].into(),
-            port: 5432,
-            peers_from: "10.0.0.0/8".parse().into_iter().collect(),
-            sql: String::new(),
-            files: crate::transport::FilesSpec::Local,
-        };
+        let address: IpAddr = [10, 0, 0, 1].into();
+        let peers_from: Vec<IpNet> = "10.0.0.0/8".parse().into_iter().collect();
         let way = WayIn {
             role: "repl".to_owned(),
             databases: vec![Databases::All],
-            networks: node.peers_from.clone(),
+            networks: peers_from.clone(),
             method: Method::Cert,
             tls: true,
             links_only: true,
         };
         let demand = Demand { ways_in: vec![way], ..Demand::default() };
         let mut findings = Vec::new();
-        let reading = Reading::of(&state, node.address);
-        check_trust(&reading, &state, &node, &demand, &mut findings);
+        let reading = Reading::of(&state, address);
+        let site = Site { peers_from: &peers_from, has_neighbours };
+        check_trust(&reading, &state, &site, &demand, &mut findings);
         findings.into_iter().map(|found| (found.severity, found.what)).collect()
     }
 
@@ -286,6 +326,17 @@ mod tests {
             assert_eq!(found[0].0, severity, "{hba}: {found:?}");
             assert!(found[0].1.ends_with(end), "{hba}: {found:?}");
         }
+        // Others on the machine are peers.
+        assert_eq!(trust_beside("host all all samehost trust", None, true)[0].0, Error);
+        // Whoever comes without TLS, from elsewhere in the network, to another database.
+        for before in [
+            "hostssl all all all cert",
+            "host all all 10.0.0.0/9 reject",
+            "host postgres all all reject",
+        ] {
+            let found = trust(&format!("{before}\nhost all all 10.0.0.0/8 trust"), None);
+            assert_eq!(found[0].0, Error, "{before}: {found:?}");
+        }
         // What stands before it decides.
         let hidden = "host all repl,postgres all reject\nhost all all 10.0.0.0/8 trust";
         assert_eq!(trust(hidden, None)[0].0, Warning);
@@ -294,5 +345,33 @@ mod tests {
         assert_eq!(found[0].0, Warning);
         assert!(found[0].1.ends_with("whoever is there is postgres, as you are"), "{found:?}");
         assert_eq!(trust("local all all trust\nhostssl all all all cert", None), []);
+    }
+
+    #[test]
+    fn other_ways_in_than_the_peers_are_found() {
+        let way = WayIn {
+            role: "repl".to_owned(),
+            databases: vec![Databases::All],
+            networks: "10.0.0.0/8".parse().into_iter().collect(),
+            method: Method::Cert,
+            tls: true,
+            links_only: true,
+        };
+        let demand = Demand { ways_in: vec![way], ..Demand::default() };
+        let ours = "hostssl all repl 10.0.0.0/8 cert\n";
+        let reject = "host all,replication repl all reject\n";
+        for (hba, is_found) in [
+            ([ours, reject].concat(), false),
+            ([ours, reject, "host all all all md5\n"].concat(), false),
+            ([ours, "host all all all scram-sha-256\n"].concat(), true),
+            (["hostnossl all all 10.7.0.0/16 md5\n", ours, reject].concat(), true),
+            (["host all /^re 10.7.0.0/16 md5\n", ours, reject].concat(), true),
+            (["host all web 10.7.0.0/16 md5\n", ours, reject].concat(), false),
+            (["hostssl all repl 10.0.0.0/8 cert clientname=DN\n", reject].concat(), true),
+        ] {
+            let found = beside(&sample::node(hba.as_bytes(), &[]), &demand);
+            assert_eq!(found.is_some(), is_found, "{hba}: {found:?}");
+            assert!(found.is_none_or(|found| found.detail.is_some()), "{hba}");
+        }
     }
 }

@@ -1,10 +1,30 @@
 //! Settings: what the links need of the server's configuration.
 
+use hba_parser::Method;
+
 use crate::{
+    conninfo::ConnInfo,
     demand::Demand,
     inspect::NodeState,
+    topology::Link,
     verify::{code::Code, finding::Finding},
 };
+
+/// Settings that decide about who gets in and how links work, and that only a start takes.
+const AT_START: [&str; 12] = [
+    "config_file",
+    "data_directory",
+    "hba_file",
+    "ident_file",
+    "listen_addresses",
+    "max_connections",
+    "max_prepared_transactions",
+    "max_replication_slots",
+    "max_wal_senders",
+    "port",
+    "unix_socket_directories",
+    "wal_level",
+];
 
 pub(super) fn check(state: &NodeState, demand: &Demand, findings: &mut Vec<Finding>) {
     let mut find = |code, what: String| findings.push(Finding::error(code, &state.name, what));
@@ -17,6 +37,27 @@ pub(super) fn check(state: &NodeState, demand: &Demand, findings: &mut Vec<Findi
             format!("{file} was changed after the server last read its configuration"),
         );
     }
+    for name in state.pending_restart.iter().filter(|name| AT_START.contains(&name.as_str())) {
+        find(
+            Code::NotReloaded,
+            format!(
+                "{name} has another value from the server's next start on: look at what it will be, and \
+                 restart, or take it back"
+            ),
+        );
+    }
+    let by_certificates = demand.ways_in.iter().any(|way| way.method == Method::Cert);
+    for name in ["ssl_crl_file", "ssl_crl_dir"].into_iter().filter(|_| by_certificates) {
+        let value = state.setting(name);
+        if !value.is_empty() {
+            let what = format!(
+                "{name} is \"{value}\": when its list ends, or where it has none of the cluster's authority, \
+                 no link logs in any more, and pgward makes no such lists"
+            );
+            findings.push(Finding::warning(Code::OtherSetting, &state.name, what));
+        }
+    }
+    let mut find = |code, what: String| findings.push(Finding::error(code, &state.name, what));
     for name in &demand.above_zero {
         if state.setting(name) == "0" {
             find(
@@ -45,5 +86,98 @@ pub(super) fn check(state: &NodeState, demand: &Demand, findings: &mut Vec<Findi
                 ),
             );
         }
+    }
+}
+
+/// Versions of TLS that both ends may speak.
+const VERSIONS: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+
+/// What a link that has its session by now would not agree about the next time.
+pub(super) fn check_speaking(
+    state: &NodeState,
+    links: &[(Link, ConnInfo)],
+    findings: &mut Vec<Finding>,
+) {
+    let place = |name: &str| VERSIONS.iter().position(|version| *version == name);
+    let server = |name| place(state.setting(name));
+    for (link, wanted) in links.iter().filter(|(link, _)| link.to == *state.name) {
+        let client = |name| wanted.get(name).and_then(place);
+        let clash = |least: Option<usize>, most: Option<usize>| {
+            least.zip(most).filter(|(least, most)| most < least).map(|(least, _)| VERSIONS[least])
+        };
+        let too_old = clash(server("ssl_min_protocol_version"), client("ssl_max_protocol_version"));
+        let too_new = clash(client("ssl_min_protocol_version"), server("ssl_max_protocol_version"));
+        let words = [
+            too_old.map(|least| format!("the server speaks {least} at least, and the link less")),
+            too_new.map(|least| format!("the link speaks {least} at least, and the server less")),
+        ];
+        findings.extend(words.into_iter().flatten().map(|what| {
+            let what = format!(
+                "{}: {what} (ssl_min_protocol_version, ssl_max_protocol_version)",
+                link.name
+            );
+            Finding::error(Code::OtherSetting, &state.name, what).of_link(&link.from, &link.to)
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        inspect::{Setting, sample},
+        topology::{LinkPlace, SessionKey},
+    };
+
+    #[test]
+    fn ends_that_speak_no_common_version_are_told() -> Result<(), Box<dyn std::error::Error>> {
+        for (least, most, link, words) in [
+            ("TLSv1.2", "", "", ""),
+            ("TLSv1.3", "", "ssl_max_protocol_version=TLSv1.3", ""),
+            (
+                "TLSv1.3",
+                "",
+                "ssl_max_protocol_version=TLSv1.2",
+                "the server speaks TLSv1.3 at least",
+            ),
+            (
+                "TLSv1",
+                "TLSv1.2",
+                "ssl_min_protocol_version=TLSv1.3",
+                "the link speaks TLSv1.3 at least",
+            ),
+        ] {
+            let mut state = sample::node(b"", &[]);
+            for (name, value) in
+                [("ssl_min_protocol_version", least), ("ssl_max_protocol_version", most)]
+            {
+                let setting = Setting { value: value.to_owned(), source: String::new() };
+                state.settings.insert(name.to_owned(), setting);
+            }
+            let to_node = Link {
+                from: "m".into(),
+                to: "n".into(),
+                name: "l".into(),
+                place: LinkPlace::PrimaryConninfo.into(),
+                conninfo: ConnInfo::default().into(),
+                session: SessionKey::None.into(),
+                enabled: true,
+            };
+            let mut findings = Vec::new();
+            check_speaking(&state, &[(to_node, link.parse()?)], &mut findings);
+            assert_eq!(findings.len(), usize::from(!words.is_empty()), "{findings:?}");
+            assert!(findings.iter().all(|found| found.what.contains(words)), "{findings:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_start_would_change_is_told() {
+        let mut state = sample::node(b"", &[]);
+        state.pending_restart = vec!["hba_file".to_owned(), "shared_buffers".to_owned()];
+        let mut findings = Vec::new();
+        check(&state, &Demand::default(), &mut findings);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].what.starts_with("hba_file has another value"), "{findings:?}");
     }
 }
