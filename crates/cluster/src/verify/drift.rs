@@ -164,7 +164,8 @@ fn file_drift<'p>(
         return drift;
     }
     let Some(before) = written() else {
-        drift.push((format!("{shown} holds something else"), None));
+        let what = "was changed; what it held before is not at hand to be compared";
+        drift.push((format!("{shown} {what}"), None));
         return drift;
     };
     let name = shown.to_string();

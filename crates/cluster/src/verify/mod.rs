@@ -23,7 +23,7 @@ mod terms;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use tokio::sync::Semaphore;
 
 #[cfg(feature = "report")]
@@ -423,4 +423,10 @@ async fn look_at(context: &Arc<Context>, state: &NodeState) -> LookedAt {
         Err(error) => looked_at.findings.push(silent(&error)),
     }
     looked_at
+}
+
+/// A time in words, to the second.
+fn moment(time: OffsetDateTime) -> String {
+    let time = time.to_offset(UtcOffset::UTC);
+    format!("{} {:02}:{:02}:{:02} UTC", time.date(), time.hour(), time.minute(), time.second())
 }
