@@ -40,9 +40,12 @@ pub(crate) fn set(state: &NodeState, settings: &[(&str, &str)]) -> Result<ConfEd
             configuration.set(name, value).map_err(|error| Error::plan(error.to_string()))?;
         for warning in outcome.warnings {
             match warning {
-                Warning::AlterSystemWins { .. }
-                | Warning::LaterFileWins { .. }
-                | Warning::Broken { .. } => return Err(Error::plan(format!("{name}: {warning}"))),
+                Warning::AlterSystemWins { .. } => {
+                    return Err(Error::plan(format!("{name}: {warning} and apply again")));
+                }
+                Warning::LaterFileWins { .. } | Warning::Broken { .. } => {
+                    return Err(Error::plan(format!("{name}: {warning}")));
+                }
                 other => notes.push(format!("{name}: {other}")),
             }
         }

@@ -74,17 +74,17 @@ pub(crate) fn check(sql: &str) -> Result<(), String> {
 
 async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Error> {
     let patience = connect_patience(conninfo).unwrap_or(login.patience);
-    let refused = |reason: String| Error::Connect {
-        place: conninfo.to_masked_text(),
-        reason: match without_number(&reason) {
-            "invalid configuration: password missing" => {
-                "the server asks for a password, and neither \"sql\" nor a password file has one"
-                    .to_owned()
-            }
-            words => words.to_owned(),
-        },
-    };
+    let place = || conninfo.to_masked_text();
+    let refused = |reason: String| Error::Connect { place: place(), reason: in_words(&reason) };
     let access = Access::of(conninfo).map_err(|error| refused(error.to_string()))?;
+    let refused = |reason: String| match access.ignored_passfile() {
+        Some(why) if reason == PASSWORD_MISSING => {
+            let reason =
+                format!("the server asks for a password, and the file for it is not used: {why}");
+            Error::Connect { place: place(), reason }
+        }
+        _ => refused(reason),
+    };
     let connect = async {
         let mut first = None;
         for tls in access.attempts() {
@@ -109,6 +109,20 @@ async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Err
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => Err(refused(error.to_string())),
         Err(_) => Err(refused(format!("no answer within {} s", patience.as_secs_f32()))),
+    }
+}
+
+/// What tokio-postgres says where a server asks for a password and there is none.
+const PASSWORD_MISSING: &str = "invalid configuration: password missing";
+
+/// Why there is no connection, in the words of whoever refuses it.
+fn in_words(reason: &str) -> String {
+    match without_number(reason) {
+        PASSWORD_MISSING => {
+            "the server asks for a password, and neither \"sql\" nor a password file has one"
+                .to_owned()
+        }
+        words => words.strip_prefix("error connecting to server: ").unwrap_or(words).to_owned(),
     }
 }
 

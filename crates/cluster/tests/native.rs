@@ -14,7 +14,9 @@ use cluster::{
     apply::{Event, Observer},
     conninfo::ConnInfo,
     demo::{DATABASE, DemoCluster, ROLE, RowSeen, Servers},
-    inspect, prepare,
+    inspect,
+    plan::{Action, Step},
+    prepare,
     run::{Outcome, Runner},
     spec::Mode,
     verify,
@@ -129,6 +131,16 @@ async fn a_rule_that_opens_the_link_again_is_found_and_mended() -> Tested {
     apply_it(&cluster, mended).await?;
     let verification = verify::verify(&cluster.spec, &cluster.nodes(), now).await?;
     assert!(verification.proved(), "{verification:#?}");
+
+    // The files are right again, but nobody has told the server: it is told.
+    servers.query("node-1", "ALTER SYSTEM SET ssl_cert_file = 'gone.crt'")?;
+    servers.query("node-1", "SELECT pg_reload_conf()")?;
+    servers.query("node-1", "ALTER SYSTEM RESET ssl_cert_file")?;
+    let told = prepare_now(&cluster).await?;
+    let steps: Vec<_> = told.plan.stages.iter().flat_map(|stage| &stage.steps).collect();
+    assert!(matches!(steps[..], [Step { action: Action::Reload(_), .. }]), "{steps:#?}");
+    apply_it(&cluster, told).await?;
+    assert!(prepare_now(&cluster).await?.plan.is_empty());
     Ok(())
 }
 

@@ -317,7 +317,8 @@ async fn what_was_changed_since_is_told() -> Outcome {
             "HOME/.pgpass has mode and owner 0640 {owner}:{group}, and had 0600 {owner}:{group}"
                 .replace("{owner}", &owner.to_string())
                 .replace("{group}", &group.to_string()),
-            "HOME/.pgpass holds something else".to_owned(),
+            "HOME/.pgpass was changed; what it held before is not at hand to be compared"
+                .to_owned(),
             "node-2: connect_timeout is 3, was not there".to_owned(),
         ]
     );

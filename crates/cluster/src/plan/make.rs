@@ -388,7 +388,7 @@ impl Maker<'_> {
             });
         }
         // A new certificate under the old name is taken by a reload, too.
-        if !open.is_empty() || own.new_server {
+        if !open.is_empty() || own.new_server || reload_is_due(demand, state) {
             open.push(reload());
             self.work.open.extend(open);
         }
@@ -401,6 +401,15 @@ impl Maker<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the server goes by something else than its files say: they are right, and nobody has had it
+/// read them since.
+fn reload_is_due(demand: &Demand, state: &NodeState) -> bool {
+    let unread = |(name, wanted): &(&str, String)| {
+        state.configuration.means(name, wanted) && state.setting(name) != wanted
+    };
+    state.changed_since_reload.is_some() || demand.settings.iter().any(unread)
 }
 
 /// Ends what was let in by other ways than those of the demand, for roles that have no others.

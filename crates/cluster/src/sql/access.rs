@@ -4,7 +4,7 @@
 
 use std::{path::Path, time::Duration};
 
-use passfile::{Libpq, PassFile};
+use passfile::Libpq;
 use pg_version::PgVersion;
 use pki::{
     Certificate, PrivateKey,
@@ -25,22 +25,31 @@ pub(super) struct Access {
     mode: SslMode,
     tls: Option<PgTls>,
     require_auth: Option<RequireAuth>,
+    /// The password file that is named and that libpq would go without, and why.
+    ignored: Option<String>,
 }
 
 impl Access {
     pub(super) fn of(conninfo: &ConnInfo) -> Result<Self, Error> {
         let (mut config, mode) = parse(conninfo)?;
         let require_auth = require_auth(conninfo)?;
-        if let Some(path) = conninfo.get("passfile") {
-            fill(&mut config, Path::new(path))?;
-        }
+        let ignored = match conninfo.get("passfile").filter(|_| conninfo.get("password").is_none())
+        {
+            Some(path) => fill(&mut config, Path::new(path))?,
+            None => None,
+        };
         // A Unix socket has no TLS, whatever is asked for (fe-connect.c).
         let host = conninfo.get("host").unwrap_or_default();
         let is_socket =
             conninfo.get("hostaddr").is_none() && (host.is_empty() || host.starts_with(['/', '@']));
         let tls = if is_socket { None } else { tls(conninfo, mode)? };
         let mode = if is_socket { SslMode::Disable } else { mode };
-        Ok(Self { config, mode, tls, require_auth })
+        Ok(Self { config, mode, tls, require_auth, ignored })
+    }
+
+    /// Why the password file that is named has not been used, as libpq would not.
+    pub(super) fn ignored_passfile(&self) -> Option<&str> {
+        self.ignored.as_deref()
     }
 
     /// Whether each attempt, in its order, is with TLS.
@@ -132,11 +141,50 @@ fn tls(conninfo: &ConnInfo, mode: SslMode) -> Result<Option<PgTls>, Error> {
     }))
 }
 
-/// The password that the file has for these hosts, if the string has none of its own.
-fn fill(config: &mut Config, path: &Path) -> Result<(), Error> {
-    let bytes = Snapshot::read(path)?.into_bytes();
-    let file = PassFile::parse(bytes).map_err(|error| Error::plan(error.to_string()))?;
-    file.fill(config, &Libpq::new(PgVersion::NEWEST))
-        .map(drop)
+/// The password that the file has for these hosts. libpq goes on without a file that it cannot open, or
+/// that others may read, and so is done here: why is told for whoever is asked for a password then.
+fn fill(config: &mut Config, path: &Path) -> Result<Option<String>, Error> {
+    let libpq = Libpq::new(PgVersion::NEWEST);
+    let file = match passfile::fs::open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            let system = std::error::Error::source(&error).map(ToString::to_string);
+            let system = system.map(|words| format!(": {}", super::without_number(&words)));
+            return Ok(Some(format!("{error}{}", system.unwrap_or_default())));
+        }
+    };
+    file.fill(config, &libpq)
+        .map(|_| None)
         .map_err(|error| Error::plan(format!("{}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_password_file_counts_where_it_counts_for_libpq() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pass");
+        let path = path.to_str().unwrap();
+        let access = |more: &str| {
+            let conninfo = format!("host=db1 user=a passfile='{path}' {more}");
+            Access::of(&conninfo.parse().unwrap()).unwrap()
+        };
+        let why = |access: &Access| access.ignored_passfile().map(str::to_owned);
+        assert!(why(&access("")).unwrap().ends_with("cannot be opened: No such file or directory"));
+
+        fs::write(path, "db1:*:*:a:secret\n").unwrap();
+        for (mode, password) in [(0o600, Some(&b"secret"[..])), (0o644, None)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            let access = access("");
+            assert_eq!(access.config.get_password(), password, "{mode:o}");
+            assert_eq!(why(&access).is_none(), password.is_some(), "{mode:o}");
+        }
+        assert!(why(&access("")).unwrap().contains("has group or world access"));
+        // Whoever has a password is asked for no file.
+        assert_eq!(why(&access("password=x")), None);
+    }
 }

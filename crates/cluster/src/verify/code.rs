@@ -269,7 +269,8 @@ impl Code {
                 "the session began before the rules that are in force",
                 "A session stays what it was when it began. After the next interruption the link logs \
                  in anew, and then by other rules than it did.",
-                "Let it connect anew: pgward verify --reconnect.",
+                "Where another rule would let it in, apply the description first; then let it connect anew: \
+                 pgward verify --reconnect.",
             ),
             Self::PasswordGivenAway => of(
                 "PGW110",
@@ -377,7 +378,7 @@ impl Code {
                 "PGW213",
                 "a setting that the links need has another value",
                 "Another file, postgresql.auto.conf or the command line may have the last word.",
-                "Apply the description; it says what wins if it cannot.",
+                "Apply the description; where something else has the last word, it names what to run.",
             ),
             Self::ConnectionManager => of(
                 "PGW214",
@@ -409,7 +410,7 @@ impl Code {
                 "PGW304",
                 "the network is let in without a password",
                 "Whoever is at such an address is whichever role the rule names.",
-                "Take the rule out, or give it a method.",
+                "Take the rule out (pgward hba remove FILE --line NUMBER, then reload), or give it a method.",
             ),
             Self::PassfileMissing => of(
                 "PGW401",
@@ -448,7 +449,7 @@ impl Code {
                 "PGW406",
                 "a role is missing or may not do what links do",
                 "The login fails, or what follows it.",
-                "Apply the description, or give the role what it lacks.",
+                "Apply the description: it gives the role what it lacks, or names the statement that does.",
             ),
             Self::PasswordInCatalogue => of(
                 "PGW407",
@@ -461,7 +462,7 @@ impl Code {
                 "PGW501",
                 "who must not get in was not refused",
                 "The server was asked, as the links' role, without what the links have.",
-                "Apply the description, and verify again.",
+                "See the server's answer and what else was found, apply the description, and verify again.",
             ),
             Self::LoginRefused => of(
                 "PGW502",
@@ -487,8 +488,8 @@ impl Code {
                 "PGW701",
                 "something is no longer as the last applied plan left it",
                 "Somebody changed it by hand, or another tool did.",
-                "Look at the difference. If it shall not be, apply the description; if it shall, pgward apply \
-                 --accept-changes takes it as it is.",
+                "If it is meant to be, pgward apply --accept-changes takes it as it is. If not, apply the \
+                 description: that puts back what the links need; the rest is put back by hand.",
             ),
         }
     }

@@ -8,13 +8,13 @@ use std::{
 
 use pg_version::PgVersion;
 use serde::Serialize;
-use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use super::{
     Code, Context, Finding,
     log::{self, Told},
+    moment,
 };
 use crate::{
     conninfo::ConnInfo,
@@ -347,7 +347,7 @@ impl Judge<'_> {
             let finding = about(Code::OldSession, &what);
             findings.push(if severe { finding } else { finding.into_warning() });
         }
-        let start = moment(session.start);
+        let start = moment(session.start.into());
         proof.session =
             Some(format!("process {} since {start}: {}", session.pid, session.found_by));
         proof.replicating = session.works;
@@ -482,8 +482,8 @@ impl Judge<'_> {
         }
         let start = format!(
             "the session began at {}, before the rules in force were read at {}",
-            moment(session.start),
-            moment(self.rules_since)
+            moment(session.start.into()),
+            moment(self.rules_since.into())
         );
         let Some(told) = told else {
             let doubt = "and no log tells how it was let in: let it connect anew";
@@ -503,10 +503,4 @@ fn wanted_tls(spec: &ClusterSpec, wanted: &ConnInfo) -> bool {
     // An access node's links have no connection string that says so.
     spec.mode != Mode::Trust
         && (wanted.get("sslmode").is_some() || !spec.i_know.plain_text_can_be_read)
-}
-
-/// A server's time, to the second.
-fn moment(time: SystemTime) -> String {
-    let time = OffsetDateTime::from(time);
-    format!("{} {:02}:{:02}:{:02} UTC", time.date(), time.hour(), time.minute(), time.second())
 }

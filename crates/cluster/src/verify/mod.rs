@@ -27,7 +27,7 @@ use std::{
 };
 
 use serde::Serialize;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use tokio::sync::Semaphore;
 
 #[cfg(feature = "report")]
@@ -498,4 +498,10 @@ async fn look_at(context: &Arc<Context>, state: &NodeState) -> LookedAt {
         Err(error) => looked_at.findings.push(silent(&error)),
     }
     looked_at
+}
+
+/// A time in words, to the second.
+fn moment(time: OffsetDateTime) -> String {
+    let time = time.to_offset(UtcOffset::UTC);
+    format!("{} {:02}:{:02}:{:02} UTC", time.date(), time.hour(), time.minute(), time.second())
 }

@@ -6,7 +6,7 @@ use pki::{Certificate, HostRules, judge_connection_manager};
 use serde::Serialize;
 
 use super::{
-    Code, Context, Finding,
+    Code, Context, Finding, moment,
     probe::{self, Shown},
 };
 use crate::{
@@ -120,7 +120,8 @@ fn stale(state: &NodeState, shown: &Certificate) -> Option<Finding> {
     let path = state.in_data_directory(state.setting("ssl_cert_file"));
     let file = Certificate::from_pem(&state.file(&path)?.bytes).ok()?;
     let words = |certificate: &Certificate| {
-        format!("{} from {}", certificate.subject(), certificate.validity().not_before)
+        let from = moment(certificate.validity().not_before);
+        format!("{} from {from}", certificate.subject())
     };
     (file.fingerprint() != shown.fingerprint()).then(|| {
         let what = format!(

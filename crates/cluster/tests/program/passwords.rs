@@ -51,6 +51,30 @@ fn without_a_terminal_nobody_is_asked() -> Outcome {
     Ok(())
 }
 
+/// libpq says so, too, whenever it looks for a password.
+#[test]
+fn a_password_file_that_others_may_read_is_not_taken_and_that_is_said() -> Outcome {
+    let place = Place::new()?;
+    let (_socket, port) = super::support::closed_port()?;
+    let status = |sql: &str, mode| {
+        place.write(".pgpass", "*:*:*:*:secret\n", mode)?;
+        place.describe("node-1", &format!("host=127.0.0.1 port={port} user=postgres {sql}"))?;
+        place.run(["status"])
+    };
+    let path = place.path(".pgpass");
+    let warning = format!(
+        "warning: password file \"{}\" has group or world access; permissions should be u=rw (0600) \
+         or less\n",
+        path.display()
+    );
+    let said = status("", 0o644)?;
+    assert_eq!((said.code, said.talk.as_str()), (Some(2), warning.as_str()), "{said:?}");
+    for (sql, mode) in [("", 0o600), ("password=x", 0o644), ("passfile=/nowhere", 0o644)] {
+        assert_eq!(status(sql, mode)?.talk, "", "{sql} {mode:o}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_password_file_from_its_beginning() -> Outcome {
     let place = Place::new()?;

@@ -120,6 +120,26 @@ fn chains_from_a_heap() -> Outcome {
     Ok(())
 }
 
+/// Not one that is over as it is made, for a mistake of a number.
+#[test]
+fn a_certificate_lasts_a_day_at_least() -> Outcome {
+    let place = authority()?;
+    let before = place.read("ca.crt")?;
+    for arguments in [
+        &["pki", "ca", "--name", "again", "--replace", "--days", "0"][..],
+        &["pki", "issue", "--host", "node-1", "--days", "0"],
+    ] {
+        let said = place.run(arguments)?;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.talk.contains("invalid value '0' for '--days <DAYS>'"), "{said:?}");
+    }
+    assert_eq!(place.read("ca.crt")?, before);
+    let forever = ["pki", "ca", "--name", "old", "--file", "old", "--days", "4294967295"];
+    let said = place.run(forever)?;
+    assert!(said.out.contains("valid until 9999-12-31"), "{said:?}");
+    Ok(())
+}
+
 #[test]
 fn what_is_no_certificate() -> Outcome {
     let place = authority()?;

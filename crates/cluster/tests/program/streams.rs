@@ -94,11 +94,13 @@ fn a_closed_pipe_is_no_failure() -> Outcome {
 #[test]
 fn a_full_disk_is_one() -> Outcome {
     let place = Place::new()?;
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
-    let output = place.command(["explain"]).stdout(Stdio::from(full)).output()?;
-    let said = Said::of(output)?;
-    assert_eq!(said.code, Some(2));
-    assert!(said.talk.contains("standard output cannot be written to: No space left"), "{said:?}");
+    for arguments in [&["explain"][..], &["init", "-"], &["--help"], &["--version"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
+        let output = place.command(arguments).stdout(Stdio::from(full)).output()?;
+        let said = Said::of(output)?;
+        let words = "error: standard output cannot be written to: No space left on device\n";
+        assert_eq!((said.code, said.talk.as_str()), (Some(2), words), "{arguments:?}");
+    }
     Ok(())
 }
 
@@ -148,6 +150,19 @@ fn completions_and_manual_pages_know_every_command() -> Outcome {
     let page = place.read("pages/pgward-verify.1")?;
     assert!(page.contains(".SH EXAMPLES\n.nf\npgward verify\n"), "{page}");
     assert!(page.contains(".SH \"EXIT STATUS\"\nExit code 0"), "{page}");
+    Ok(())
+}
+
+/// A file that is asked about is named as it was named: a pipe has no path, and standard input none.
+#[test]
+fn nothing_on_standard_input_is_said_so() -> Outcome {
+    let place = Place::new()?;
+    let said = place.run(["hba", "check", "-", "--pg", "17"])?;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.out.contains("]: standard input contains no entries\n"), "{said:?}");
+    let decide = ["hba", "decide", "-", "--pg", "17", "--user", "u"];
+    let said = place.run(decide)?;
+    assert!(said.talk.contains("run pgward hba check -, and mend"), "{said:?}");
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, macros::datetime};
 use x509_parser::certificate::X509CertificateParser;
 use x509_parser::nom::Parser;
 
@@ -38,14 +38,25 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// From `not_before` on, for a number of days.
+    /// From `not_before` on, for a number of days, but not past the end of the year 9999: that is what a
+    /// certificate has that shall never end (RFC 5280, 4.1.2.5).
     ///
     /// Fractions of a second are cut off, for a certificate cannot hold them.
+    ///
+    /// ```
+    /// use pki::Validity;
+    /// use time::OffsetDateTime;
+    ///
+    /// let start = OffsetDateTime::UNIX_EPOCH;
+    /// assert_eq!(Validity::days(start, 30).days_left(start), 30);
+    /// assert_eq!(Validity::days(start, u32::MAX).not_after.year(), 9999);
+    /// ```
     #[must_use]
     pub fn days(not_before: OffsetDateTime, days: u32) -> Self {
         let not_before = not_before.replace_nanosecond(0).unwrap_or(not_before);
+        const LAST: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);
         let not_after =
-            not_before.checked_add(time::Duration::days(i64::from(days))).unwrap_or(not_before);
+            not_before.checked_add(time::Duration::days(i64::from(days))).unwrap_or(LAST);
         Self { not_before, not_after }
     }
 

@@ -128,10 +128,16 @@ fn run() -> ExitCode {
 
 /// Help is an answer; what cannot be understood is the user's error: exit code 1, not clap's 2.
 fn wrong_arguments(error: &clap::Error) -> ExitCode {
-    // Where nobody listens, nobody is told.
-    let _ = error.print();
+    let printed = console::written(error.print());
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Fine.into(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match printed {
+            Ok(()) => Exit::Fine.into(),
+            Err(failure) => {
+                console::tell(&failure.problem.render());
+                failure.exit.into()
+            }
+        },
+        // Where nobody listens, nobody is told.
         _ => Exit::Findings.into(),
     }
 }

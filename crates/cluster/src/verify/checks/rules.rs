@@ -251,7 +251,7 @@ fn check_trust(
                 (severity, format!("{words}: whoever is there is {role}"))
             }
             Some(role) => {
-                (Severity::Warning, format!("{words}: whoever is on this machine is {role}"))
+                (Severity::Warning, format!("{words}: whoever is on the node's machine is {role}"))
             }
             None => (Severity::Warning, words),
         };
@@ -317,9 +317,17 @@ mod tests {
             ("host app all all trust", Error, "whoever is there is postgres"),
             // Nobody that could do anything.
             ("host app web 192.0.2.0/24 trust", Warning, "/d/pg_hba.conf"),
-            ("host all all 127.0.0.1/32 trust", Warning, "whoever is on this machine is postgres"),
-            ("host all all samehost trust", Warning, "whoever is on this machine is postgres"),
-            ("host all all ::1/128 trust", Warning, "whoever is on this machine is postgres"),
+            (
+                "host all all 127.0.0.1/32 trust",
+                Warning,
+                "whoever is on the node's machine is postgres",
+            ),
+            (
+                "host all all samehost trust",
+                Warning,
+                "whoever is on the node's machine is postgres",
+            ),
+            ("host all all ::1/128 trust", Warning, "whoever is on the node's machine is postgres"),
         ] {
             let found = trust(hba, None);
             assert_eq!(found.len(), 1, "{hba}: {found:?}");

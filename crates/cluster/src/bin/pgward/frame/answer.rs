@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     console::Console,
-    diagnostic::{Diagnostic, Severity},
+    diagnostic::{self, Diagnostic, Severity},
     failure::{Exit, Failure},
 };
 
@@ -107,13 +107,7 @@ fn print_answer(console: &Console, command: &str, answer: &Answer) -> Result<(),
             envelope(command, answer.exit, &answer.findings, None, answer.result.clone());
         return console.print_bytes(envelope.as_bytes());
     }
-    let mut out = String::new();
-    for (index, finding) in answer.findings.iter().enumerate() {
-        if index > 0 {
-            out.push('\n');
-        }
-        out.push_str(&finding.render());
-    }
+    let mut out = diagnostic::render_all(&answer.findings);
     match &answer.text {
         Text::Styled(text) => {
             if !out.is_empty() && !text.is_empty() {

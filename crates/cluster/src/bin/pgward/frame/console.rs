@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::{
-    failure::Failure,
+    failure::{Failure, system_words},
     text::{FAINT, ODD, STRONG, plain, styled},
 };
 
@@ -275,10 +275,11 @@ fn write_all(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Whoever closed the pipe has read enough: that is no failure.
-fn written(result: io::Result<()>) -> Result<(), Failure> {
+pub(crate) fn written(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("standard output cannot be written to: {error}")))
+            let words = system_words(&error);
+            Err(Failure::failed(format!("standard output cannot be written to: {words}")))
         }
         _ => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, Title};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 /// How bad it is.
@@ -83,20 +83,11 @@ impl Diagnostic {
     /// With the source line and a caret, in styles that the console takes away where nobody sees
     /// them; ends with a line feed.
     pub(crate) fn render(&self) -> String {
-        let level = match self.severity {
-            Severity::Error => Level::ERROR,
-            Severity::Warning => Level::WARNING,
-            Severity::Notice => Level::NOTE.with_name("notice"),
-        };
-        let message = super::text::plain_lines(&self.message);
-        let mut title = level.primary_title(message);
-        if let Some(code) = &self.code {
-            title = title.id(code.as_str());
-        }
-        let mut group = Group::with_title(title);
         if self.place.is_none() {
-            return self.render_without_place(group);
+            return self.headline() + &self.advice();
         }
+        let message = super::text::plain_lines(&self.message);
+        let mut group = Group::with_title(self.title(&message));
         if let Some(place) = &self.place {
             let beside = self.related.as_ref().filter(|(other, _)| other.is_beside(place));
             group = place.add_to(group, AnnotationKind::Primary, None, beside);
@@ -115,10 +106,35 @@ impl Diagnostic {
         text
     }
 
-    /// Where there is no line to show, there is no margin for its number either.
-    fn render_without_place(&self, title: Group<'_>) -> String {
-        let mut text = Renderer::styled().render(&[title]);
+    /// What it says, without why and what to do; further lines are set in below the first.
+    fn headline(&self) -> String {
+        let message = super::text::plain_lines(self.message.trim_end());
+        let (first, more) = message.split_once('\n').unwrap_or((&message, ""));
+        let mut text = Renderer::styled().render(&[Group::with_title(self.title(first))]);
         text.push('\n');
+        for line in more.lines() {
+            text.push_str(format!("    {line}").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    fn title<'a>(&'a self, message: &'a str) -> Title<'a> {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+            Severity::Notice => Level::NOTE.with_name("notice"),
+        };
+        let title = level.primary_title(message);
+        match &self.code {
+            Some(code) => title.id(code.as_str()),
+            None => title,
+        }
+    }
+
+    /// Why, and what to do. Where there is no line to show, there is no margin for its number either.
+    fn advice(&self) -> String {
+        let mut text = String::new();
         let whys = self.why.iter().map(|why| ("note", why));
         for (what, more) in whys.chain(self.fix.iter().map(|fix| ("help", fix))) {
             let what = super::text::styled(super::text::STRONG, what);
@@ -127,6 +143,30 @@ impl Diagnostic {
         }
         text
     }
+
+    /// Whether one advice does for both.
+    fn shares_advice(&self, other: &Self) -> bool {
+        let place = self.place.is_some() || other.place.is_some();
+        !place && self.code.is_some() && self.code == other.code && self.advice() == other.advice()
+    }
+}
+
+/// Several, with an empty line between them. What the same is to be done about stands together, and
+/// why and what is said once.
+pub(crate) fn render_all(all: &[Diagnostic]) -> String {
+    let mut text = String::new();
+    for (index, one) in all.iter().enumerate() {
+        let next = all.get(index + 1);
+        if next.is_some_and(|next| one.shares_advice(next)) {
+            text.push_str(&one.headline());
+            continue;
+        }
+        text.push_str(&one.render());
+        if next.is_some() {
+            text.push('\n');
+        }
+    }
+    text
 }
 
 impl Serialize for Diagnostic {
@@ -202,11 +242,23 @@ impl Place {
         span: Range<usize>,
         secrets: &Secrets,
     ) -> Self {
+        let before = &bytes[..span.start.min(bytes.len())];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        Self::numbered(file, bytes, span, line, secrets)
+    }
+
+    /// The same for a span that is known to begin in this line: nothing before that line is looked at.
+    pub(crate) fn numbered(
+        file: impl Into<String>,
+        bytes: &[u8],
+        span: Range<usize>,
+        line: usize,
+        secrets: &Secrets,
+    ) -> Self {
         let start = span.start.min(bytes.len());
         let end = span.end.clamp(start, bytes.len());
         let line_start =
             bytes[..start].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let line = bytes[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
         // A span that ends with its line's end is that line's.
         let last = if end > start && bytes[end - 1] == b'\n' { end - 1 } else { end };
         let line_end = bytes[last..]
@@ -344,6 +396,24 @@ mod tests {
   |               ^^^^^^^
   |
   = help: write a method of this major, in small letters
+"
+        );
+    }
+
+    #[test]
+    fn what_the_same_is_to_be_done_about_stands_together() {
+        let of = |message: &str, fix: &str| Diagnostic::warning(message).code("X1").fix(fix);
+        let all = [of("one", "mend it"), of("two\n+a\n \n", "mend it"), of("three", "leave it")];
+        assert_eq!(
+            anstream::adapter::strip_str(&render_all(&all)).to_string(),
+            "\
+warning[X1]: one
+warning[X1]: two
+    +a
+  = help: mend it
+
+warning[X1]: three
+  = help: leave it
 "
         );
     }

@@ -67,13 +67,15 @@ impl Failure {
             }
             io::ErrorKind::NotADirectory => Self { exit: Exit::Findings, ..failure }
                 .fix("look at the path: what should be a folder in it is a file"),
+            io::ErrorKind::AlreadyExists => Self { exit: Exit::Findings, ..failure }
+                .fix("name a folder: there is a file of that name"),
             _ => failure,
         }
     }
 }
 
 /// What the system says, without the number that the standard library appends.
-fn system_words(error: &io::Error) -> String {
+pub(super) fn system_words(error: &io::Error) -> String {
     let text = error.to_string();
     text.rfind(" (os error ").map_or(text.as_str(), |end| &text[..end]).to_owned()
 }
@@ -140,7 +142,7 @@ fn fix_of(error: &Error) -> Option<&'static str> {
         Error::Files(FsError::Io { source, .. })
             if source.kind() == io::ErrorKind::PermissionDenied =>
         {
-            Some("run pgward as root, or as the user that the server runs as")
+            Some("run pgward as root, or as the user that owns it")
         }
         _ => None,
     }

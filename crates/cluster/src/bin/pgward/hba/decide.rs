@@ -76,8 +76,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
             "{}: PostgreSQL {} refuses the file, so none of its rules decides",
             input.name, server.version
         );
+        let file = if input.snapshot().is_some() { &*input.name } else { "-" };
         let mut failure = Failure::user(refused)
-            .fix(format!("run pgward hba check {}, and mend what it finds", input.name));
+            .fix(format!("run pgward hba check {file}, and mend what it finds"));
         if let Some(problem) = rules.diagnostics().first() {
             let problem = sources.problem(problem);
             failure.problem.why.push(problem.message);

@@ -79,9 +79,9 @@ pub(super) struct RemoveArguments {
     /// The line with this number (may be repeated)
     #[arg(long, value_name = "LINE", required_unless_present = "rule")]
     line: Vec<u32>,
-    /// Every rule that says this, however it is written
+    /// Every rule that says this, however it is written (may be repeated)
     #[arg(long, value_name = "RULE")]
-    rule: Option<String>,
+    rule: Vec<String>,
     /// Make comments of the lines instead
     #[arg(long)]
     comment_out: bool,
@@ -156,10 +156,14 @@ pub(super) fn remove(arguments: &RemoveArguments, console: &Console) -> Result<A
     let input = Input::read(&arguments.file)?;
     let (document, rules) = rules(&input, &server)?;
     let mut lines = arguments.line.clone();
-    if let Some(text) = &arguments.rule {
+    for text in &arguments.rule {
         refuse_secret(text)?;
         let meant = rule::read(text.as_bytes(), "the rule", &server)?;
-        let same = rules.iter().filter(|rule| meant.is_read_as(rule));
+        let same: Vec<_> = rules.iter().filter(|rule| meant.is_read_as(rule)).collect();
+        if same.is_empty() {
+            return Err(Failure::user(format!("{}: no rule says \"{}\"", input.name, plain(text)))
+                .fix("see pgward hba check, or name the line with --line"));
+        }
         for rule in same {
             if rule.file() == hba_parser::FileId::MAIN {
                 lines.push(rule.line());
@@ -175,8 +179,8 @@ pub(super) fn remove(arguments: &RemoveArguments, console: &Console) -> Result<A
     lines.sort_unstable();
     lines.dedup();
     if lines.is_empty() {
-        return Err(Failure::user(format!("{}: no rule says that", input.name))
-            .fix("see pgward hba check, or name the line with --line"));
+        return Err(Failure::user(format!("{}: no rule of this file says that", input.name))
+            .fix("change the file that is named above"));
     }
     let mut edited = document.clone();
     let edit = lines.iter().try_fold(edited.edit(&server), |edit, line| {

@@ -1,8 +1,12 @@
 //! A file, read as a server would.
 
 use std::{
+    borrow::Cow,
+    cell::RefCell,
+    collections::HashMap,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use hba_parser::{
@@ -14,7 +18,7 @@ use textfile::fs::path_of;
 use super::secrets;
 use crate::frame::{
     console::Console,
-    diagnostic::{Diagnostic, Place, Severity},
+    diagnostic::{Diagnostic, Place, Secrets, Severity},
     failure::Failure,
     input::Input,
     text::lossy,
@@ -186,11 +190,19 @@ impl Meaning {
 pub(super) struct Sources<'a> {
     main: &'a Input,
     files: &'a [Text],
+    /// Those that something was shown of, each read once.
+    shown: RefCell<HashMap<FileId, Rc<Shown<'a>>>>,
+}
+
+/// A file's bytes, and where in them secrets are.
+struct Shown<'a> {
+    bytes: Cow<'a, [u8]>,
+    secrets: Secrets,
 }
 
 impl<'a> Sources<'a> {
     pub(super) fn new(main: &'a Input, files: &'a [Text]) -> Self {
-        Self { main, files }
+        Self { main, files, shown: RefCell::default() }
     }
 
     /// What a file is called.
@@ -203,34 +215,40 @@ impl<'a> Sources<'a> {
         Some(path_of(path.as_bytes()))
     }
 
-    fn bytes(&self, file: FileId) -> std::borrow::Cow<'a, [u8]> {
-        if file == FileId::MAIN {
-            return self.main.bytes().into();
-        }
-        // It was read a moment ago; if it is gone, there is no line to show.
-        self.path(file).and_then(|path| std::fs::read(path).ok()).unwrap_or_default().into()
+    fn shown(&self, file: FileId) -> Rc<Shown<'a>> {
+        let read = || {
+            let bytes: Cow<'a, [u8]> = if file == FileId::MAIN {
+                self.main.bytes().into()
+            } else {
+                // It was read a moment ago; if it is gone, there is no line to show.
+                self.path(file).and_then(|path| std::fs::read(path).ok()).unwrap_or_default().into()
+            };
+            let secrets = secrets::find(&bytes);
+            Rc::new(Shown { bytes, secrets })
+        };
+        self.shown.borrow_mut().entry(file).or_insert_with(read).clone()
     }
 
     pub(super) fn place(&self, location: Location) -> Place {
-        let bytes = self.bytes(location.file);
-        let secrets = secrets::find(&bytes);
-        let mut place =
-            Place::of(self.name(location.file), &bytes, location.span.range(), &secrets);
-        place.line = location.line as usize;
-        place
+        let Shown { bytes, secrets } = &*self.shown(location.file);
+        let (name, line) = (self.name(location.file), location.line as usize);
+        Place::numbered(name, bytes, location.span.range(), line, secrets)
     }
 
     /// A line's text, secrets masked, without its line end.
     pub(super) fn line(&self, location: Location) -> String {
-        let bytes = self.bytes(location.file);
-        let span = location.span.range();
-        let line = bytes.get(span).unwrap_or_default();
+        let shown = self.shown(location.file);
+        let line = shown.bytes.get(location.span.range()).unwrap_or_default();
         lossy(secrets::masked(line).trim_ascii_end())
     }
 
     /// A problem as the server has it, for people.
     pub(super) fn problem(&self, problem: &Problem) -> Diagnostic {
-        let message = lossy(problem.message.as_bytes());
+        let mut message = lossy(problem.message.as_bytes());
+        // The server would name a file.
+        if problem.code == Code::NoEntries && self.main.snapshot().is_none() {
+            message = format!("{} contains no entries", self.main.name);
+        }
         let mut diagnostic = Diagnostic::new(severity(problem.severity), message)
             .code(problem.code.as_str())
             .at(self.place(problem.location))

@@ -59,7 +59,7 @@ pub(super) struct ConsentArguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
-    let description = arguments.description.read()?;
+    let description = arguments.description.read(console)?;
     nothing_unfinished(&description)?;
     if arguments.accept_changes
         && let Some(refused) = accept(&description, arguments.consent, console)?

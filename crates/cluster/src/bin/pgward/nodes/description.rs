@@ -16,6 +16,7 @@ use pg_version::PgVersion;
 
 use super::wait_for;
 use crate::frame::{
+    console::Console,
     diagnostic::{Diagnostic, Place, Secrets},
     failure::Failure,
     input::Input,
@@ -38,7 +39,7 @@ pub(super) struct Description {
 }
 
 impl DescriptionArgument {
-    pub(super) fn read(&self) -> Result<Description, Failure> {
+    pub(super) fn read(&self, console: &Console) -> Result<Description, Failure> {
         let input = Input::read(&self.path).map_err(|failure| {
             if failure.exit == crate::frame::failure::Exit::Findings {
                 failure.fix("name the description, or write one with pgward init")
@@ -60,18 +61,36 @@ impl DescriptionArgument {
         };
         let spec = ClusterSpec::from_toml(text, folder)
             .map_err(|error| misdescribed(&input.name, text, &error))?;
-        let reached =
-            wait_for(async { Ok(reach(&with_password_file(&spec, own_password_file())).await?) })?;
+        let told = match needs_password_file(&spec) {
+            true => with_password_file(&spec, own_password_file(console)),
+            false => spec.clone(),
+        };
+        let reached = wait_for(async { Ok(reach(&told).await?) })?;
         let nodes = reached.nodes.clone();
         Ok(Description { spec, nodes, reached })
     }
 }
 
 /// The password file that libpq takes for whoever calls: `PGPASSFILE`, else `.pgpass` in the home folder. A
-/// file that libpq ignores is not taken.
-fn own_password_file() -> Option<PathBuf> {
-    let path = Surroundings::of_process().passfile(None, &Libpq::new(PgVersion::NEWEST));
-    path.filter(|path| passfile::fs::open(path).is_ok())
+/// file that libpq ignores is not taken, with the warning that libpq has for it.
+fn own_password_file(console: &Console) -> Option<PathBuf> {
+    let libpq = Libpq::new(PgVersion::NEWEST);
+    let path = Surroundings::of_process().passfile(None, &libpq)?;
+    match passfile::fs::open(&path) {
+        Ok(_) => Some(path),
+        Err(error) => {
+            if let Some(warning) = error.warning(&libpq) {
+                console.warn(warning.strip_prefix("WARNING: ").unwrap_or(&warning));
+            }
+            None
+        }
+    }
+}
+
+/// Whether `sql` of any node has neither a password nor a file for it.
+fn needs_password_file(spec: &ClusterSpec) -> bool {
+    let lacks = |sql: ConnInfo| sql.get("password").is_none() && sql.get("passfile").is_none();
+    spec.nodes.iter().any(|node| node.sql.parse::<ConnInfo>().is_ok_and(lacks))
 }
 
 /// The description with a password file where `sql` has neither a password nor a file: the library reads

@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
-    let description = arguments.description.read()?;
+    let description = arguments.description.read(console)?;
     let states = inspect_all(&description, console)?;
     let spec = &description.spec;
     let links = topology::of(spec.topology).links(spec, &states)?;

@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
-    let description = arguments.description.read()?;
+    let description = arguments.description.read(console)?;
     nothing_unfinished(&description)?;
     let prepared = prepare(&description, console)?;
     let plan = prepared.plan;

@@ -10,6 +10,7 @@ use cluster::{
 use pki::Certificate;
 
 use crate::frame::{
+    answer::tally,
     diagnostic::{Diagnostic, Severity},
     table::{Cell, Table},
     text::{BAD, FAINT, GOOD, ODD, STRONG, count, diff, plain, plain_lines, styled},
@@ -219,7 +220,7 @@ pub(super) fn words(finding: &Finding) -> String {
     let mut message = format!("{place}: {}", plain_lines(&finding.what));
     if let Some(detail) = &finding.detail {
         message.push('\n');
-        message.push_str(&plain_lines(detail));
+        message.push_str(plain_lines(detail).trim_end());
     }
     message
 }
@@ -233,7 +234,9 @@ pub(super) fn proof(verified: &Verification) -> String {
 fn conclusion(verification: &Verification) -> String {
     let proved = verification.proved();
     let word = if proved { styled(GOOD, "PROVED") } else { styled(BAD, "NOT PROVED") };
-    let mut out = format!("\n{word}: {}\n", score(verification));
+    let found = tally(&findings(&verification.findings));
+    let found = if found.is_empty() { found } else { format!("; {found}") };
+    let mut out = format!("\n{word}: {}{found}\n", score(verification));
     if verification.links.is_empty() {
         let _ = writeln!(
             out,

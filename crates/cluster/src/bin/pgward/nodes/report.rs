@@ -40,6 +40,10 @@ impl ReportArgument {
                     _ => Ok(None),
                 };
             }
+            Err(FsError::NotAFile { .. }) => {
+                return Err(Failure::user(format!("{} is no plain file", path.display()))
+                    .fix("name a file, such as report.html"));
+            }
             Err(error) => return Err(error.into()),
         };
         if before.bytes().is_empty() || report::is_page(before.bytes()) {

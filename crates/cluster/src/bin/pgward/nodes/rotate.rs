@@ -44,7 +44,7 @@ enum What {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
-    let description = arguments.description.read()?;
+    let description = arguments.description.read(console)?;
     nothing_unfinished(&description)?;
     let states = inspect_all(&description, console)?;
     let spec = &description.spec;

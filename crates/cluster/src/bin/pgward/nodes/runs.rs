@@ -77,7 +77,7 @@ pub(crate) struct AbandonArguments {
 }
 
 pub(crate) fn resume(arguments: &ResumeArguments, console: &Console) -> Result<Answer, Failure> {
-    let description = arguments.description.read()?;
+    let description = arguments.description.read(console)?;
     let status = run::status(&description.spec)?;
     let Some(found) = status.unfinished() else {
         return Err(Failure::user("there is no unfinished run").fix("see pgward status"));
@@ -111,7 +111,7 @@ pub(crate) fn rollback(
     arguments: &RollbackArguments,
     console: &Console,
 ) -> Result<Answer, Failure> {
-    let description = arguments.description.read()?;
+    let description = arguments.description.read(console)?;
     let status = run::status(&description.spec)?;
     let Some(found) = status.to_take_back() else {
         return Err(Failure::user("there is no run to take back").fix("see pgward status"));
@@ -128,7 +128,7 @@ pub(crate) fn rollback(
 }
 
 pub(crate) fn abandon(arguments: &AbandonArguments, console: &Console) -> Result<Answer, Failure> {
-    let description = arguments.description.read()?;
+    let description = arguments.description.read(console)?;
     let status = run::status(&description.spec)?;
     let Some(found) = status.unfinished() else {
         return Err(Failure::user("there is no unfinished run").fix("see pgward status"));

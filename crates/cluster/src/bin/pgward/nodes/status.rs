@@ -1,6 +1,6 @@
 //! `pgward status`.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use cluster::{
     run,
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
-    let Description { spec, nodes, .. } = arguments.description.read()?;
+    let Description { spec, nodes, .. } = arguments.description.read(console)?;
     let progress = console.begin("look at the nodes");
     let looked = wait_for(async { Ok(status::status(&spec, &nodes).await?) });
     progress.end(if looked.is_ok() { "done" } else { "failed" });
@@ -55,7 +55,15 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
     }
     let down = status.nodes.iter().filter_map(|node| node.error.as_ref());
     findings.extend(down.clone().map(|error| Diagnostic::error(error.clone())));
-    for link in status.links.iter().filter(|link| link.lacks_session()) {
+    let silent: BTreeSet<&str> = status
+        .nodes
+        .iter()
+        .filter(|node| node.error.is_some())
+        .map(|node| node.name.as_str())
+        .collect();
+    let lacks_session =
+        |link: &LinkStatus| link.lacks_session() && !silent.contains(link.to.as_str());
+    for link in status.links.iter().filter(|link| lacks_session(link)) {
         let words = if link.enabled { "the link has no session" } else { "the link is disabled" };
         findings.push(
             Diagnostic::warning(format!("{} -> {} ({}): {words}", link.from, link.to, link.name))
@@ -64,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
     }
     let mut text = format!("{}\n{}", styled(STRONG, "NODES"), node_table(&status.nodes));
     let _ = writeln!(text, "\n{}", styled(STRONG, "LINKS"));
-    let links = link_table(&status.links);
+    let links = link_table(&status.links, &silent);
     if links.is_empty() {
         text.push_str("  no node that answers has a link to another\n");
     } else {
@@ -126,7 +134,8 @@ fn node_table(nodes: &[NodeStatus]) -> Table {
     table
 }
 
-fn link_table(links: &[LinkStatus]) -> Table {
+/// The links; a session at a node that does not answer is not seen.
+fn link_table(links: &[LinkStatus], silent: &BTreeSet<&str>) -> Table {
     let mut table =
         Table::new(&["from", "to", "name", "sslmode", "session as", "TLS", "certificate", "state"]);
     for link in links {
@@ -139,6 +148,7 @@ fn link_table(links: &[LinkStatus]) -> Table {
         };
         let state = match session {
             Some(session) => Cell::from(session.state.clone()),
+            None if silent.contains(link.to.as_str()) => Cell::styled("not known", ODD),
             None if link.lacks_session() => Cell::styled("NO SESSION", BAD),
             None => Cell::from("on demand"),
         };

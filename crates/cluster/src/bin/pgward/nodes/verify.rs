@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
     arguments.report.check()?;
-    let description = arguments.description.read()?;
+    let description = arguments.description.read(console)?;
     // What is there now is neither what was found nor what is wanted: that explains what is found.
     // Runs that cannot be read are a finding of the verification.
     let runs = run::status(&description.spec);

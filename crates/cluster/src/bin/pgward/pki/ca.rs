@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     key: KeyArguments,
     /// For how many days it is valid, from now on
-    #[arg(long, value_name = "DAYS", default_value_t = 3650)]
+    #[arg(long, value_name = "DAYS", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
     days: u32,
     /// It may sign for this host, what is below it, or this network only (may be repeated)
     #[arg(long, value_name = "NAME|NETWORK")]

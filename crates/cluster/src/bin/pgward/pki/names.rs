@@ -45,7 +45,7 @@ impl NameArguments {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct LifeArguments {
     /// For how many days it is valid, from now on; never longer than its authority
-    #[arg(long, value_name = "DAYS", default_value_t = 397)]
+    #[arg(long, value_name = "DAYS", default_value_t = 397, value_parser = clap::value_parser!(u32).range(1..))]
     days: u32,
 }
 
