@@ -258,7 +258,7 @@ pub struct Subscription {
 }
 
 /// The settings that inspection reads.
-const SETTINGS: [&str; 31] = [
+const SETTINGS: [&str; 32] = [
     "allow_alter_system",
     "cluster_name",
     "config_file",

@@ -179,7 +179,10 @@ fn file_drift(
             };
             drift.push((format!("{shown} was changed: {meaning}"), Some(diff)));
         }
-        (Some(false), None) => drift.push((format!("{shown} holds something else"), None)),
+        (Some(false), None) => drift.push((
+            format!("{shown} was changed; what it held before is not at hand to be compared"),
+            None,
+        )),
     }
     drift
 }

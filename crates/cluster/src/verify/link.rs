@@ -435,7 +435,7 @@ impl Judge<'_> {
              see whose it is, and end it (pg_terminate_backend)",
             session.user,
             session.pid,
-            moment(session.start)
+            moment(session.start.into())
         ))
     }
 
