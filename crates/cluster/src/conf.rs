@@ -66,7 +66,7 @@ pub(crate) fn value_in(file: &[u8], name: &str) -> Option<String> {
     let is_it = |line: &pgconf::ConfLine<'_>| {
         line.name().is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()))
     };
-    let last = file.lines().filter(is_it).last()?;
+    let last = file.lines().rfind(is_it)?;
     Some(String::from_utf8_lossy(&last.value()?).into_owned())
 }
 
