@@ -395,7 +395,9 @@ impl killed::Found for Victim<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pgd_killed_after_records() -> Outcome {
-    let mesh = PgdMesh::open(PgVersion::V17, 2, By::Ip).await?;
+    // The pause between a link's attempts is one that is cut short, too.
+    let mesh = PgdMesh::builder(PgVersion::V17, 2, By::Ip);
+    let mesh = mesh.setting("wal_retrieve_retry_interval", "1h").open().await?;
     let folder = tempfile::tempdir()?;
     let (nodes, from) = (mesh.nodes().to_vec(), mesh.site().peers_from());
     let (kind, role) = (TopologyKind::Pgd, "pgd_replication");

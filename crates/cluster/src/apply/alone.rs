@@ -18,7 +18,7 @@ use crate::{deadline::Deadline, error::Error};
 const KEY: i64 = i64::from_be_bytes(*b"\0\0pgward");
 
 /// A session that is just ending has the lock until it has ended.
-const ENDING: Duration = Duration::from_secs(5);
+const ENDING: Duration = Duration::from_secs(3);
 
 /// Takes the lock of a node for this session, for as long as it lasts; the number of its process. `before`
 /// is that of our session before this one, which the server may not know to have ended.

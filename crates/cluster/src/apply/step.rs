@@ -23,6 +23,9 @@ use crate::{
 /// nobody has it otherwise.
 const RETURN: Duration = Duration::from_secs(5);
 
+/// How much later than that a server may say that a statement took too long: it may be busy.
+const LATE: Duration = Duration::from_secs(5);
+
 /// Why a step was not done, and whether it may have had an effect all the same.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -266,7 +269,7 @@ pub(super) async fn execute(
         Ok(())
     };
     // The server ends a statement that takes longer than it may, and says so: that is waited for.
-    let patience = work.limits.answer + work.limits.answer / 4;
+    let patience = work.limits.answer + (work.limits.answer / 4).max(LATE);
     let executed = within(patience, &statement.to_string(), executed).await;
     executed.map_err(|error| {
         // A statement that the server refused was not run by a half.

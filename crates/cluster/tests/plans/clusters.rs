@@ -92,6 +92,7 @@ fn state(spec: &ClusterSpec, number: u8) -> Result<NodeState, Box<dyn Error>> {
         ("max_prepared_transactions", "0"),
         ("primary_slot_name", if in_recovery { "standby" } else { "" }),
         ("ssl", if is_other(number) { "on" } else { "off" }),
+        ("wal_retrieve_retry_interval", if number == 1 { "100" } else { "5000" }),
     ];
     Ok(NodeState {
         roles: roles(spec, number),

@@ -26,6 +26,9 @@ async fn open_cluster(place: &Place, mode: Mode) -> Result<Servers, Box<dyn std:
     let servers = Servers::default();
     servers.start(newest, 2).await?;
     servers.join().await?;
+    // As PostgreSQL has it: a run cuts it short.
+    servers.query("node-1", "ALTER SYSTEM SET wal_retrieve_retry_interval = '5s'")?;
+    servers.query("node-1", "SELECT pg_reload_conf()")?;
     let mut spec = servers.cluster(mode)?.spec;
     spec.secrets = "secrets".into();
     place.write("pgward.toml", toml::to_string(&spec)?, 0o600)?;
