@@ -278,8 +278,8 @@ async fn timescale(
     spec.certificates.user_chain = chain;
     spec.i_know.plain_text_can_be_read = plain;
     spec.i_know.trust_lets_anybody_in = mode == Mode::Trust;
-    spec.timescale =
-        Some(TimescaleSpec { access_node: cluster.access().name().to_owned(), copy_chunk: false });
+    let access_node = cluster.access().name().to_owned();
+    spec.timescale = Some(TimescaleSpec { access_node, copy_chunk: mode == Mode::Cert });
     spec.check()?;
     Ok((cluster, spec, folder))
 }
