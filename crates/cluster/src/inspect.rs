@@ -381,7 +381,42 @@ pub async fn inspect_all(spec: &ClusterSpec, nodes: &[Node]) -> Result<Vec<NodeS
         let spec = spec.clone();
         async move { inspect(&spec, &node).await }
     });
-    inspected.await?.into_iter().collect()
+    let mut states: Vec<NodeState> = inspected.await?.into_iter().collect::<Result<_, _>>()?;
+    for (node, state, paths) in with_paths_of_others(&spec, nodes, &mut states) {
+        read_more(node, state, paths).await?;
+    }
+    Ok(states)
+}
+
+/// The nodes that have files where another has its own, which is known when all have been inspected;
+/// each with these files' paths.
+pub(crate) fn with_paths_of_others<'n, 's>(
+    spec: &ClusterSpec,
+    nodes: &'n [Node],
+    states: &'s mut [NodeState],
+) -> Vec<(&'n Node, &'s mut NodeState, Vec<PathBuf>)> {
+    let mut paths = topology::of(spec.topology).paths_of_others(spec, states);
+    let found = states.iter_mut().filter_map(|state| {
+        let node = nodes.iter().find(|node| node.spec.name == state.name)?;
+        let paths = paths.remove(&state.name)?;
+        Some((node, state, paths))
+    });
+    found.collect()
+}
+
+/// Reads further files of a node.
+///
+/// # Errors
+/// [`Error`] with the node's name if one cannot be read.
+pub(crate) async fn read_more(
+    node: &Node,
+    state: &mut NodeState,
+    paths: Vec<PathBuf>,
+) -> Result<(), Error> {
+    let read = disk::read_credentials(node.files.clone(), paths).await.on_node(&state.name)?;
+    state.files.extend(read.files);
+    state.folders.extend(read.folders);
+    Ok(())
 }
 
 /// Inspects a node.

@@ -111,16 +111,30 @@ fn prove(
     let (mut members, mut chains) = (Vec::new(), Vec::new());
     for state in preparation.states {
         let Some(demand) = preparation.demands.get(&state.name) else { continue };
-        let own = credentials.nodes.get(&state.name);
+        // What it shares with another node of its machine, that one makes.
+        let shared =
+            credentials.shared.iter().filter(|shared| shared.readers.contains(&state.name));
+        let makers: Vec<&str> = std::iter::once(state.name.as_str())
+            .chain(shared.map(|shared| shared.node.as_str()))
+            .collect();
+        let made_at = |path: &std::path::Path| {
+            let path = state.in_data_directory(path);
+            makers.iter().find_map(|maker| {
+                let at = preparation.states.iter().find(|state| state.name == *maker)?;
+                let made = credentials.nodes.get(*maker)?.pairs.iter();
+                let mut there =
+                    made.filter(|(place, _)| at.in_data_directory(&place.certificate) == path);
+                there.next().map(|(_, pair)| pair)
+            })
+        };
         let read = |path: &std::path::Path| -> Result<Vec<Certificate>, Error> {
             let file = state.file(&state.in_data_directory(path));
             Ok(file.map_or(Ok(Vec::new()), |file| Certificate::all_from_pem(&file.bytes))?)
         };
         let new = |path: &std::path::Path| -> Result<Option<Vec<Certificate>>, Error> {
-            let pair =
-                own.and_then(|own| own.pairs.iter().find(|(place, _)| place.certificate == path));
+            let pair = made_at(path);
             Ok(pair
-                .map(|(_, pair)| Certificate::all_from_pem(pair.certificate.as_bytes()))
+                .map(|pair| Certificate::all_from_pem(pair.certificate.as_bytes()))
                 .transpose()?)
         };
         let node = preparation.cluster().node(&state.name)?;

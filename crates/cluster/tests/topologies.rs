@@ -17,6 +17,8 @@ use std::{
 };
 
 use cluster::{
+    inspect::inspect_all,
+    rotate,
     run::{Outcome as RunOutcome, Runner},
     spec::{ClusterSpec, Mode, TimescaleSpec, TopologyKind, UserChain},
 };
@@ -281,8 +283,8 @@ async fn timescale(
     spec.certificates.user_chain = chain;
     spec.i_know.plain_text_can_be_read = plain;
     spec.i_know.trust_lets_anybody_in = mode == Mode::Trust;
-    spec.timescale =
-        Some(TimescaleSpec { access_node: cluster.access().name().to_owned(), copy_chunk: false });
+    let access_node = cluster.access().name().to_owned();
+    spec.timescale = Some(TimescaleSpec { access_node, copy_chunk: mode == Mode::Cert });
     spec.check()?;
     Ok((cluster, spec, folder))
 }
@@ -314,6 +316,11 @@ async fn timescale_in_every_mode() -> Outcome {
         let found = files(&all)?;
         assert_eq!(secure(&spec).await?, 0, "{mode:?} {chain:?} {plain}");
         assert_eq!(files(&all)?, found);
+        if mode == Mode::Cert {
+            // Data nodes of this machine share the access node's certificates.
+            let states = inspect_all(&spec, &standin::secured::nodes(&spec)).await?;
+            rotate::authority(&spec, &states, time::OffsetDateTime::now_utc())?;
+        }
         for role in ["postgres", "testrole"] {
             for arrival in cluster.write_and_see(role).await? {
                 assert_eq!(arrival.rows, arrival.expected, "{role}: {arrival:?}");

@@ -66,17 +66,9 @@ pub(super) async fn read_files(
         let Included { files: hba_included, names, crash: hba_crash } =
             hba_included(files.as_ref(), &hba_file, version)?;
         let read_at_reload = [names, tls].concat();
-        let mut folders = BTreeSet::new();
-        for folder in credentials.iter().flat_map(|path| path.ancestors().skip(1)) {
-            if !folders.contains(folder) && files.access(folder)?.is_some() {
-                folders.insert(folder.to_owned());
-            }
-        }
-        let mut paths = vec![hba_file];
-        paths.extend(credentials);
-        paths.extend(configuration.files().map(|(path, _)| path_of(path).to_owned()));
-        let mut found = BTreeMap::new();
-        for path in paths {
+        let Credentials { files: mut found, folders } = Credentials::read(&*files, credentials)?;
+        let others = configuration.files().map(|(path, _)| path_of(path).to_owned());
+        for path in std::iter::once(hba_file).chain(others) {
             let file = files.find(&path)?;
             found.insert(path, file);
         }
@@ -90,6 +82,38 @@ pub(super) async fn read_files(
             hba_crash,
         })
     };
+    tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
+}
+
+/// Files that hold credentials, or may be made to, and which of the folders above them are there.
+pub(super) struct Credentials {
+    pub(super) files: BTreeMap<PathBuf, Option<NodeFile>>,
+    pub(super) folders: BTreeSet<PathBuf>,
+}
+
+impl Credentials {
+    fn read(files: &dyn NodeFiles, paths: Vec<PathBuf>) -> Result<Self, Error> {
+        let mut folders = BTreeSet::new();
+        for folder in paths.iter().flat_map(|path| path.ancestors().skip(1)) {
+            if !folders.contains(folder) && files.access(folder)?.is_some() {
+                folders.insert(folder.to_owned());
+            }
+        }
+        let mut found = BTreeMap::new();
+        for path in paths {
+            let file = files.find(&path)?;
+            found.insert(path, file);
+        }
+        Ok(Self { files: found, folders })
+    }
+}
+
+/// Reads further files of a node that may hold credentials.
+pub(super) async fn read_credentials(
+    files: Arc<dyn NodeFiles>,
+    paths: Vec<PathBuf>,
+) -> Result<Credentials, Error> {
+    let read = move || Credentials::read(&*files, paths);
     tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
 }
 

@@ -269,6 +269,16 @@ pub trait Topology: Sync {
     /// The files that inspection must read beside those that the settings name, relative to the data
     /// directory: the places of credentials.
     fn credential_paths(&self, spec: &ClusterSpec, state: &Places<'_>) -> Vec<PathBuf>;
+
+    /// The files that nodes have where another node has its own, by the node: inspection reads them when
+    /// it knows all nodes. By default there are none.
+    fn paths_of_others(
+        &self,
+        _spec: &ClusterSpec,
+        _states: &[NodeState],
+    ) -> BTreeMap<String, Vec<PathBuf>> {
+        BTreeMap::new()
+    }
 }
 
 /// What is known of a node before its files are read.

@@ -85,9 +85,7 @@ impl Topology for Timescale {
             demand.server = Some(PairPlace::new(SERVER_CERTIFICATE, SERVER_KEY));
             demand.settings = tls_settings(ROOT, SERVER_CERTIFICATE, SERVER_KEY);
         }
-        // move_chunk and copy_chunk make a data node connect with the access node's paths.
-        let copies = spec.timescale.as_ref().is_some_and(|timescale| timescale.copy_chunk);
-        if is_access || copies {
+        if is_access || copies(spec) {
             // The access node itself takes them relative to its own data directory.
             let own = |path: PathBuf| {
                 if is_access { path } else { access_state.in_data_directory(path) }
@@ -156,6 +154,33 @@ impl Topology for Timescale {
         paths.push(places.setting("timescaledb.passfile").unwrap_or(PASSFILE).into());
         paths
     }
+
+    fn paths_of_others(
+        &self,
+        spec: &ClusterSpec,
+        states: &[NodeState],
+    ) -> BTreeMap<String, Vec<PathBuf>> {
+        let access = access_node(spec);
+        let Some(found) = states.iter().find(|state| state.name == access && copies(spec)) else {
+            return BTreeMap::new();
+        };
+        let setting = |name: &str| Some(found.setting(name)).filter(|value| !value.is_empty());
+        let mut paths: Vec<PathBuf> = spec
+            .link_roles()
+            .flat_map(|role| ["crt", "key"].map(|ending| (role, ending)))
+            .map(|(role, ending)| user_file(setting("timescaledb.ssl_dir"), role, ending))
+            .collect();
+        paths.push(setting("timescaledb.passfile").unwrap_or(PASSFILE).into());
+        let paths: Vec<PathBuf> = paths.iter().map(|path| found.in_data_directory(path)).collect();
+        let others = states.iter().filter(|state| state.name != access);
+        others.map(|state| (state.name.clone(), paths.clone())).collect()
+    }
+}
+
+/// Whether data nodes connect to one another, too: `move_chunk` and `copy_chunk` make them do so with the
+/// access node's paths.
+fn copies(spec: &ClusterSpec) -> bool {
+    spec.timescale.as_ref().is_some_and(|timescale| timescale.copy_chunk)
 }
 
 fn access_node(spec: &ClusterSpec) -> &str {
@@ -460,6 +485,29 @@ mod tests {
                 "weather: GRANT USAGE ON FOREIGN SERVER \"dn1\" TO \"r\"",
             ]
         );
+        Ok(())
+    }
+
+    /// Each has another data directory.
+    #[test]
+    fn data_nodes_have_what_the_access_node_has_where_that_has_it() -> Outcome {
+        let mut spec = spec(&[("dn1", "10.0.0.2")])?;
+        let states = [sample::node(b"", &[]), {
+            let mut data = sample::node(b"", &[]);
+            data.name = "dn1".to_owned();
+            data
+        }];
+        assert!(Timescale.paths_of_others(&spec, &states).is_empty());
+        spec.timescale.as_mut().ok_or("none")?.copy_chunk = true;
+        let paths = Timescale.paths_of_others(&spec, &states);
+        assert_eq!(paths.keys().collect::<Vec<_>>(), ["dn1"]);
+        let cluster = Cluster::new(&spec, &states, &[]);
+        for client in Timescale.demand(&cluster, &states[1])?.clients {
+            for path in [client.pair.certificate, client.pair.key] {
+                assert!(path.is_absolute() && paths["dn1"].contains(&path), "{}", path.display());
+            }
+        }
+        assert!(paths["dn1"].contains(&PathBuf::from("/d/passfile")));
         Ok(())
     }
 

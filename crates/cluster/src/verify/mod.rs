@@ -359,6 +359,12 @@ async fn inspect_each(
             Err(error) => findings.push(silent(&name, &error)),
         }
     }
+    for (node, state, paths) in inspect::with_paths_of_others(spec, nodes, &mut states) {
+        let more = inspect::read_more(node, state, paths);
+        if let Err(error) = within(patience, ANSWER, more).await {
+            findings.push(silent(&node.spec.name, &error));
+        }
+    }
     Ok(states)
 }
 

@@ -183,6 +183,8 @@ fn foreign_servers(number: u8, others: &[u8]) -> Result<Vec<ForeignServer>, Box<
         let as_role = |role: &str, more: &str| -> Result<ConnInfo, Box<dyn Error>> {
             Ok(format!("user='{role}'{more}").parse()?)
         };
+        // On 12 a server has certificates for one role.
+        let others_role = if is_other(number) { ROLE } else { OTHER_ROLE };
         Ok(ForeignServer {
             name: format!("server {other}"),
             wrapper: "postgres_fdw".to_owned(),
@@ -190,7 +192,7 @@ fn foreign_servers(number: u8, others: &[u8]) -> Result<Vec<ForeignServer>, Box<
             options,
             mappings: vec![
                 (None, as_role(ROLE, "")?),
-                (Some("postgres".to_owned()), as_role(OTHER_ROLE, " password=hunter3")?),
+                (Some("postgres".to_owned()), as_role(others_role, " password=hunter3")?),
             ],
             usable_by: Vec::new(),
             tables: vec![("postgres".to_owned(), "public.far".to_owned())],
