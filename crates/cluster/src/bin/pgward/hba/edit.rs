@@ -189,6 +189,7 @@ pub(super) fn remove(arguments: &RemoveArguments, console: &Console) -> Result<A
     edit.and_then(HbaEdit::apply).map_err(|error| refused(&input, &error))?;
     let mut said = String::new();
     let what = if arguments.comment_out { "commented out" } else { "removed" };
+    let what = if arguments.edit.dry_run { format!("would be {what}") } else { what.to_owned() };
     for line in &lines {
         let text = document.line(*line, server.version).map(|line| secrets::masked(line.bytes()));
         let text = lossy(text.unwrap_or_default().trim_ascii_end());
