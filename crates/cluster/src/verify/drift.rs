@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(told(hba, passfile, Some(&key)), "");
         let opened = hba.to_owned() + "host all all all trust\n";
         let found = told(&opened, "*:*:*:*:hunter3\n", Some(&key));
-        assert!(found.contains("/d/passfile holds something else"), "{found}");
+        assert!(found.contains("/d/passfile was changed; what it held"), "{found}");
         assert!(found.contains("rejected -> trust"), "{found}");
         assert!(found.contains("\n+host all all all trust\n"), "{found}");
         assert_eq!(
@@ -450,7 +450,10 @@ mod tests {
         sample::put(&mut states[0], "/d/pg_hba.conf", Some(sample::file(b"b\n")));
         let told = since(&applied, &spec, &states, &[], None);
         assert_eq!(told.len(), 1);
-        assert_eq!(told[0].what, "/d/pg_hba.conf holds something else");
+        assert_eq!(
+            told[0].what,
+            "/d/pg_hba.conf was changed; what it held before is not at hand to be compared"
+        );
         // What is accepted is told by its lines from then on.
         let applied = accepting(applied, &spec, &states, &[], &key);
         sample::put(&mut states[0], "/d/pg_hba.conf", Some(sample::file(b"local all all peer\n")));
