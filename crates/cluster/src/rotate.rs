@@ -76,7 +76,9 @@ fn secured<'a>(
 ) -> Result<Preparation<'a>, Error> {
     let preparation = Preparation::new(spec, states)?;
     let open = preparation.plan(Renew::default(), now)?.plan;
-    if let Some(stage) = open.stages.first() {
+    // What is only to be read again the servers read on the way.
+    let is_due = |step: &Step| !matches!(step.action, Action::Reload(_));
+    if let Some(stage) = open.stages.iter().find(|stage| stage.steps.iter().any(is_due)) {
         return Err(Error::plan(format!(
             "the cluster is not as described yet ({} is still to be done): apply the description \
              first",

@@ -11,6 +11,9 @@ use super::support::{Outcome, Place, closed_port};
 fn describe(place: &Place) -> Result<TcpSocket, Box<dyn std::error::Error>> {
     let (closed, port) = closed_port()?;
     place.describe("a <b>", &format!("host=127.0.0.1 port={port} user=x password=geheim"))?;
+    let name = "name = \"a <b>\"\n";
+    let text = place.read("pgward.toml")?.replace(name, &format!("{name}host = \"localhost\"\n"));
+    place.write("pgward.toml", text, 0o600)?;
     Ok(closed)
 }
 
