@@ -56,7 +56,7 @@ mod vault;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 pub use applied::Applied;
@@ -281,6 +281,7 @@ impl Runner {
             limits: self.limits,
             application: Application { run: all, own },
             sessions: Mutex::default(),
+            links_back_by: OnceLock::new(),
             _lock: lock,
         }))
     }
