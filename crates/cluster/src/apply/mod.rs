@@ -15,7 +15,12 @@ mod step;
 mod take_back;
 mod undo;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use textfile::fs::FsError;
 use tokio::{
@@ -143,6 +148,8 @@ pub(crate) struct Work {
     /// A session on each node, for all that needs none of its own; it keeps other runs from the node.
     /// It is from before any reload: should the new rules let nobody in, the way back is by it.
     pub(crate) sessions: Mutex<BTreeMap<String, Arc<Mutex<Option<Session>>>>>,
+    /// When all links whose sessions were ended should be back.
+    pub(crate) links_back_by: OnceLock<tokio::time::Instant>,
     /// Nobody else works on the cluster.
     pub(crate) _lock: RunLock,
 }

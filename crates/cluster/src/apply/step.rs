@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use textfile::fs::FsError;
+use tokio::time::Instant;
 use tokio_postgres::error::{DbError, SqlState};
 use zeroize::Zeroizing;
 
@@ -19,8 +20,8 @@ use crate::{
     topology::SessionKey,
 };
 
-/// How long a link whose session was ended is waited for: so long PostgreSQL itself lets it rest where
-/// nobody has it otherwise.
+/// How long all links whose sessions were ended are waited for: so long PostgreSQL itself lets one rest
+/// where nobody has it otherwise.
 const RETURN: Duration = Duration::from_secs(5);
 
 /// How much later than that a server may say that a statement took too long: it may be busy.
@@ -148,10 +149,13 @@ pub(super) async fn run(
             reconnect(work, to, session, *before).await?;
         }
         Action::AwaitLink { to, session } => {
-            let client = work.session(work.node(to)?).await?;
-            let patience = work.limits.answer.min(RETURN);
+            let end = *work.links_back_by.get_or_init(|| Instant::now() + RETURN);
+            let back = async {
+                let client = work.session(work.node(to)?).await?;
+                sessions::until_anew(&client, session, None, RETURN).await
+            };
             // What keeps it away is no fault of what was done, and others wait for the end of it.
-            let _ = sessions::until_anew(&client, session, None, patience).await;
+            let _ = tokio::time::timeout_at(end, back).await;
         }
         Action::EndOldSessions { roles, networks, tls } => {
             let way = SecuredWay {

@@ -57,7 +57,10 @@ mod lock;
 mod observed;
 mod vault;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 pub use applied::Applied;
 pub use digest::Digest;
@@ -284,6 +287,7 @@ impl Runner {
             limits: self.limits,
             application: Application { run: all, own },
             sessions: Mutex::default(),
+            links_back_by: OnceLock::new(),
             _lock: lock,
         }))
     }
