@@ -3,9 +3,6 @@
 
 #[path = "links/support.rs"]
 mod native;
-#[path = "standin/mod.rs"]
-mod standin;
-
 use std::sync::Arc;
 
 use cluster::{

@@ -1,9 +1,6 @@
 //! The topologies `pgd` and `timescale` on their stand-ins: from open to proved, and nothing to do the
 //! second time.
 
-#[path = "standin/mod.rs"]
-mod standin;
-
 use std::{
     collections::BTreeMap,
     fs,

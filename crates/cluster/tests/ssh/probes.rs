@@ -1,13 +1,9 @@
 //! What strangers get is tried from the peers' own machines, where `ssh` leads there and the rules for
 //! the links do not hold for the machine that pgward runs on.
 
-#[path = "standin/mod.rs"]
-mod standin;
-
-mod sshd;
-
 use std::sync::Arc;
 
+use crate::sshd::{Setup, Sshd};
 use cluster::{
     conninfo::ConnInfo,
     inspect::{self, Node},
@@ -18,7 +14,6 @@ use cluster::{
     verify::{self, Code, Evidence},
 };
 use pg_version::PgVersion;
-use sshd::{Setup, Sshd};
 use standin::{By, PgdMesh, page::ROLE, secured};
 use time::OffsetDateTime;
 

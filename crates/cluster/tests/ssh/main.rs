@@ -1,0 +1,9 @@
+//! Nodes reached by ssh, each by an sshd of the test's own: their files, SQL through forwarded sockets,
+//! a whole apply, and attempts from the peers' machines.
+
+#[cfg(feature = "demo")]
+mod apply;
+mod files;
+mod probes;
+mod sql;
+mod sshd;
