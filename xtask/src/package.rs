@@ -2,14 +2,17 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::Path,
     process::{Command, ExitCode, Stdio},
 };
 
+use flate2::{Compression, GzBuilder};
+
 use crate::tasks::cargo_path;
 
 /// Builds the program, has it write its manual pages and completions, and packs all of it by cargo-deb
-/// (`cargo install cargo-deb`).
+/// (`cargo install cargo-deb`; of Debian it takes dpkg-dev, which tells the libraries that the program needs).
 pub(crate) fn deb() -> ExitCode {
     match build() {
         Ok(()) => ExitCode::SUCCESS,
@@ -21,6 +24,9 @@ pub(crate) fn deb() -> ExitCode {
 }
 
 fn build() -> Result<(), String> {
+    // Without these the work of minutes would come to nothing, or to a package that depends on nothing.
+    has("cargo-deb", "cargo install --locked cargo-deb")?;
+    has("dpkg-shlibdeps", "apt-get install dpkg-dev")?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = crate::api::target_folder(&root)?;
     cargo(&root, &["build", "--release", "--package", "cluster"])?;
@@ -28,13 +34,42 @@ fn build() -> Result<(), String> {
     let program = target.join("release/pgward");
     let assets = target.join("release/pgward-assets");
     fs::create_dir_all(&assets).map_err(|error| format!("{}: {error}", assets.display()))?;
-    pgward(&program, &["man".as_ref(), assets.join("man").as_os_str()])?;
+    let pages = assets.join("man");
+    // Those of commands that are gone must not be packed.
+    if pages.exists() {
+        fs::remove_dir_all(&pages).map_err(|error| format!("{}: {error}", pages.display()))?;
+    }
+    pgward(&program, &["man".as_ref(), pages.as_os_str()])?;
+    let pages = fs::read_dir(&pages).map_err(|error| format!("{}: {error}", pages.display()))?;
+    for page in pages {
+        let page = page.map_err(|error| error.to_string())?.path();
+        let mut packed = page.clone().into_os_string();
+        packed.push(".gz");
+        compress(&page, packed.as_ref())?;
+        fs::remove_file(&page).map_err(|error| format!("{}: {error}", page.display()))?;
+    }
+    compress(&root.join("CHANGELOG.md"), &assets.join("changelog.gz"))?;
     for shell in ["bash", "zsh", "fish"] {
         let script = pgward(&program, &["completions".as_ref(), shell.as_ref()])?;
         let path = assets.join(format!("completion.{shell}"));
         fs::write(&path, script).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     cargo(&root, &["deb", "--no-build", "--package", "cluster"])
+}
+
+/// As Debian's policy wants it: as small as can be, and the same of the same file.
+fn compress(from: &Path, to: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", to.display());
+    let bytes = fs::read(from).map_err(|error| format!("{}: {error}", from.display()))?;
+    let file = fs::File::create(to).map_err(failed)?;
+    let mut gz = GzBuilder::new().mtime(0).write(file, Compression::best());
+    gz.write_all(&bytes).and_then(|()| gz.finish()).map(drop).map_err(failed)
+}
+
+/// Whether there is such a program; else how to have it.
+fn has(program: &str, install: &str) -> Result<(), String> {
+    let started = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+    started.map(drop).map_err(|error| format!("{program}: {error}: {install}"))
 }
 
 fn cargo(root: &Path, arguments: &[&str]) -> Result<(), String> {

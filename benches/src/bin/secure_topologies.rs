@@ -2,9 +2,6 @@
 //! and what of that each part takes. Figures for people; nothing is asserted about them.
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
-#[path = "../../../crates/cluster/tests/standin/mod.rs"]
-mod standin;
-
 use std::{
     path::Path,
     process::ExitCode,
@@ -23,7 +20,7 @@ use cluster::{
 use pg_version::PgVersion;
 use time::OffsetDateTime;
 
-use self::standin::{
+use standin::{
     By, PgdMesh, TimescaleCluster,
     secured::{describe, nodes},
 };

@@ -2,9 +2,6 @@
 //! to 14 does not compare addresses with those of a certificate.
 #![cfg(feature = "demo")]
 
-#[path = "standin/mod.rs"]
-mod standin;
-
 use std::{fs, path::PathBuf};
 
 use cluster::{

@@ -5,8 +5,6 @@
 mod follow;
 #[path = "links/support.rs"]
 mod native;
-#[path = "standin/mod.rs"]
-mod standin;
 
 use std::sync::Arc;
 

@@ -4,8 +4,6 @@
 #![allow(clippy::panic, reason = "a test that cannot go on fails")]
 
 mod killed;
-#[path = "standin/mod.rs"]
-mod standin;
 
 use std::{
     collections::BTreeMap,

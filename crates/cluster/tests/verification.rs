@@ -1,9 +1,6 @@
 //! Verification where not everything answers, where logs are written in other ways, and of what
 //! changes while it looks.
 
-#[path = "standin/mod.rs"]
-mod standin;
-
 use std::{fs, io::Write as _, time::Duration};
 
 use cluster::{

@@ -6,11 +6,8 @@ use std::{path::Path, process::Stdio, sync::Arc};
 use pg_version::PgVersion;
 use tokio::process::Command;
 
-use crate::{
-    Document, Outcome,
-    blocks::blocks,
-    standin::{By, Node, PgdMesh, TimescaleCluster},
-};
+use crate::{Document, Outcome, blocks::blocks};
+use standin::{By, Node, PgdMesh, TimescaleCluster};
 
 /// The guide's description, for nodes that are somewhere else than it says.
 fn description(guide: &str, nodes: &[Arc<Node>], peers_from: &str, mode: &str) -> Outcome<String> {

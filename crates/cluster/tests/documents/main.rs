@@ -5,9 +5,6 @@
 mod blocks;
 mod guides;
 mod links;
-#[path = "../standin/mod.rs"]
-mod standin;
-
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -16,10 +16,8 @@ use cluster::{
 };
 use time::OffsetDateTime;
 
-use crate::{
-    Outcome,
-    standin::{self, Ca, Node, secured},
-};
+use crate::Outcome;
+use standin::{Ca, Node, secured};
 
 /// A secured cluster.
 pub(crate) struct Bench {

@@ -23,9 +23,6 @@
 //! | no certificate of a role, under another name, in another folder; a chain in disorder | `timescale` |
 //! | lines for one database only; no prepared transactions | `timescale` |
 
-#[path = "../standin/mod.rs"]
-mod standin;
-
 mod bench;
 mod page;
 mod pgd;

@@ -6,10 +6,8 @@ use cluster::{
 };
 use pg_version::PgVersion;
 
-use crate::{
-    Outcome,
-    standin::{By, Ca, PgdMesh, page, secured},
-};
+use crate::Outcome;
+use standin::{By, Ca, PgdMesh, page, secured};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_to_the_letter() -> Outcome {

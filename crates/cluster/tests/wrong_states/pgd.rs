@@ -13,8 +13,8 @@ use time::{Duration, OffsetDateTime};
 use crate::{
     Outcome,
     bench::{Bench, nothing},
-    standin::{self, By, Ca, Node, PgdMesh, page::ROLE, secured},
 };
+use standin::{By, Ca, Node, PgdMesh, page::ROLE, secured};
 
 async fn secured_mesh(version: PgVersion, mode: Mode, by: By) -> Outcome<(PgdMesh, Bench)> {
     let mesh = PgdMesh::open(version, 2, by).await?;

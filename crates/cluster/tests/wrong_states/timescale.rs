@@ -11,8 +11,8 @@ use pg_version::PgVersion;
 use crate::{
     Outcome,
     bench::{Bench, nothing},
-    standin::{self, Ca, TimescaleCluster, secured},
 };
+use standin::{Ca, TimescaleCluster, secured};
 
 const TESTROLE: &str = "testrole";
 

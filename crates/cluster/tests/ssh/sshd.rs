@@ -3,7 +3,6 @@
 //! The test itself listens and starts `sshd -i` for each connection, as inetd would. So the port is
 //! free for certain, and no daemon is left behind however the test ends: with the connection goes its
 //! sshd.
-#![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, reason = "what a test needs is there, or it fails")]
 
 use std::{

@@ -23,8 +23,6 @@ use tokio_postgres::NoTls;
 
 use crate::sshd::{Setup, Sshd, processes_with};
 
-mod sshd;
-
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 fn server() -> Outcome<pgtest::Server> {

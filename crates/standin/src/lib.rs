@@ -10,19 +10,25 @@
 //!   pgward.
 //! - [`Writer`]: writes on while something is done to a mesh, and tells what it was like.
 //!
-//! A test program in `tests` says `mod standin;`, and for example:
+//! ```no_run
+//! use pg_version::PgVersion;
+//! use standin::{By, PgdMesh};
 //!
-//! ```ignore
+//! # async fn shown() -> standin::Result {
 //! let mesh = PgdMesh::open(PgVersion::V17, 3, By::Name).await?;
 //! let first = &mesh.nodes()[0];
 //! println!("{}", first.admin_conninfo());
 //! let rows = mesh.write_and_see().await?;
 //! assert!(rows.iter().all(|row| row.missing_on.is_empty()));
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! Both come up as people have them before anything is secured: whoever is on the network is trusted.
-#![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
-#![allow(unreachable_pub, reason = "a test program has no outside; `pub` is what tests use")]
+#![expect(
+    clippy::missing_errors_doc,
+    reason = "every one is an `Error`, which says all there is to say"
+)]
 
 mod node;
 mod openssl;
@@ -40,7 +46,7 @@ pub use node::{Login, Node};
 pub use openssl::{Ca, Certificate};
 pub use pgd::{By, Link, PgdMesh};
 pub use rogue::{Ask, Rogue, Visit};
-pub use site::Site;
+pub use site::{Place, Site};
 pub use timescale::{Arrival, TimescaleCluster};
 pub use writer::{Continuity, Writer};
 

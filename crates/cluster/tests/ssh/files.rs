@@ -25,8 +25,6 @@ use tokio::net::TcpSocket;
 
 use crate::sshd::{Fault, Relay, Setup, Sshd, folder_of, new_key, processes_with};
 
-mod sshd;
-
 /// Does on a thread what blocks.
 async fn blocking<T: Send + 'static>(
     node: &SshNode,

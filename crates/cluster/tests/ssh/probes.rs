@@ -1,15 +1,12 @@
 //! What strangers get is tried from the peers' own machines, where `ssh` leads there and the rules for
 //! the links do not hold for the machine that pgward runs on.
 
-#[path = "standin/mod.rs"]
-mod standin;
-
-#[path = "links/follow.rs"]
-mod follow;
-mod sshd;
-
 use std::{net::IpAddr, sync::Arc};
 
+use crate::{
+    follow,
+    sshd::{Setup, Sshd},
+};
 use cluster::{
     conninfo::ConnInfo,
     inspect::{self, Node},
@@ -21,7 +18,6 @@ use cluster::{
 };
 use pg_version::PgVersion;
 use pgtest::{Namespace, Server};
-use sshd::{Setup, Sshd};
 use standin::{By, PgdMesh, page::ROLE, secured};
 use time::OffsetDateTime;
 

@@ -23,9 +23,11 @@ pub enum Site {
 
 /// A node's place.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub(crate) address: IpAddr,
-    pub(crate) namespace: Option<Namespace>,
+pub struct Place {
+    /// The address.
+    pub address: IpAddr,
+    /// The namespace, where the nodes have some of their own.
+    pub namespace: Option<Namespace>,
 }
 
 impl Site {
@@ -70,7 +72,11 @@ impl Site {
         }
     }
 
-    pub(crate) fn places(&self, count: u8) -> Result<Vec<Place>> {
+    /// Where so many nodes are.
+    ///
+    /// # Errors
+    /// What the system says of a namespace that cannot be made.
+    pub fn places(&self, count: u8) -> Result<Vec<Place>> {
         // Two clusters at the same time get different addresses, most of the time; where not, they
         // get different ports.
         let [a, b, ..] = RandomState::new().hash_one(0).to_le_bytes();

@@ -5,7 +5,7 @@ use std::fs;
 
 use pg_version::PgVersion;
 
-use crate::standin::{Arrival, By, Ca, Error, Node, Result, Site, TimescaleCluster};
+use standin::{Arrival, By, Ca, Error, Node, Result, Site, TimescaleCluster};
 
 const VERSION: PgVersion = PgVersion::V15;
 /// A query on every data node, with an answer that does not matter.

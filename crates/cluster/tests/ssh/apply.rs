@@ -1,6 +1,5 @@
 //! The same apply as on this machine, with every node behind an sshd of its own: files by SFTP, SQL
 //! through forwarded sockets.
-#![cfg(feature = "demo")]
 
 use std::sync::Arc;
 
@@ -18,8 +17,6 @@ use pg_version::PgVersion;
 use time::OffsetDateTime;
 
 use crate::sshd::Sshd;
-
-mod sshd;
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 

@@ -3,7 +3,7 @@
 
 use pg_version::PgVersion;
 
-use crate::standin::{
+use standin::{
     Ask, By, Ca, Node, PgdMesh, Result, Rogue, RowSeen, Site, Visit, Writer,
     page::{self, CERT, ROLE, SSL_ON, each, lines, provide_certificates, switch},
 };
@@ -57,8 +57,8 @@ async fn the_page_to_the_letter_is_green_and_open() -> Result {
     Ok(())
 }
 
-fn late(what: &str) -> crate::standin::Error {
-    crate::standin::Error::Late(what.to_owned())
+fn late(what: &str) -> standin::Error {
+    standin::Error::Late(what.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
