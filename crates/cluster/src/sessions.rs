@@ -433,7 +433,7 @@ mod tests {
             roles: vec!["repl".to_owned()],
             address: None,
         };
-        assert!(pick(&key, &[nameless.clone()]).is_none());
+        assert!(pick(&key, std::slice::from_ref(&nameless)).is_none());
         assert!(pick(&key, &[nameless, exact]).is_some());
     }
 
