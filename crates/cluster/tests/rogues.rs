@@ -1,6 +1,8 @@
 //! A rogue in a node's place, with a server certificate of the same authority: what do the links give
 //! it? Nothing, in any mode in which that can be prevented, and verification tells where it cannot.
 
+#[path = "links/follow.rs"]
+mod follow;
 #[path = "links/support.rs"]
 mod native;
 #[path = "standin/mod.rs"]
