@@ -372,7 +372,8 @@ mod tests {
             assert_eq!(found[0].0, Error, "{before}: {found:?}");
         }
         // What stands before it decides.
-        let hidden = "host all repl,postgres all reject\nhost all all 10.0.0.0/8 trust";
+        let hidden = "host all repl,postgres,backup,runner,heir all reject\n\
+                      host all all 10.0.0.0/8 trust";
         assert_eq!(trust(hidden, None)[0].0, Warning);
         // The administrator's own way in.
         let found = trust("host all all 192.0.2.0/24 trust", Some([192, 0, 2, 9]));
