@@ -470,8 +470,10 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
                 settings: &settings,
             },
         );
+        let revoked = Some(value("ssl_crl_file")).filter(|path| !path.is_empty()).map(Path::new);
+        let credentials = credentials.iter().map(PathBuf::as_path).chain(revoked);
         let places = disk::Places {
-            credentials: credentials.iter().map(|path| data_directory.join(path)).collect(),
+            credentials: credentials.map(|path| data_directory.join(path)).collect(),
             data_directory: data_directory.clone(),
             config_file: value("config_file").into(),
             hba_file: value("hba_file").into(),

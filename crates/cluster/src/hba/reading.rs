@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hba_parser::{
-    Address, Connection, ConnectionType, Encryption, FileId, HbaDocument, Method, RoleGraph, Rule,
-    Rules, Severity, StaticNetwork, Verdict,
+    Address, Connection, ConnectionType, Encryption, FileId, HbaDocument, Method, RoleGraph,
+    Roles as _, Rule, Rules, Severity, StaticNetwork, Verdict,
 };
 use pg_version::PgVersion;
 
@@ -154,6 +154,11 @@ impl Reading {
             rule.method() == Method::Trust && rule.connection() != ConnectionType::Local
         };
         self.rules.iter().filter(open)
+    }
+
+    /// Whether a role is a member of a group, by way of others, too.
+    pub(crate) fn is_member(&self, role: &str, group: &str) -> bool {
+        self.roles.is_member(role.as_bytes(), group.as_bytes())
     }
 
     /// A rule and where it is, in words.

@@ -84,7 +84,13 @@ pub(super) async fn changed_since_reload(
 /// The settings that have another value from the next start on: the files say so, and only a start takes
 /// them.
 pub(super) async fn pending_restart(client: &Client) -> Result<Vec<String>, Error> {
-    const QUERY: &str = "SELECT name FROM pg_catalog.pg_settings WHERE pending_restart ORDER BY 1";
+    // The server goes on saying so of a line that came and went again: then it is in no file, and the
+    // value in force was in none.
+    const QUERY: &str = "SELECT s.name FROM pg_catalog.pg_settings s \
+         LEFT JOIN LATERAL (SELECT bool_or(coalesce(f.error, '') = 'setting could not be applied') \
+             AS waits FROM pg_catalog.pg_file_settings f \
+             WHERE pg_catalog.lower(f.name) = pg_catalog.lower(s.name)) f ON true \
+         WHERE s.pending_restart AND coalesce(f.waits, s.source = 'configuration file') ORDER BY 1";
     Ok(client.query(QUERY, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 

@@ -316,7 +316,7 @@ async fn with_certificates() -> Outcome {
             "a link that is gone, and was secured",
             &[Code::LinkMissing],
             &|| {
-                let forget = "CREATE TABLE kept AS TABLE bdr_standin.node; \
+                let forget = "CREATE UNLOGGED TABLE kept AS TABLE bdr_standin.node; \
                               DELETE FROM bdr_standin.node WHERE node_name = 'node-1'";
                 two.sql(forget).map(drop)
             },

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod passwords;
+mod revocation;
 mod roles;
 mod rules;
 mod settings;
@@ -48,6 +49,9 @@ pub(crate) fn all(
         certificates::check(state, demand, authority.as_ref(), now, &mut findings);
         roles::check(state, demand, links, now, &mut findings);
         settings::check_speaking(state, links, &mut findings);
+        if cluster.spec.mode == Mode::Cert {
+            revocation::check(cluster, demands, links, state, now, &mut findings);
+        }
         passwords::check_mappings(state, &mut findings);
     }
     for (link, wanted) in links {

@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use hba_parser::{Address, Method, Rule};
 use ipnet::IpNet;
+use pg_version::PgVersion;
 
 use crate::{
     conninfo::ConnInfo,
     demand::{Databases, Demand, WayIn},
     hba::{self, DecidingRule, Question, Reading},
-    inspect::{HbaError, NodeState},
+    inspect::{HbaError, NodeState, Role},
     masked,
     spec::ClusterSpec,
     topology::{Cluster, Link},
@@ -230,9 +231,10 @@ fn check_trust(
         physical: false,
     });
     let powerful = || {
-        let superusers = state.roles.iter().filter(|role| role.superuser && role.can_login);
+        let mighty =
+            state.roles.iter().filter(|role| role.can_login && is_mighty(role, state, reading));
         let links = demand.ways_in.iter().map(|way| way.role.as_str());
-        superusers.map(|role| role.name.as_str()).chain(links)
+        mighty.map(|role| role.name.as_str()).chain(links)
     };
     for rule in reading.trusting() {
         let words = reading.words(&rule);
@@ -260,6 +262,22 @@ fn check_trust(
     }
 }
 
+/// Whether a role gets at everything that links do, and at the keys of the server: by itself, or because it
+/// copies the data directory, reads or writes the server's files, or can make itself such a one.
+fn is_mighty(role: &Role, state: &NodeState, reading: &Reading) -> bool {
+    const GROUPS: [&str; 3] =
+        ["pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"];
+    // Until 15 whoever makes roles may be any of them but a superuser.
+    let makes_roles = state.version < PgVersion::V16
+        && role.attributes.split(' ').any(|attribute| attribute == "CREATEROLE");
+    let superusers =
+        state.roles.iter().filter(|role| role.superuser).map(|role| role.name.as_str());
+    role.superuser
+        || role.replication
+        || makes_roles
+        || GROUPS.into_iter().chain(superusers).any(|group| reading.is_member(&role.name, group))
+}
+
 /// Whether a rule is for addresses that peers come from.
 fn is_for_peers(rule: &Rule<'_>, site: &Site<'_>) -> bool {
     site.peers_from.iter().any(|network| match rule.address() {
@@ -285,6 +303,17 @@ mod tests {
         has_neighbours: bool,
     ) -> Vec<(Severity, String)> {
         let mut state = sample::node(hba.as_bytes(), &[]);
+        let like = state.roles[1].clone();
+        for (name, replication, group) in [
+            ("backup", true, "nobody"),
+            ("runner", false, "pg_execute_server_program"),
+            ("heir", false, "postgres"),
+            ("web", false, "nobody"),
+        ] {
+            let member_of = vec![group.to_owned()];
+            let name = name.to_owned();
+            state.roles.push(Role { name, replication, member_of, ..like.clone() });
+        }
         state.admin.address = admin.map(IpAddr::from);
         let address: IpAddr = [10, 0, 0, 1].into();
         let peers_from: Vec<IpNet> = "10.0.0.0/8".parse().into_iter().collect();
@@ -334,6 +363,11 @@ mod tests {
             assert_eq!(found[0].0, severity, "{hba}: {found:?}");
             assert!(found[0].1.ends_with(end), "{hba}: {found:?}");
         }
+        // Who copies the data directory, or runs programs as the server, has its keys.
+        for role in ["backup", "runner", "heir"] {
+            let found = trust(&format!("host all,replication {role} 192.0.2.0/24 trust"), None);
+            assert_eq!(found[0].0, Error, "{role}: {found:?}");
+        }
         // Others on the machine are peers.
         assert_eq!(trust_beside("host all all samehost trust", None, true)[0].0, Error);
         // Whoever comes without TLS, from elsewhere in the network, to another database.
@@ -346,7 +380,8 @@ mod tests {
             assert_eq!(found[0].0, Error, "{before}: {found:?}");
         }
         // What stands before it decides.
-        let hidden = "host all repl,postgres all reject\nhost all all 10.0.0.0/8 trust";
+        let hidden = "host all repl,postgres,backup,runner,heir all reject\n\
+                      host all all 10.0.0.0/8 trust";
         assert_eq!(trust(hidden, None)[0].0, Warning);
         // The administrator's own way in.
         let found = trust("host all all 192.0.2.0/24 trust", Some([192, 0, 2, 9]));

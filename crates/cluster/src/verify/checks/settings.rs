@@ -1,7 +1,5 @@
 //! Settings: what the links need of the server's configuration.
 
-use hba_parser::Method;
-
 use crate::{
     conninfo::ConnInfo,
     demand::Demand,
@@ -46,18 +44,6 @@ pub(super) fn check(state: &NodeState, demand: &Demand, findings: &mut Vec<Findi
             ),
         );
     }
-    let by_certificates = demand.ways_in.iter().any(|way| way.method == Method::Cert);
-    for name in ["ssl_crl_file", "ssl_crl_dir"].into_iter().filter(|_| by_certificates) {
-        let value = state.setting(name);
-        if !value.is_empty() {
-            let what = format!(
-                "{name} is \"{value}\": when its list ends, or where it has none of the cluster's authority, \
-                 no link logs in any more, and pgward makes no such lists"
-            );
-            findings.push(Finding::warning(Code::OtherSetting, &state.name, what));
-        }
-    }
-    let mut find = |code, what: String| findings.push(Finding::error(code, &state.name, what));
     for name in &demand.above_zero {
         if state.setting(name) == "0" {
             find(
