@@ -1,5 +1,7 @@
 //! The links: a matrix of them, and each with its evidence.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::{
@@ -36,17 +38,30 @@ pub(super) fn matrix(view: &View<'_>, nodes: &[usize], pairs: &[Pair<'_>]) -> Ma
         let place = pairs.binary_search_by_key(&(from, to), |pair| (pair.from, pair.to));
         place.ok().map(|place| &pairs[place])
     };
-    let many = nodes.len() > 6;
+    // A primary with its standbys is one column.
+    let starts: BTreeSet<usize> = pairs.iter().map(|pair| pair.from).collect();
+    let ends: BTreeSet<usize> = pairs.iter().map(|pair| pair.to).collect();
+    let among = |some: &BTreeSet<usize>| -> Vec<usize> {
+        nodes.iter().copied().filter(|node| some.contains(node)).collect()
+    };
+    let (rows, columns) = (among(&starts), among(&ends));
+    let (many, long) = (columns.len() > 6, rows.len() > 12);
+    let all = rows.len() == nodes.len() && columns.len() == nodes.len();
     let table = html! {
-        table.matrix.many[many] {
-            caption { "Which node (row) logs in to which (column)" }
+        table.matrix.many[many].long[long] {
+            caption {
+                "Which node (row) logs in to which (column)"
+                @if !all { "; without those that have no such link" }
+            }
             thead { tr {
                 td.corner { span aria-hidden="true" { "from ↓ to →" } }
-                @for to in nodes { th scope="col" { span { bdi { (view.names[*to]) } } } }
+                @for to in &columns { th scope="col" { span { bdi { (view.names[*to]) } } } }
             } }
-            tbody { @for from in nodes { tr {
+            tbody { @for from in &rows { tr {
                 th scope="row" { bdi { (view.names[*from]) } }
-                @for to in nodes { td { @if let Some(pair) = find(*from, *to) { (cell(view, pair)) } } }
+                @for to in &columns {
+                    td { @if let Some(pair) = find(*from, *to) { (cell(view, pair)) } }
+                }
             } } }
         }
     };

@@ -59,6 +59,18 @@ fn many_links_are_a_matrix() {
     }
 }
 
+/// A row or a column of a matrix that would be empty is none.
+#[test]
+fn a_primary_with_its_standbys_is_one_column() {
+    for (verification, columns, rows) in [(sample::star(50), 1, 49), (sample::mesh(9), 9, 9)] {
+        let page = report::html(&verification);
+        let (_, matrix) = page.split_once("<table class=\"matrix").unwrap_or_default();
+        let matrix = matrix.split("</table>").next().unwrap_or_default();
+        let heads = ["col", "row"].map(|of| matrix.matches(&format!("<th scope=\"{of}\"")).count());
+        assert_eq!(heads, [columns, rows]);
+    }
+}
+
 #[test]
 fn every_anchor_leads_somewhere() {
     for verification in [sample::mesh(3), sample::mesh(12), sample::troubled(), sample::evil()] {
