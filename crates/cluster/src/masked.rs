@@ -41,7 +41,7 @@ fn masked(text: &str) -> String {
             continue;
         };
         let (mut whole, mut parts) = (begin.to_owned(), vec![line]);
-        while let Some(next) = lines.next() {
+        for next in lines.by_ref() {
             parts.push(next);
             let (next, _) = ended(next);
             whole.push_str(next.strip_suffix('\\').unwrap_or(next));
