@@ -166,7 +166,7 @@ fn databases(rule: &Rule<'_>, before: &[Rule<'_>], user: &str) -> BTreeSet<(Stri
             DatabaseKind::Name(name) => vec![text(name)],
             DatabaseKind::SameUser | DatabaseKind::SameRole => vec![user.to_owned()],
             DatabaseKind::All | DatabaseKind::Regex(_) => {
-                let named = before.iter().flat_map(hba_parser::Rule::databases);
+                let named = before.iter().flat_map(Rule::databases);
                 let named = named.filter_map(|database| match database.kind() {
                     DatabaseKind::Name(name) => Some(text(name)),
                     _ => None,

@@ -201,13 +201,15 @@ fn is_a_persons(path: &Path) -> bool {
     [".conf", ".crt", ".key", "pass", "passfile"].iter().any(|end| name.ends_with(end))
 }
 
-/// Times and line numbers as letters.
+/// Times and numbers of lines and processes as letters.
 fn without_numbers(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while !rest.is_empty() {
-        if let Some(number) = rest.strip_prefix("line ") {
-            out.push_str("line N");
+        let word = ["line ", "(process "].into_iter().find(|word| rest.starts_with(word));
+        if let Some((word, number)) = word.and_then(|word| Some((word, rest.strip_prefix(word)?))) {
+            out.push_str(word);
+            out.push('N');
             rest = number.trim_start_matches(|c: char| c.is_ascii_digit());
         } else if is_date(rest) {
             out.push_str("TIME");

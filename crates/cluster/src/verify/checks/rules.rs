@@ -230,18 +230,19 @@ fn check_trust(
         database: &admin.database,
         physical: false,
     });
-    let powerful = || {
-        let mighty =
-            state.roles.iter().filter(|role| role.can_login && is_mighty(role, state, reading));
-        let links = demand.ways_in.iter().map(|way| way.role.as_str());
-        mighty.map(|role| role.name.as_str()).chain(links)
-    };
+    // Superusers first: that says most.
+    let (superusers, others): (Vec<&Role>, Vec<&Role>) =
+        state.roles.iter().filter(|role| role.can_login).partition(|role| role.superuser);
+    let mighty = others.into_iter().filter(|role| is_mighty(role, state, reading));
+    let links = demand.ways_in.iter().map(|way| way.role.as_str());
+    let powerful: Vec<&str> =
+        superusers.into_iter().chain(mighty).map(|role| role.name.as_str()).chain(links).collect();
     for rule in reading.trusting() {
         let words = reading.words(&rule);
         let is_admins =
             admins_rule.as_ref().is_some_and(|admins| admins.place() == reading.place(&rule));
         let from_network = !hba::is_for_own_machine(&rule) || is_for_peers(&rule, site);
-        let lets_in = powerful().find(|role| reading.decides_about(&rule, role));
+        let lets_in = powerful.iter().find(|role| reading.decides_about(&rule, role));
         let (severity, what) = match lets_in {
             Some(role) if is_admins => {
                 (Severity::Warning, format!("{words}: whoever is there is {role}, as you are"))
@@ -262,7 +263,7 @@ fn check_trust(
     }
 }
 
-/// Whether a role gets at everything that links do, and at the keys of the server: by itself, or because it
+/// Whether a role that is no superuser gets at everything that links do, and at the keys of the server: it
 /// copies the data directory, reads or writes the server's files, or can make itself such a one.
 fn is_mighty(role: &Role, state: &NodeState, reading: &Reading) -> bool {
     const GROUPS: [&str; 3] =
@@ -272,8 +273,7 @@ fn is_mighty(role: &Role, state: &NodeState, reading: &Reading) -> bool {
         && role.attributes.split(' ').any(|attribute| attribute == "CREATEROLE");
     let superusers =
         state.roles.iter().filter(|role| role.superuser).map(|role| role.name.as_str());
-    role.superuser
-        || role.replication
+    role.replication
         || makes_roles
         || GROUPS.into_iter().chain(superusers).any(|group| reading.is_member(&role.name, group))
 }
