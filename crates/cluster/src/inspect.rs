@@ -14,6 +14,7 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 pub(crate) use queries::{hba_errors, in_recovery, load_time, roles, settings};
@@ -27,6 +28,7 @@ use zeroize::Zeroizing;
 use crate::{
     bounded::{AT_ONCE, for_each},
     conninfo::ConnInfo,
+    deadline::within,
     error::{Error, NodeContext as _},
     spec::{ClusterSpec, NodeSpec},
     sql,
@@ -382,41 +384,43 @@ pub async fn inspect_all(spec: &ClusterSpec, nodes: &[Node]) -> Result<Vec<NodeS
         async move { inspect(&spec, &node).await }
     });
     let mut states: Vec<NodeState> = inspected.await?.into_iter().collect::<Result<_, _>>()?;
-    for (node, state, paths) in with_paths_of_others(&spec, nodes, &mut states) {
-        read_more(node, state, paths).await?;
+    let failed = read_paths_of_others(&spec, nodes, &mut states, sql::PATIENCE).await?;
+    match failed.into_iter().next() {
+        Some((name, error)) => Err(error).on_node(&name),
+        None => Ok(states),
     }
-    Ok(states)
 }
 
-/// The nodes that have files where another has its own, which is known when all have been inspected;
-/// each with these files' paths.
-pub(crate) fn with_paths_of_others<'n, 's>(
+/// Reads the files that nodes have where another has its own, which is known when all have been
+/// inspected; the nodes where that cannot be done in time, and why.
+pub(crate) async fn read_paths_of_others(
     spec: &ClusterSpec,
-    nodes: &'n [Node],
-    states: &'s mut [NodeState],
-) -> Vec<(&'n Node, &'s mut NodeState, Vec<PathBuf>)> {
-    let mut paths = topology::of(spec.topology).paths_of_others(spec, states);
-    let found = states.iter_mut().filter_map(|state| {
-        let node = nodes.iter().find(|node| node.spec.name == state.name)?;
-        let paths = paths.remove(&state.name)?;
-        Some((node, state, paths))
+    nodes: &[Node],
+    states: &mut [NodeState],
+    patience: Duration,
+) -> Result<Vec<(String, Error)>, Error> {
+    let paths = topology::of(spec.topology).paths_of_others(spec, states);
+    let files = |(name, paths): (String, Vec<PathBuf>)| {
+        let node = nodes.iter().find(|node| node.spec.name == name)?;
+        Some((name, node.files.clone(), paths))
+    };
+    let asked: Vec<_> = paths.into_iter().filter_map(files).collect();
+    let read = for_each(AT_ONCE, asked, move |(name, files, paths)| async move {
+        let read = disk::read_credentials(files, paths);
+        (name, within(patience, "the node's files", read).await)
     });
-    found.collect()
-}
-
-/// Reads further files of a node.
-///
-/// # Errors
-/// [`Error`] with the node's name if one cannot be read.
-pub(crate) async fn read_more(
-    node: &Node,
-    state: &mut NodeState,
-    paths: Vec<PathBuf>,
-) -> Result<(), Error> {
-    let read = disk::read_credentials(node.files.clone(), paths).await.on_node(&state.name)?;
-    state.files.extend(read.files);
-    state.folders.extend(read.folders);
-    Ok(())
+    let mut failed = Vec::new();
+    for (name, read) in read.await? {
+        match (read, states.iter_mut().find(|state| state.name == name)) {
+            (Ok(read), Some(state)) => {
+                state.files.extend(read.files);
+                state.folders.extend(read.folders);
+            }
+            (Ok(_), None) => {}
+            (Err(error), _) => failed.push((name, error)),
+        }
+    }
+    Ok(failed)
 }
 
 /// Inspects a node.

@@ -87,7 +87,7 @@ pub(super) async fn pending_restart(client: &Client) -> Result<Vec<String>, Erro
     // The server goes on saying so of a line that came and went again: then it is in no file, and the
     // value in force was in none.
     const QUERY: &str = "SELECT s.name FROM pg_catalog.pg_settings s \
-         LEFT JOIN LATERAL (SELECT bool_or(coalesce(f.error, '') = 'setting could not be applied') \
+         LEFT JOIN LATERAL (SELECT pg_catalog.bool_or(coalesce(f.error, '') = 'setting could not be applied') \
              AS waits FROM pg_catalog.pg_file_settings f \
              WHERE pg_catalog.lower(f.name) = pg_catalog.lower(s.name)) f ON true \
          WHERE s.pending_restart AND coalesce(f.waits, s.source = 'configuration file') ORDER BY 1";

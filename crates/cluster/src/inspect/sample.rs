@@ -11,7 +11,12 @@ use textfile::{MemoryFiles, fs::Access};
 use zeroize::Zeroizing;
 
 use super::{AdminSession, Homes, NodeState, Role, Setting};
-use crate::transport::NodeFile;
+use crate::{
+    conninfo::ConnInfo,
+    spec::{ClusterSpec, SpecError},
+    topology::{Link, LinkPlace, SessionKey},
+    transport::NodeFile,
+};
 
 /// Who owns everything.
 pub(crate) const ACCESS: Access = Access { mode: 0o600, uid: 1, gid: 1 };
@@ -78,4 +83,29 @@ pub(crate) fn file(bytes: &[u8]) -> NodeFile {
 /// Gives a node a file.
 pub(crate) fn put(node: &mut NodeState, path: impl AsRef<Path>, found: Option<NodeFile>) {
     node.files.insert(path.as_ref().to_owned(), found);
+}
+
+/// A link that is there and has no session that could be found.
+pub(crate) fn link(from: &str, to: &str) -> Link {
+    Link {
+        from: from.into(),
+        to: to.into(),
+        name: "l".into(),
+        place: LinkPlace::PrimaryConninfo.into(),
+        conninfo: ConnInfo::default().into(),
+        session: SessionKey::None.into(),
+        enabled: true,
+    }
+}
+
+/// The description that begins so, of nodes of these names, addresses and ports.
+pub(crate) fn spec(begin: &str, nodes: &[(&str, &str, u16)]) -> Result<ClusterSpec, SpecError> {
+    let mut text = format!("{begin}\nsecrets = \"s\"\n");
+    for (name, address, port) in nodes {
+        text += &format!(
+            "[[nodes]]\nname = \"{name}\"\naddress = \"{address}\"\nport = {port}\n\
+             peers-from = [\"10.0.0.0/8\"]\nsql = \"host=127.0.0.1\"\n"
+        );
+    }
+    ClusterSpec::from_toml(&text, "/".as_ref())
 }

@@ -387,18 +387,13 @@ mod tests {
 
     /// Nodes n, n2 … at these addresses.
     fn spec(addresses: &[&str]) -> Outcome<ClusterSpec> {
-        let node = |(index, address): (usize, &&str)| {
-            let name = if index == 0 { "n".to_owned() } else { format!("n{}", index + 1) };
-            format!(
-                "[[nodes]]\nname = \"{name}\"\naddress = \"{address}\"\nport = {}\n\
-                 peers-from = [\"10.0.0.0/8\"]\nsql = \"host=127.0.0.1\"\n",
-                5433 + index
-            )
-        };
-        let head = "topology = \"pgd\"\nmode = \"cert\"\nsecrets = \"s\"\n".to_owned();
-        let nodes = addresses.iter().enumerate().map(node);
-        let text: String = std::iter::once(head).chain(nodes).collect();
-        Ok(ClusterSpec::from_toml(&text, "/".as_ref())?)
+        let names: Vec<String> = (1..=addresses.len())
+            .map(|n| if n == 1 { "n".to_owned() } else { format!("n{n}") })
+            .collect();
+        let nodes = names.iter().zip(addresses).zip(5433..);
+        let nodes: Vec<_> =
+            nodes.map(|((name, address), port)| (name.as_str(), *address, port)).collect();
+        Ok(sample::spec("topology = \"pgd\"\nmode = \"cert\"", &nodes)?)
     }
 
     /// The first node, as it is inspected.

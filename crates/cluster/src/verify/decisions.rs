@@ -5,12 +5,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::checks::logins;
+use super::{LinksTo, checks::logins};
 use crate::{
-    conninfo::ConnInfo,
     demand::WayIn,
     hba::{DecidingRule, Reading},
-    topology::{Cluster, Demands, Link},
+    topology::{Cluster, Demands},
 };
 
 /// What the rules of a node have for a login of the links.
@@ -67,19 +66,16 @@ impl From<DecidingRule> for RuleSeen {
 }
 
 /// For each node: each role, from each network, to everything that links connect to.
-pub(super) fn all(
-    cluster: &Cluster<'_>,
-    demands: &Demands,
-    links: &[(Link, ConnInfo)],
-) -> Vec<Decision> {
+pub(super) fn all(cluster: &Cluster<'_>, demands: &Demands, links: &LinksTo) -> Vec<Decision> {
     let mut decisions = Vec::new();
     for state in cluster.states {
         let (Some(demand), Ok(node)) = (demands.get(&state.name), cluster.node(&state.name)) else {
             continue;
         };
+        let coming = links.get(state.name.as_str()).map_or(&[][..], Vec::as_slice);
         let reading = Reading::of(state, node.address);
         let refusal = reading.refusal();
-        for login in logins(cluster.spec, links, demand, &state.name) {
+        for login in logins(cluster.spec, coming, demand, &state.name) {
             let missing = match &refusal {
                 Some(refusal) => vec![format!("the server refuses the file: {refusal}")],
                 None => login.judge(&reading).into_iter().map(|(_, what)| what).collect(),

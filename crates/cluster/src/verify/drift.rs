@@ -304,16 +304,8 @@ mod tests {
     }
 
     fn spec() -> Result<ClusterSpec, crate::spec::SpecError> {
-        let node = |name: &str, port: u16| {
-            format!(
-                "[[nodes]]\nname = \"{name}\"\naddress = \"10.0.0.1\"\nport = {port}\n\
-                 peers-from = [\"10.0.0.0/8\"]\nsql = \"host=127.0.0.1\"\n"
-            )
-        };
-        let head =
-            "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"s\"\n";
-        let text = [head.to_owned(), node("n", 5432), node("m", 5433)].concat();
-        ClusterSpec::from_toml(&text, "/".as_ref())
+        let begin = "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"";
+        sample::spec(begin, &[("n", "10.0.0.1", 5432), ("m", "10.0.0.1", 5433)])
     }
 
     fn applied(node: AppliedNode) -> Applied {

@@ -174,17 +174,13 @@ pub async fn verify_with(
         (known, unknown, demands, decisions, certificates)
     };
     let nodes_seen = nodes::all(spec, &states);
-    let mut by_node: BTreeMap<Text, Vec<_>> = BTreeMap::new();
-    for (link, wanted) in known {
-        by_node.entry(link.to.clone()).or_default().push((link, wanted));
-    }
     let uses = nodes.iter().map(|node| (node.spec.name.clone(), Semaphore::new(USES_AT_ONCE)));
     let context = Context {
         spec: spec.clone(),
         nodes: nodes.to_vec(),
         states,
         demands,
-        links: by_node,
+        links: known,
         uses: uses.collect(),
         now,
         options,
@@ -297,14 +293,16 @@ fn unapplied(context: &Context) -> Vec<Finding> {
     by_node.into_iter().map(finding).collect()
 }
 
+/// Links by the node that they lead to; each with its connection string as it shall be.
+type LinksTo = BTreeMap<Text, Vec<(Link, ConnInfo)>>;
+
 /// Everything that is known when the nodes are looked at from outside.
 struct Context {
     spec: ClusterSpec,
     nodes: Vec<Node>,
     states: Vec<NodeState>,
     demands: Demands,
-    /// By the node that they lead to; each with its connection string as it shall be.
-    links: BTreeMap<Text, Vec<(Link, ConnInfo)>>,
+    links: LinksTo,
     /// By the node that it starts at: one for each link that may be used to look at it now.
     uses: BTreeMap<String, Semaphore>,
     now: OffsetDateTime,
@@ -359,11 +357,8 @@ async fn inspect_each(
             Err(error) => findings.push(silent(&name, &error)),
         }
     }
-    for (node, state, paths) in inspect::with_paths_of_others(spec, nodes, &mut states) {
-        let more = inspect::read_more(node, state, paths);
-        if let Err(error) = within(patience, ANSWER, more).await {
-            findings.push(silent(&node.spec.name, &error));
-        }
+    for (name, error) in inspect::read_paths_of_others(spec, nodes, &mut states, patience).await? {
+        findings.push(silent(&name, &error));
     }
     Ok(states)
 }
@@ -418,8 +413,8 @@ fn wanted(
     topology: &dyn Topology,
     cluster: &Cluster<'_>,
     demands: &Demands,
-) -> (Vec<(Link, ConnInfo)>, Vec<LinkProof>) {
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+) -> (LinksTo, Vec<LinkProof>) {
+    let (mut known, mut unknown) = (LinksTo::new(), Vec::new());
     for link in cluster.links {
         match topology::wanted(topology, cluster, demands, link) {
             Ok(wanted) => {
@@ -427,7 +422,7 @@ fn wanted(
                     let why = format!("node {} cannot be asked about it", link.to);
                     unknown.push(LinkProof::unknown(link, why));
                 }
-                known.push((link.clone(), wanted));
+                known.entry(link.to.clone()).or_default().push((link.clone(), wanted));
             }
             Err(error) => unknown.push(LinkProof::unknown(link, error.without_node().to_string())),
         }

@@ -182,7 +182,6 @@ mod tests {
     use super::*;
     use crate::{
         inspect::sample,
-        spec::ClusterSpec,
         topology::{Native, Topology as _},
     };
 
@@ -192,20 +191,10 @@ mod tests {
         addresses: [&str; 2],
         receivers: &[&str],
     ) -> Result<[bool; 2], Box<dyn std::error::Error>> {
-        let node = |name: &str, address: &str, port: u16| {
-            format!(
-                "[[nodes]]\nname = \"{name}\"\naddress = \"{address}\"\nport = {port}\n\
-                 peers-from = [\"10.0.0.0/8\"]\nsql = \"host=127.0.0.1\"\n"
-            )
-        };
-        let text = [
-            "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"s\"\n"
-                .to_owned(),
-            node("n", "10.0.0.1", 5432),
-            node("one", addresses[0], 5432),
-            node("two", addresses[1], 5433),
-        ];
-        let spec = ClusterSpec::from_toml(&text.concat(), "/".as_ref())?;
+        let begin = "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"";
+        let nodes =
+            [("n", "10.0.0.1", 5432), ("one", addresses[0], 5432), ("two", addresses[1], 5433)];
+        let spec = sample::spec(begin, &nodes)?;
         let mut primary = sample::node(b"", &[]);
         let address = |text: &&str| Ok(("walreceiver".to_owned(), Some(text.parse()?)));
         let receivers: Result<_, std::net::AddrParseError> =

@@ -21,7 +21,7 @@ pub(super) use self::{
     passwords::link_password,
     rules::{Login, link_addresses, logins},
 };
-use super::{code::Code, finding::Finding};
+use super::{LinksTo, code::Code, finding::Finding};
 use crate::{
     authority,
     conninfo::{ConnInfo, is_secret},
@@ -34,7 +34,7 @@ use crate::{
 pub(crate) fn all(
     cluster: &Cluster<'_>,
     demands: &Demands,
-    links: &[(Link, ConnInfo)],
+    links: &LinksTo,
     now: OffsetDateTime,
 ) -> Vec<Finding> {
     let authority = authority::find(&cluster.spec.secrets, now).ok().flatten();
@@ -43,18 +43,19 @@ pub(crate) fn all(
     findings.extend(access_node(cluster));
     for state in cluster.states {
         let Some(demand) = demands.get(&state.name) else { continue };
+        let coming = links.get(state.name.as_str()).map_or(&[][..], Vec::as_slice);
         findings.extend(unseen(state));
         settings::check(state, demand, &mut findings);
-        rules::check(cluster, links, state, demand, &mut findings);
+        rules::check(cluster, coming, state, demand, &mut findings);
         certificates::check(state, demand, authority.as_ref(), now, &mut findings);
-        roles::check(state, demand, links, now, &mut findings);
-        settings::check_speaking(state, links, &mut findings);
+        roles::check(state, demand, coming, now, &mut findings);
+        settings::check_speaking(state, coming, &mut findings);
         if cluster.spec.mode == Mode::Cert {
-            revocation::check(cluster, demands, links, state, now, &mut findings);
+            revocation::check(cluster, demands, coming, state, now, &mut findings);
         }
         passwords::check_mappings(state, &mut findings);
     }
-    for (link, wanted) in links {
+    for (link, wanted) in links.values().flatten() {
         check_link(cluster.spec.mode, link, wanted, &mut findings);
         if cluster.spec.mode == Mode::Scram && link.enabled {
             passwords::check_file(cluster, demands, link, wanted, &mut findings);

@@ -59,9 +59,7 @@ pub(super) fn check(
         file.and_then(|file| Certificate::all_from_pem(&file.bytes).ok()).unwrap_or_default()
     };
     let trust = read(state, state.setting("ssl_ca_file").as_ref());
-    for (link, wanted) in
-        links.iter().filter(|(link, _)| link.to == *state.name && link.from != link.to)
-    {
+    for (link, wanted) in links.iter().filter(|(link, _)| link.from != link.to) {
         let place = || {
             let (from, demand) = (cluster.state(&link.from)?, demands.get(&*link.from)?);
             let role = wanted.get("user")?;
@@ -91,8 +89,6 @@ mod tests {
     use crate::{
         demand::{ClientPlace, Demand, PairPlace},
         inspect::{Setting, sample},
-        spec::ClusterSpec,
-        topology::{LinkPlace, SessionKey},
     };
 
     #[test]
@@ -108,26 +104,9 @@ mod tests {
             since: now,
             reason: RevocationReason::Superseded,
         };
-        let node = |name: &str, port: u16| {
-            format!(
-                "[[nodes]]\nname = \"{name}\"\naddress = \"10.0.0.1\"\nport = {port}\n\
-                 peers-from = [\"10.0.0.0/8\"]\nsql = \"host=127.0.0.1\"\n"
-            )
-        };
-        let head =
-            "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"\nsecrets = \"s\"\n";
-        let text = [head.to_owned(), node("n", 5432), node("m", 5433)].concat();
-        let spec = ClusterSpec::from_toml(&text, "/".as_ref())?;
-        let link = Link {
-            from: "m".into(),
-            to: "n".into(),
-            name: "l".into(),
-            place: LinkPlace::PrimaryConninfo.into(),
-            conninfo: ConnInfo::default().into(),
-            session: SessionKey::None.into(),
-            enabled: true,
-        };
-        let links: Vec<(Link, ConnInfo)> = vec![(link, "user=repl".parse()?)];
+        let begin = "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"";
+        let spec = sample::spec(begin, &[("n", "10.0.0.1", 5432), ("m", "10.0.0.1", 5433)])?;
+        let links = [(sample::link("m", "n"), "user=repl".parse()?)];
         let pair = PairPlace::new("client.crt", "client.key");
         let clients = vec![ClientPlace { role: "repl".to_owned(), pair }];
         let demands = Demands::from([("m".to_owned(), Demand { clients, ..Demand::default() })]);

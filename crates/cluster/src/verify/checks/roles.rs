@@ -55,7 +55,7 @@ pub(super) fn check(
             let what = format!("the password of the role {} has expired (VALID UNTIL)", role.name);
             find(Code::RoleUnfit, what);
         }
-        let coming = coming_as(links, &role.name, &state.name);
+        let coming = coming_as(links, &role.name);
         if let Some(limit) =
             role.connection_limit().filter(|limit| !role.superuser && coming > *limit)
         {
@@ -88,11 +88,10 @@ pub(super) fn check(
     }
 }
 
-/// How many links have a session on a node at all times, as a role.
-fn coming_as(links: &[(Link, ConnInfo)], role: &str, to: &str) -> i32 {
+/// How many of the links to a node have a session there at all times, as a role.
+fn coming_as(links: &[(Link, ConnInfo)], role: &str) -> i32 {
     let here = links.iter().filter(|(link, wanted)| {
-        link.to == to
-            && link.from != to
+        link.from != link.to
             && link.enabled
             && link.session.is_lasting()
             && wanted.get("user") == Some(role)
@@ -103,28 +102,13 @@ fn coming_as(links: &[(Link, ConnInfo)], role: &str, to: &str) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        demand::RoleDemand,
-        inspect::sample,
-        topology::{LinkPlace, SessionKey},
-        verify::Severity,
-    };
+    use crate::{demand::RoleDemand, inspect::sample, topology::SessionKey, verify::Severity};
 
     #[test]
     fn a_role_that_cannot_log_in_again_is_told() -> Result<(), Box<dyn std::error::Error>> {
         let now = OffsetDateTime::UNIX_EPOCH;
-        let link: (Link, ConnInfo) = (
-            Link {
-                from: "m".into(),
-                to: "n".into(),
-                name: "l".into(),
-                place: LinkPlace::PrimaryConninfo.into(),
-                conninfo: ConnInfo::default().into(),
-                session: SessionKey::Slot("s".to_owned()).into(),
-                enabled: true,
-            },
-            "user=repl".parse()?,
-        );
+        let session = SessionKey::Slot("s".to_owned()).into();
+        let link = (Link { session, ..sample::link("m", "n") }, "user=repl".parse()?);
         let role = RoleDemand { password: true, replication: true, ..RoleDemand::new("repl") };
         let demand = Demand { roles: vec![role], ..Demand::default() };
         let mut state = sample::node(b"", &[]);

@@ -12,7 +12,7 @@ use crate::{
     demand::{Databases, Demand, WayIn},
     hba::{self, DecidingRule, Question, Reading},
     inspect::{HbaError, NodeState, Role},
-    masked,
+    plan::files,
     spec::ClusterSpec,
     topology::{Cluster, Link},
     verify::{
@@ -79,14 +79,11 @@ fn beside(state: &NodeState, demand: &Demand) -> Option<Finding> {
          the description would change it",
         path.display()
     );
-    let finding = Finding::error(Code::Shadowed, &state.name, what);
-    let (before, after) = (masked::text(&found.bytes)?, masked::text(&edit.closed)?);
-    let name = path.display().to_string();
-    let diff = textfile::diff::unified(&name, &name, before.as_bytes(), after.as_bytes());
-    Some(finding.with_detail(diff))
+    let diff = files::diff(path, Some(&found.bytes), &edit.closed);
+    Some(Finding::error(Code::Shadowed, &state.name, what).with_detail(diff))
 }
 
-/// Where links come from: the peers' own addresses where they lie in the networks, else an address of
+/// Where links to a node come from: the peers' own addresses where they lie in the networks, else an address of
 /// each network.
 pub(in crate::verify) fn link_addresses(
     spec: &ClusterSpec,
@@ -95,7 +92,7 @@ pub(in crate::verify) fn link_addresses(
     to: &str,
 ) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = Vec::new();
-    let peers = links.iter().filter(|(link, _)| link.to == to && link.from != to);
+    let peers = links.iter().filter(|(link, _)| link.from != to);
     for peer in peers.filter_map(|(link, _)| spec.node(&link.from)).map(|node| node.address) {
         if way.networks.iter().any(|network| network.contains(&peer)) && !addresses.contains(&peer)
         {
@@ -143,7 +140,7 @@ pub(in crate::verify) fn logins<'a>(
     let mut logins = Vec::new();
     for way in &demand.ways_in {
         for address in link_addresses(spec, links, way, to) {
-            let targets = targets(links, way, to).into_iter();
+            let targets = targets(links, way).into_iter();
             logins.extend(targets.map(|database| Login { way, address, database }));
         }
     }
@@ -151,13 +148,13 @@ pub(in crate::verify) fn logins<'a>(
 }
 
 /// What links connect to; `None` for physical replication.
-fn targets(links: &[(Link, ConnInfo)], way: &WayIn, to: &str) -> Vec<Option<String>> {
+fn targets(links: &[(Link, ConnInfo)], way: &WayIn) -> Vec<Option<String>> {
     let mut targets = Vec::new();
     for databases in &way.databases {
         match databases {
             Databases::All => {
-                let here = links.iter().filter(|(link, _)| link.to == to);
-                let own = here.filter_map(|(link, _)| link.database()).chain(["postgres"]);
+                let own = links.iter().filter_map(|(link, _)| link.database());
+                let own = own.chain(["postgres"]);
                 let own: BTreeSet<&str> = own.collect();
                 targets.extend(own.into_iter().map(|name| Some(name.to_owned())));
             }

@@ -86,7 +86,7 @@ pub(super) fn check_speaking(
 ) {
     let place = |name: &str| VERSIONS.iter().position(|version| *version == name);
     let server = |name| place(state.setting(name));
-    for (link, wanted) in links.iter().filter(|(link, _)| link.to == *state.name) {
+    for (link, wanted) in links {
         let client = |name| wanted.get(name).and_then(place);
         let clash = |least: Option<usize>, most: Option<usize>| {
             least.zip(most).filter(|(least, most)| most < least).map(|(least, _)| VERSIONS[least])
@@ -110,10 +110,7 @@ pub(super) fn check_speaking(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        inspect::{Setting, sample},
-        topology::{LinkPlace, SessionKey},
-    };
+    use crate::inspect::{Setting, sample};
 
     #[test]
     fn ends_that_speak_no_common_version_are_told() -> Result<(), Box<dyn std::error::Error>> {
@@ -140,17 +137,9 @@ mod tests {
                 let setting = Setting { value: value.to_owned(), source: String::new() };
                 state.settings.insert(name.to_owned(), setting);
             }
-            let to_node = Link {
-                from: "m".into(),
-                to: "n".into(),
-                name: "l".into(),
-                place: LinkPlace::PrimaryConninfo.into(),
-                conninfo: ConnInfo::default().into(),
-                session: SessionKey::None.into(),
-                enabled: true,
-            };
             let mut findings = Vec::new();
-            check_speaking(&state, &[(to_node, link.parse()?)], &mut findings);
+            let links = [(sample::link("m", "n"), link.parse()?)];
+            check_speaking(&state, &links, &mut findings);
             assert_eq!(findings.len(), usize::from(!words.is_empty()), "{findings:?}");
             assert!(findings.iter().all(|found| found.what.contains(words)), "{findings:?}");
         }
