@@ -87,16 +87,36 @@ pub(crate) fn written<'s>(
     shared.iter().filter(is_written).cloned().collect()
 }
 
-/// A unified diff of a file, with stars for what somebody else may have of secrets in it.
+/// A unified diff of a file, with stars for what somebody else may have of secrets in it; of one that has a
+/// private key no line is shown.
 pub(crate) fn diff(path: &Path, before: Option<&[u8]>, after: &[u8]) -> String {
     let name = path.display().to_string();
     let old = if before.is_some() { name.as_str() } else { "/dev/null" };
-    let shown =
-        |bytes: &[u8]| masked::text(bytes).map_or_else(|| bytes.to_vec(), String::into_bytes);
-    textfile::diff::unified(old, &name, &shown(before.unwrap_or_default()), &shown(after))
+    match (masked::text(before.unwrap_or_default()), masked::text(after)) {
+        (Some(before), Some(after)) => {
+            textfile::diff::unified(old, &name, before.as_bytes(), after.as_bytes())
+        }
+        _ => format!("--- {old}\n+++ {name}\n(it has a private key, and is not shown)\n"),
+    }
 }
 
 /// The vault's name of a secret file as inspection found it.
 pub(crate) fn as_found(node: &str, path: &Path) -> String {
     format!("{node}: {} as found", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_in_no_diff() {
+        let key = b"-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n";
+        for (before, after) in [(Some(&key[..]), &b"a\n"[..]), (Some(b"a\n"), key), (None, key)] {
+            let shown = diff("/d/server.crt".as_ref(), before, after);
+            assert!(!shown.contains("hunter2") && shown.contains("is not shown"), "{shown}");
+        }
+        let shown = diff("/d/x".as_ref(), None, b"a ldapbindpasswd=hunter2\n");
+        assert_eq!(shown, "--- /dev/null\n+++ /d/x\n@@ -0,0 +1 @@\n+a ldapbindpasswd=********\n");
+    }
 }
