@@ -12,7 +12,7 @@ use crate::{
     deadline::within,
     error::Error,
     inspect::Node,
-    plan::{Action, Expectation, Statement, Step, alter_system},
+    plan::{Action, AutoConf, Expectation, Stage, Statement, Step, alter_system},
     run::journal::{At, Effect, Found, Seen},
     sessions::{self, SecuredWay, SessionId},
     sql::{FOR_OUR_STATEMENTS, KEEP_OUT_OF_THE_LOG},
@@ -129,10 +129,7 @@ pub(super) async fn run(
             execute(work, node, None, statement).await?;
         }
         Action::AlterSystem { name, value, put_back, .. } => {
-            execute(work, node, None, &alter_system(name, value.as_deref())).await?;
-            if let Some(file) = put_back {
-                put_back_auto_conf(work, node, (**file).clone(), name).await?;
-            }
+            set_by_alter_system(work, node, name, value.as_deref(), put_back.clone()).await?;
         }
         Action::Reload(expectation) => {
             return reload::reload(work, node, expectation).await.map(Seen::Loaded);
@@ -241,7 +238,7 @@ fn opened(work: &Work, end_sessions: At, node: &str) -> Result<i64, Failure> {
         _ => None,
     };
     // One for a setting alone opens nothing.
-    let for_setting = |stage: &crate::plan::Stage| {
+    let for_setting = |stage: &Stage| {
         stage.steps.iter().any(|step| matches!(step.action, Action::AlterSystem { .. }))
     };
     let opening = work.plan.stages.iter().take_while(|stage| for_setting(stage)).count();
@@ -253,6 +250,22 @@ fn opened(work: &Work, end_sessions: At, node: &str) -> Result<i64, Failure> {
             "the journal does not tell when the secured way was opened",
         ))
     })
+}
+
+/// Gives a setting a value by `ALTER SYSTEM`, or none; then its file gets the bytes that are to be put
+/// back.
+pub(super) async fn set_by_alter_system(
+    work: &Arc<Work>,
+    node: &Node,
+    name: &str,
+    value: Option<&str>,
+    put_back: Option<Box<AutoConf>>,
+) -> Result<(), Failure> {
+    execute(work, node, None, &alter_system(name, value)).await?;
+    if let Some(file) = put_back {
+        put_back_auto_conf(work, node, *file, name).await?;
+    }
+    Ok(())
 }
 
 /// Runs a statement.

@@ -12,14 +12,14 @@ use super::{
     Work,
     links::{LinkNow, LinksNow},
     prove::LinkToProve,
-    step::{execute, session_now, switch, until_anew},
+    step::{execute, session_now, set_by_alter_system, switch, until_anew},
 };
 use crate::{
     conf,
     deadline::within,
     error::Error,
     inspect::Node,
-    plan::{Action, AutoConf, Content, Expected, Statement, Step, alter_system, hex},
+    plan::{Action, AutoConf, Content, Expected, Statement, Step, hex},
     run::journal::{At, Found},
     text::Text,
     transport::NodeFile,
@@ -179,12 +179,8 @@ pub(super) async fn run(
             }
         }
         Act::AlterSystem { name, value, put_back } => {
-            let statement = alter_system(&name, value.as_deref());
-            let executed = execute(work, node, None, &statement).await;
-            executed.map_err(|failure| failure.error)?;
-            if let Some(file) = put_back {
-                put_back_auto_conf(work, node, *file, &name).await?;
-            }
+            let set = set_by_alter_system(work, node, &name, value.as_deref(), put_back);
+            set.await.map_err(|failure| failure.error)?;
         }
         Act::PutBack { file, but } => put_back_auto_conf(work, node, *file, &but).await?,
         Act::Switch(back) => {
