@@ -303,6 +303,8 @@ impl From<std::io::Error> for FileError {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind;
 
+        use crate::fs::system_words;
+
         let kind = match error.kind() {
             ErrorKind::NotFound => FileErrorKind::NotFound,
             ErrorKind::PermissionDenied => FileErrorKind::PermissionDenied,
@@ -313,15 +315,4 @@ impl From<std::io::Error> for FileError {
         };
         Self { kind, message: system_words(&error) }
     }
-}
-
-/// What the system says, without the " (os error 2)" that std appends: the number is for nobody who
-/// reads a message.
-#[cfg(feature = "fs")]
-pub(crate) fn system_words(error: &std::io::Error) -> String {
-    let mut words = std::format!("{error}");
-    if let Some(end) = words.rfind(" (os error ") {
-        words.truncate(end);
-    }
-    words
 }

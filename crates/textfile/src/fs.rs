@@ -40,7 +40,22 @@ use std::{
     process,
 };
 
-use crate::files::system_words;
+/// What the system says, without the number that the standard library appends: that is for nobody who
+/// reads a message.
+///
+/// ```
+/// let error = std::io::Error::from_raw_os_error(2);
+/// assert_eq!(error.to_string(), "No such file or directory (os error 2)");
+/// assert_eq!(textfile::fs::system_words(&error), "No such file or directory");
+/// ```
+#[must_use]
+pub fn system_words(error: &std::io::Error) -> std::string::String {
+    let mut words = std::format!("{error}");
+    if let Some(end) = words.rfind(" (os error ") {
+        words.truncate(end);
+    }
+    words
+}
 
 /// A path from the bytes that a file named it with.
 #[must_use]

@@ -11,9 +11,10 @@ use std::{
 use anstream::AutoStream;
 use clap::ValueEnum;
 use serde_json::json;
+use textfile::fs::system_words;
 
 use super::{
-    failure::{Failure, system_words},
+    failure::Failure,
     text::{FAINT, ODD, STRONG, plain, styled},
 };
 

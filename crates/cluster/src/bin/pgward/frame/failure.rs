@@ -3,7 +3,7 @@
 use std::io;
 
 use cluster::Error;
-use textfile::fs::FsError;
+use textfile::fs::{FsError, system_words};
 
 use super::diagnostic::Diagnostic;
 
@@ -72,12 +72,6 @@ impl Failure {
             _ => failure,
         }
     }
-}
-
-/// What the system says, without the number that the standard library appends.
-pub(super) fn system_words(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.rfind(" (os error ").map_or(text.as_str(), |end| &text[..end]).to_owned()
 }
 
 impl From<FsError> for Failure {
