@@ -165,26 +165,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_file_counts_where_it_counts_for_libpq() {
-        let folder = tempfile::tempdir().unwrap();
+    fn a_password_file_counts_where_it_counts_for_libpq() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let folder = tempfile::tempdir()?;
         let path = folder.path().join("pass");
-        let path = path.to_str().unwrap();
-        let access = |more: &str| {
-            let conninfo = format!("host=db1 user=a passfile='{path}' {more}");
-            Access::of(&conninfo.parse().unwrap()).unwrap()
+        let access = |more: &str| -> Result<Access, Box<dyn std::error::Error>> {
+            let conninfo = format!("host=db1 user=a passfile='{}' {more}", path.display());
+            Ok(Access::of(&conninfo.parse()?)?)
         };
-        let why = |access: &Access| access.ignored_passfile().map(str::to_owned);
-        assert!(why(&access("")).unwrap().ends_with("cannot be opened: No such file or directory"));
+        let why = |access: &Access| access.ignored_passfile().unwrap_or_default().to_owned();
+        assert!(why(&access("")?).ends_with("cannot be opened: No such file or directory"));
 
-        fs::write(path, "db1:*:*:a:secret\n").unwrap();
-        for (mode, password) in [(0o600, Some(&b"secret"[..])), (0o644, None)] {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-            let access = access("");
+        fs::write(&path, "db1:*:*:a:secret\n")?;
+        for (mode, password, ignored) in
+            [(0o600, Some(&b"secret"[..]), ""), (0o644, None, "has group or world access")]
+        {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+            let access = access("")?;
             assert_eq!(access.config.get_password(), password, "{mode:o}");
-            assert_eq!(why(&access).is_none(), password.is_some(), "{mode:o}");
+            assert_eq!(access.ignored_passfile().is_none(), password.is_some(), "{mode:o}");
+            assert!(why(&access).contains(ignored), "{mode:o}");
         }
-        assert!(why(&access("")).unwrap().contains("has group or world access"));
         // Whoever has a password is asked for no file.
-        assert_eq!(why(&access("password=x")), None);
+        assert_eq!(access("password=x")?.ignored_passfile(), None);
+        Ok(())
     }
 }
