@@ -1,8 +1,9 @@
 //! The topologies `pgd` and `timescale` on their stand-ins: from open to proved, and nothing to do the
 //! second time.
 
-#![allow(clippy::panic, reason = "a test that cannot go on fails")]
-
+#[path = "killed/anywhere.rs"]
+mod anywhere;
+#[path = "killed/process.rs"]
 mod killed;
 
 use std::{
@@ -370,7 +371,7 @@ struct Victim<'a> {
     cluster: Killed<'a>,
 }
 
-impl killed::Found for Victim<'_> {
+impl anywhere::Found for Victim<'_> {
     type State = (BTreeMap<PathBuf, Kept>, Vec<String>);
 
     fn spec(&self) -> &ClusterSpec {
@@ -408,7 +409,7 @@ async fn pgd_killed_after_records() -> Outcome {
     let (kind, role) = (TopologyKind::Pgd, "pgd_replication");
     let spec = describe(kind, Mode::Scram, role, folder.path(), &nodes, &from)?;
     let cluster = Killed::Pgd(&mesh);
-    killed::killed_anywhere(&Victim { spec: &spec, nodes, cluster }, 1).await
+    anywhere::killed_anywhere(&Victim { spec: &spec, nodes, cluster }, 1).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -416,5 +417,5 @@ async fn timescale_killed_after_records() -> Outcome {
     let (cluster, spec, _folder) = timescale(Mode::Cert, UserChain::AccessNode, false).await?;
     let nodes = cluster.nodes().cloned().collect();
     let cluster = Killed::Timescale(&cluster);
-    killed::killed_anywhere(&Victim { spec: &spec, nodes, cluster }, 0).await
+    anywhere::killed_anywhere(&Victim { spec: &spec, nodes, cluster }, 0).await
 }

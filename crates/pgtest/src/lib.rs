@@ -62,5 +62,6 @@ pub use find::{Features, Installation, find, find_all, find_each_major, find_whe
 pub use home::discard_templates;
 pub use log::LogPosition;
 pub use netns::{Namespace, Network};
+pub use poll::until;
 pub use server::{Kept, Server, Shutdown};
 pub use session::{Connect, Rows, Session};

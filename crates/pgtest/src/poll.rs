@@ -10,8 +10,23 @@ use std::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Asks `state` until it answers or the deadline passes; the last question is asked after the
-/// deadline, so that a slow machine is not blamed for a slow clock.
-pub(crate) fn until<T, E>(
+/// deadline, so that a slow machine is not blamed for a slow clock. `None` if it never answered.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let mut asked = 0;
+/// let answer = pgtest::until(Duration::from_secs(10), || {
+///     asked += 1;
+///     Ok::<_, pgtest::Error>((asked == 3).then_some("there"))
+/// })?;
+/// assert_eq!(answer, Some("there"));
+/// # Ok::<(), pgtest::Error>(())
+/// ```
+///
+/// # Errors
+/// That of `state`.
+pub fn until<T, E>(
     limit: Duration,
     mut state: impl FnMut() -> Result<Option<T>, E>,
 ) -> Result<Option<T>, E> {

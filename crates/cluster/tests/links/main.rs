@@ -2,10 +2,14 @@
 //! from open to proved, and back.
 #![allow(clippy::panic, reason = "a test that cannot go on fails")]
 
+#[path = "../killed/anywhere.rs"]
+mod anywhere;
 mod follow;
 mod foreign;
 mod found;
-#[path = "../killed/mod.rs"]
+#[path = "../held/mod.rs"]
+mod held;
+#[path = "../killed/process.rs"]
 mod killed;
 mod rules;
 mod sites;

@@ -1,8 +1,8 @@
 //! Standbys.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use cluster::{
@@ -14,10 +14,10 @@ use cluster::{
 };
 use pg_version::PgVersion;
 use pgtest::{Server, Shutdown};
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     found::{files, taken_back},
+    held::{hold, refusals},
     support::{
         Outcome, STREAMING, look, nodes, plan, secured_and_proved, server, spec_of, standby, wait,
     },
@@ -65,7 +65,7 @@ async fn standbys() -> Outcome {
 }
 
 /// A standby that is refused once tries again after this; a run does not wait for that.
-fn rests_long(standby: &Server) -> Outcome {
+pub(crate) fn rests_long(standby: &Server) -> Outcome {
     let conf = standby.data_dir().join("postgresql.conf");
     let text = std::fs::read_to_string(&conf)? + "wal_retrieve_retry_interval = 1h\n";
     standby.write_file(&conf, text.as_bytes(), 0o600)?;
@@ -76,10 +76,6 @@ fn rests_long(standby: &Server) -> Outcome {
 /// The session from before is in the standby's slot still when its next one comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standbys_slot_is_taken_still() -> Outcome {
-    // The pattern does not fit itself, should statements be logged.
-    const REFUSED: &str = "SELECT count(*) FROM pg_catalog.regexp_matches( \
-         pg_catalog.pg_read_file(pg_catalog.pg_current_logfile()), 'is active for PID [0-9]', 'g')";
-
     let installation = pgtest::find(PgVersion::V18)?;
     let folder = tempfile::tempdir()?;
     let mut first = server(&installation, 35)?;
@@ -92,34 +88,18 @@ async fn a_standbys_slot_is_taken_still() -> Outcome {
     let spec = spec_of(Mode::Scram, &["replicator"], folder.path(), &servers);
     let prepared = plan(&spec).await?;
 
-    let connect = first.connect();
+    let (connect, held) = (first.connect(), Arc::new(OnceLock::new()));
+    let (there, seen) = (connect.clone(), held.clone());
     let observer: Observer = Arc::new(move |event| {
-        if !matches!(&event, Event::Begin { what, .. } if what.contains("primary_conninfo")) {
-            return;
+        if matches!(&event, Event::Begin { what, .. } if what.contains("primary_conninfo")) {
+            seen.get_or_init(|| hold(there.clone()).map_err(|error| error.to_string()));
         }
-        let Ok(mut session) = connect.open() else { return };
-        let mut ask = move |query: &str| {
-            session.query(query).ok().and_then(|rows| rows.value().and_then(|v| v.parse().ok()))
-        };
-        let Some(pid) = ask("SELECT active_pid FROM pg_replication_slots").and_then(Pid::from_raw)
-        else {
-            return;
-        };
-        let before = ask(REFUSED);
-        let _ = kill_process(pid, Signal::STOP);
-        std::thread::spawn(move || {
-            // What is not refused in all that time is none of this test's: the run gives up first.
-            let end = Instant::now() + Duration::from_secs(60);
-            while ask(REFUSED) == before && Instant::now() < end {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            let _ = kill_process(pid, Signal::CONT);
-        });
     });
-    let before = first.query(REFUSED)?.value().map(str::to_owned);
+    let before = refusals(&connect)?;
     let runner = Runner::new(&spec, &nodes(&spec)).observer(observer);
     assert_eq!(runner.apply(prepared).await?, run::Outcome::Applied);
-    assert_ne!(first.query(REFUSED)?.value().map(str::to_owned), before);
+    assert_eq!(held.get(), Some(&Ok(())));
+    assert!(refusals(&connect)? > before, "its slot was free");
     assert!(look(&spec).await?.proved());
     wait(&second, "SHOW wal_retrieve_retry_interval", "1h")
 }

@@ -7,8 +7,9 @@ use pg_version::PgVersion;
 use pgtest::Server;
 
 use crate::{
+    anywhere::{Found, killed_anywhere},
     found::files,
-    killed::{Found, killed_anywhere},
+    standbys::rests_long,
     support::{Outcome, STREAMING, server, spec_of, standby, wait},
 };
 
@@ -65,11 +66,7 @@ async fn a_standby_killed_after_records() -> Outcome {
     }
     let second = standby(&installation, &mut first, 32, "", Some("second"))?;
     // The pause between its attempts is one that is cut short, too.
-    let conf = second.data_dir().join("postgresql.conf");
-    let text = std::fs::read_to_string(&conf)? + "wal_retrieve_retry_interval = 1h\n";
-    second.write_file(&conf, text.as_bytes(), 0o600)?;
-    second.query("SELECT pg_reload_conf()")?;
-    wait(&second, "SHOW wal_retrieve_retry_interval", "1h")?;
+    rests_long(&second)?;
     wait(&first, STREAMING, "1")?;
     let works = || {
         let at = "WITH new AS (INSERT INTO seen SELECT count(*) FROM seen RETURNING at) SELECT at FROM new";

@@ -9,7 +9,9 @@ mod continuity;
 mod crash;
 mod faults;
 mod files;
-#[path = "../killed/mod.rs"]
+#[path = "../held/mod.rs"]
+mod held;
+#[path = "../killed/process.rs"]
 mod killed;
 mod pause;
 mod rotation;

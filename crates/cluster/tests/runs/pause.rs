@@ -1,7 +1,5 @@
 //! Links that connect anew come back at once, however long their servers let them rest.
 
-use std::time::{Duration, Instant};
-
 use cluster::{
     apply::Event,
     plan::Action,
@@ -10,10 +8,12 @@ use cluster::{
     spec::Mode,
 };
 use pg_version::PgVersion;
-use rustix::process::{Pid, Signal, kill_process};
 use time::OffsetDateTime;
 
-use crate::support::{Bench, PATIENCE, Tested, until};
+use crate::{
+    held::{hold, refusals},
+    support::{Bench, Tested, until},
+};
 
 const SETTING: &str = "wal_retrieve_retry_interval";
 
@@ -40,30 +40,6 @@ async fn pause_is(bench: &Bench, length: &str) -> Tested {
     Ok(())
 }
 
-/// Who was refused its slot, by the node's log. The pattern does not fit itself, where statements are
-/// logged.
-const REFUSED: &str = "SELECT count(*) FROM pg_catalog.regexp_matches( \
-     pg_catalog.pg_read_file(pg_catalog.pg_current_logfile()), 'is active for PID [0-9]', 'g')";
-
-/// Keeps the session that a link has on a node in its slot until the link's next one was refused there.
-fn hold(bench: &Bench, publisher: &str) -> Tested {
-    let pid = "SELECT active_pid FROM pg_replication_slots WHERE active";
-    let pid = bench.query(publisher, pid)?.ok_or("no session")?.parse()?;
-    let pid = Pid::from_raw(pid).ok_or("no process")?;
-    let before = bench.query(publisher, REFUSED)?;
-    kill_process(pid, Signal::STOP)?;
-    let (bench, publisher) = (bench.clone(), publisher.to_owned());
-    std::thread::spawn(move || {
-        let end = Instant::now() + PATIENCE;
-        while bench.query(&publisher, REFUSED).ok() == Some(before.clone()) && Instant::now() < end
-        {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _ = kill_process(pid, Signal::CONT);
-    });
-    Ok(())
-}
-
 /// A runner under which every link finds its slot taken when it is switched over, or back.
 fn holding(bench: &Bench) -> Runner {
     let held = bench.clone();
@@ -72,7 +48,8 @@ fn holding(bench: &Bench) -> Runner {
             && what.contains("ALTER SUBSCRIPTION")
         {
             let publisher = if node == "node-1" { "node-2" } else { "node-1" };
-            hold(&held, publisher).unwrap();
+            let connect = held.servers.with(publisher, |server| server.connect());
+            connect.map(hold).unwrap().unwrap();
         }
     })
 }
@@ -81,8 +58,11 @@ fn holding(bench: &Bench) -> Runner {
 async fn a_slot_that_is_taken_still_is_asked_for_again() -> Tested {
     for version in [PgVersion::V18, PgVersion::V15] {
         let bench = start(version, Mode::Scram).await?;
-        let found = bench.state()?;
         assert_eq!(holding(&bench).apply(bench.prepare().await?).await?, Outcome::Applied);
+        for node in bench.names() {
+            let connect = bench.servers.with(&node, |server| server.connect())?;
+            assert!(refusals(&connect)? > 0, "{node}: its slot was free");
+        }
         bench.is_proved().await?;
         pause_is(&bench, "1h").await?;
         assert!(bench.prepare().await?.plan.is_empty());
@@ -95,7 +75,6 @@ async fn a_slot_that_is_taken_still_is_asked_for_again() -> Tested {
         bench.is_proved().await?;
         bench.rollback().await?;
         pause_is(&bench, "1h").await?;
-        drop(found);
     }
     Ok(())
 }
