@@ -1,11 +1,14 @@
-//! Sets a password in a file; the new one comes from standard input, so that no other process sees it.
+//! Sets the password of a user for every port and database of a host; it comes from standard input, so
+//! that no other process sees it. Lines before it for one port or database go on deciding for that, and are
+//! told.
 //!
 //! `cargo run -p passfile --features fs --example rotate -- /tmp/pgpass bob db1`
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::{env, error::Error, io::stdin};
 
-use passfile::{NewEntry, fs::Stored};
+use passfile::{Field, Libpq, NewEntry, fs::Stored};
+use pg_version::PgVersion;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -20,5 +23,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let change = stored.file.set(&NewEntry::new(password).host(host).user(user))?;
     stored.save()?;
     println!("{change:?}");
+
+    let (host, user) = (Field::from(host), Field::from(user));
+    for entry in stored.file.entries(&Libpq::new(PgVersion::NEWEST)) {
+        let is_narrower = entry.port() != Field::Any || entry.dbname() != Field::Any;
+        if is_narrower && host.covers(&entry.host()) && user.covers(&entry.user()) {
+            println!("line {} has its own password, and may come first", entry.line());
+        }
+    }
     Ok(())
 }
