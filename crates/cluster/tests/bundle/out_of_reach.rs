@@ -1,7 +1,5 @@
 //! A cluster none of whose nodes has files in reach: planned over SQL, carried there in bundles,
 //! proved over SQL.
-#![cfg(feature = "demo")]
-#![allow(clippy::panic, reason = "helpers of tests")]
 
 use std::{os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc, time::Duration};
 
@@ -23,11 +21,7 @@ use pg_version::PgVersion;
 use time::OffsetDateTime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use crate::administrator::follow;
-
-mod administrator;
-
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+use crate::{Outcome, administrator::follow};
 
 async fn connect(sql: &str, database: Option<&str>) -> Result<Client, cluster::Error> {
     let mut conninfo: ConnInfo = sql
