@@ -67,6 +67,9 @@ Examples:
 For a run that can neither be finished nor taken back, because a node is lost or somebody wants to keep \
 what is in the way. Nothing is done on the nodes. Try pgward resume and pgward rollback first.
 
+What was done stays, and so does the short wal_retrieve_retry_interval that nodes have while a run is at \
+work: ALTER SYSTEM RESET wal_retrieve_retry_interval ends it, with a reload.
+
 Exit code 0: it was given up; 1: there is none, or it was not agreed to.")]
 pub(crate) struct AbandonArguments {
     #[command(flatten)]
