@@ -119,14 +119,6 @@ fn roles(state: &NodeState) -> RoleGraph {
     graph
 }
 
-/// A rule that lets links in, and what it is for.
-struct Accept<'a> {
-    rule: NewRule,
-    role: &'a str,
-    network: &'a IpNet,
-    databases: &'a Databases,
-}
-
 struct File<'a> {
     state: &'a NodeState,
     server: Server,
@@ -148,7 +140,7 @@ impl File<'_> {
     }
 
     /// The rules that let the links in, in their order.
-    fn accept(&self) -> Vec<Accept<'_>> {
+    fn accept(&self) -> Vec<NewRule> {
         let mut rules = Vec::new();
         for way in self.ways {
             for network in &way.networks {
@@ -165,7 +157,7 @@ impl File<'_> {
                             .iter()
                             .fold(rule, |rule, name| rule.database(DatabaseSpec::name(name))),
                     };
-                    rules.push(Accept { rule, role: &way.role, network, databases });
+                    rules.push(rule);
                 }
             }
         }
@@ -212,7 +204,7 @@ impl File<'_> {
             if missing.is_empty() {
                 return true;
             }
-            if let Some(place) = missing.iter().position(|accept| accept.rule.is_read_as(&rule)) {
+            if let Some(place) = missing.iter().position(|accept| accept.is_read_as(&rule)) {
                 missing.remove(place);
             } else if self.concerns(&rule) {
                 return false;
@@ -224,15 +216,15 @@ impl File<'_> {
     fn open(&self, found: &HbaDocument) -> Result<HbaDocument, Error> {
         let mut document = found.clone();
         let rules = self.interpret(found);
+        let place = self.place(found, &rules);
         let mut edit = document.edit(&self.server);
-        for accept in self.accept() {
-            let rule = &accept.rule;
+        for rule in &self.accept() {
             // One that stands where it never decides would only mislead.
             let shadowed = rules.iter().find(|there| in_main_file(there) && rule.is_read_as(there));
             if let Some(shadowed) = shadowed {
                 edit = edit.remove(shadowed.line()).map_err(refused)?;
             }
-            edit = match self.first_without_tls(&accept, found, &rules) {
+            edit = match place {
                 Some(line) => edit.insert_before(line, rule),
                 None => edit.insert_effective_among(rule, &rules),
             }
@@ -242,31 +234,21 @@ impl File<'_> {
         Ok(document)
     }
 
-    /// The line before which a rule for TLS must come so that what shuts everything else, which comes
-    /// behind it, comes before a rule that lets the role in without; `None` where that is no other than
-    /// where it decides.
-    fn first_without_tls(
-        &self,
-        accept: &Accept<'_>,
-        found: &HbaDocument,
-        rules: &Rules,
-    ) -> Option<u32> {
-        let Accept { rule, role, network, databases } = accept;
-        let first = rules.iter().find(|there| {
-            !rule.is_read_as(there)
-                && self.concerns_role(there, role)
-                && leads_to(there, databases)
-                && overlaps(there.address(), network)
-        })?;
-        if !matches!(first.connection(), ConnectionType::HostNoSsl | ConnectionType::HostGssEnc) {
-            return None;
+    /// The line before which all rules for the links come, so that they stand together: what shuts
+    /// everything else comes behind the last of them, and so before each rule that concerns any of the
+    /// links, with TLS or without. `None` where no rule does.
+    fn place(&self, found: &HbaDocument, rules: &Rules) -> Option<u32> {
+        let accept = self.accept();
+        let ours = |rule: &Rule<'_>| accept.iter().any(|accept| accept.is_read_as(rule));
+        let first = rules.iter().find(|rule| !ours(rule) && self.concerns(rule))?;
+        let own = in_main_file(&first).then(|| first.line());
+        if own.is_some() && rules.diagnostics().is_empty() {
+            return own;
         }
-        if in_main_file(&first) {
-            return Some(first.line());
-        }
+        // What an include record brings is not known, or it brings the first such rule.
         let mut lines = found.lines(self.state.version);
         let include = lines.find(|line| matches!(line.class(), LineClass::Include(_)));
-        include.map(|line| line.number())
+        own.into_iter().chain(include.map(|line| line.number())).min()
     }
 
     fn close(&self, open: &HbaDocument) -> Result<(HbaDocument, Vec<String>), Error> {
@@ -279,7 +261,7 @@ impl File<'_> {
         if accept.is_empty() {
             return Ok((document, notes));
         }
-        let last = rules.iter().rfind(|rule| accept.iter().any(|a| a.rule.is_read_as(rule)));
+        let last = rules.iter().rfind(|rule| accept.iter().any(|accept| accept.is_read_as(rule)));
         let Some(last) = last else {
             return Err(Error::plan("the rules for the links are not read as they were written"));
         };
@@ -303,7 +285,7 @@ impl File<'_> {
         let admins_rule = self.admins_rule(&rules).map(|rule| rule.location());
         for rule in rules.iter().filter(|rule| rule.method() == Method::Trust) {
             if rule.connection() == ConnectionType::Local
-                || accept.iter().any(|accept| accept.rule.is_read_as(&rule))
+                || accept.iter().any(|accept| accept.is_read_as(&rule))
             {
                 continue;
             }
@@ -528,6 +510,36 @@ mod tests {
             let comment = if end.starts_with("include") { "" } else { comment };
             let expected = start.replace("{}", &[ACCEPT, REJECT, comment].concat()) + end;
             assert_eq!(closed(found.as_bytes(), included, &["10.0.0.0/8"])?, expected);
+        }
+        Ok(())
+    }
+
+    /// Each has a rule of its own, and none of the others' stands between them and what shuts the rest.
+    #[test]
+    fn lines_for_databases_and_for_replication_stand_together() -> Result<(), Error> {
+        const OURS: &str = "hostssl all repl 10.0.0.0/8 cert\n\
+                            hostssl replication repl 10.0.0.0/8 cert\n\
+                            host all,replication repl all reject\n";
+        let ways = [WayIn {
+            role: "repl".to_owned(),
+            databases: vec![Databases::All, Databases::Replication],
+            networks: vec![ipnet::Ipv4Net::new_assert([10, 0, 0, 0].into(), 8).into()],
+            method: Method::Cert,
+            tls: true,
+            links_only: true,
+        }];
+        for (start, end) in [
+            ("local all all peer\n", "host all all all md5\nhost replication all all md5\n"),
+            ("local all all peer\n", "host replication all 10.0.0.0/8 md5\nhost all all all md5\n"),
+            ("local all all peer\n", "host replication all 10.0.0.1/32 md5\n"),
+            ("host all app 10.0.0.0/8 md5\n", "hostnossl replication +repl samenet md5\n"),
+        ] {
+            let found = format!("{start}{end}");
+            let edit = secure(&sample::node(found.as_bytes(), &[]), &ways)?;
+            let closed = String::from_utf8_lossy(&edit.closed);
+            assert_eq!(closed, format!("{start}{OURS}{end}"));
+            let again = secure(&sample::node(&edit.closed, &[]), &ways)?;
+            assert_eq!((&again.open, &again.closed), (&edit.closed, &edit.closed));
         }
         Ok(())
     }

@@ -13,9 +13,11 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use cluster::{
+    apply::Limits,
     inspect::inspect_all,
     rotate,
     run::{Outcome as RunOutcome, Runner},
@@ -261,6 +263,36 @@ async fn pgd_gets_its_role() -> Outcome {
     secure(&spec).await?;
     let after = look(&spec).await?;
     assert!(after.proved(), "{after:#?}");
+    for seen in mesh.write_and_see().await? {
+        assert!(seen.missing_on.is_empty(), "{seen:?}");
+    }
+    Ok(())
+}
+
+/// A group whose workers learn of another connection string later than it is put back: no link of it
+/// ever connects anew by itself, and all of them are as they were.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_group_has_not_followed_yet_is_taken_back() -> Outcome {
+    const LATER: &str = "CREATE OR REPLACE FUNCTION \
+         bdr.alter_node_interface(node_name text, interface_dsn text) RETURNS boolean \
+         LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS \
+         'UPDATE bdr_standin.node AS node SET interface_connstr = $2 WHERE node.node_name = $1 \
+          RETURNING true'";
+    let mesh = PgdMesh::open(PgVersion::V17, 2, By::Ip).await?;
+    for node in mesh.nodes() {
+        node.sql(LATER)?;
+    }
+    let folder = tempfile::tempdir()?;
+    let from = mesh.site().peers_from();
+    let (kind, role) = (TopologyKind::Pgd, "pgd_replication");
+    let spec = describe(kind, Mode::Cert, role, folder.path(), mesh.nodes(), &from)?;
+    let as_found = (files(mesh.nodes())?, as_seen(mesh.nodes())?);
+    let limits = Limits { answer: Duration::from_secs(4), ..Limits::default() };
+    let runner = Runner::new(&spec, &standin::secured::nodes(&spec)).limits(limits);
+    let outcome = runner.apply(standin::secured::plan(&spec).await?).await;
+    let Err(cluster::Error::TakenBack { left, .. }) = &outcome else { panic!("{outcome:?}") };
+    assert!(left.is_empty(), "{left:#?}");
+    assert_eq!((files(mesh.nodes())?, as_seen(mesh.nodes())?), as_found);
     for seen in mesh.write_and_see().await? {
         assert!(seen.missing_on.is_empty(), "{seen:?}");
     }

@@ -160,6 +160,12 @@ async fn prove(work: &Work, name: &str, links: Vec<LinkToProve>) -> Result<(), E
     // A session of its own: it is the administrator's way in that is proved.
     let client = work.connect(work.node(name)?, None).await?;
     for link in links {
+        // Whose connection string came and went before anybody looked at it has never connected anew:
+        // it does now, by the one that it has.
+        if let Some(before) = link.before {
+            let end = sessions::end(&client, before);
+            within(patience, "the link's session to end", end).await?;
+        }
         let back = sessions::until_anew(&client, &link.key, link.before, patience);
         within(patience * 2, "the link to work again", back).await.map_err(|error| {
             Error::NotTaken {
