@@ -255,6 +255,27 @@ async fn links_are_made_to_connect_anew() -> Outcome {
     Ok(())
 }
 
+/// A server goes by the authority that it read last: putting back its file alone changes nothing for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_is_put_back_is_read_again() -> Outcome {
+    let (mesh, spec, _folder) = secured_mesh(PgVersion::V16, 2, Mode::Cert).await?;
+    fs::remove_file(mesh.nodes()[0].data_dir().join("root.crt"))?;
+    let plan = secured::plan(&spec).await?.plan;
+    let steps: Vec<String> = plan
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.steps)
+        .map(|step| format!("{}: {}", step.node, step.action))
+        .collect();
+    assert_eq!(steps.len(), 2, "{steps:#?}");
+    assert!(
+        steps[0].starts_with("node-1: new file ") && steps[0].contains("root.crt"),
+        "{steps:#?}"
+    );
+    assert!(steps[1].starts_with("node-1: reload the configuration"), "{steps:#?}");
+    Ok(())
+}
+
 /// What the links' slots are called where nothing but PGD's documentation tells it.
 #[tokio::test(flavor = "multi_thread")]
 async fn slots_are_called_as_documented() -> Outcome {

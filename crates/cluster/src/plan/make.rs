@@ -288,6 +288,19 @@ impl Maker<'_> {
         }
     }
 
+    /// Whether a file of the node is put in place that its server loads with the configuration, and so
+    /// goes by as it last was.
+    fn places_what_is_loaded(&self, state: &NodeState) -> bool {
+        let loaded = ["ssl_ca_file", "ssl_cert_file", "ssl_key_file"]
+            .map(|name| state.in_data_directory(state.setting(name)));
+        // The node's own were put in last.
+        let own = self.work.place.iter().rev().take_while(|step| *step.node == *state.name);
+        own.into_iter().any(|step| match &step.action {
+            Action::WriteFile { path, .. } => loaded.contains(path),
+            _ => false,
+        })
+    }
+
     /// The folders that a file needs and that are not there, the outermost first: what was made last
     /// is taken back first.
     fn make_folders(&mut self, state: &NodeState, file: &Path) {
@@ -387,8 +400,9 @@ impl Maker<'_> {
                 path: hba_file,
             });
         }
-        // A new certificate under the old name is taken by a reload, too.
-        if !open.is_empty() || own.new_server || reload_is_due(demand, state) {
+        // New certificates under old names are taken by a reload, too.
+        let loaded = own.new_server || self.places_what_is_loaded(state);
+        if !open.is_empty() || loaded || reload_is_due(demand, state) {
             open.push(reload());
             self.work.open.extend(open);
         }

@@ -284,6 +284,14 @@ async fn with_certificates() -> Outcome {
             &nothing,
         )
         .await?;
+    bench
+        .wrong(
+            "a client certificate's file without one",
+            &[Code::CertificateRefused],
+            &|| two.write("bdr_client.crt", b"", 0o644),
+            &nothing,
+        )
+        .await?;
     let as_it_is = mesh.dsn(two, one)?;
     let back = || alter(&mesh, two, one, &|_| as_it_is.clone());
     bench

@@ -113,6 +113,10 @@ fn check_pair(
             findings.push(find(Code::CertificateRefused, what));
         }
         match Certificate::all_from_pem(&file.bytes) {
+            Ok(read) if read.is_empty() => {
+                let what = format!("{}: {}{of}", certificate.display(), PkiFinding::Empty);
+                findings.push(find(Code::CertificateRefused, what));
+            }
             Ok(read) => chain = read,
             Err(error) => findings.push(find(
                 Code::CertificateRefused,
@@ -170,8 +174,7 @@ fn check_pair(
             PkiFinding::EndsSoon { .. } => {
                 findings.push(Finding::warning(Code::EndsSoon, &state.name, what.clone()));
             }
-            PkiFinding::Empty
-            | PkiFinding::KeyMismatch { .. }
+            PkiFinding::KeyMismatch { .. }
             | PkiFinding::Refused(..)
             | PkiFinding::NotOfCurrentAuthority { .. } => {
                 findings.push(find(Code::CertificateRefused, what.clone()));

@@ -21,20 +21,34 @@ pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
 }
 
 /// One line of text without control characters: what a file or a server says must not move the
-/// cursor, change colours or begin a line of its own.
+/// cursor, change colours, begin a line of its own or turn the order of what stands beside it.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
+    if !text.chars().any(is_command) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
     for character in text.chars() {
-        if character.is_control() {
+        if is_command(character) {
             let _ = write!(out, "{}", character.escape_default());
         } else {
             out.push(character);
         }
     }
     Cow::Owned(out)
+}
+
+/// Whether a terminal does something at this character instead of showing it: control characters, what
+/// ends a line or a paragraph, and what changes the direction of writing (Unicode's annex 9, 2.1 to 2.6).
+fn is_command(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// The same for several lines: line feeds and tabs stay.
@@ -82,5 +96,14 @@ mod tests {
         assert_eq!(plain_lines("a\tb\u{7}\nc\u{9b}"), "a\tb\\u{7}\nc\\u{9b}");
         assert_eq!(lossy(b"\xff\x00"), "\u{fffd}\\u{0}");
         assert_eq!(plain("ä ✓"), "ä ✓");
+    }
+
+    /// Letters of any direction are shown; what turns others round is told.
+    #[test]
+    fn no_name_turns_the_line_round() {
+        assert_eq!(plain("app\u{202e}tsurt"), "app\\u{202e}tsurt");
+        assert_eq!(plain_lines("\u{2066}a\u{2069}\nb\u{2028}"), "\\u{2066}a\\u{2069}\nb\\u{2028}");
+        assert_eq!(lossy("\u{200f}".as_bytes()), "\\u{200f}");
+        assert_eq!(plain("שלום"), "שלום");
     }
 }
