@@ -249,6 +249,9 @@ pub(crate) async fn open(
             let set = format!("SET postgres_fdw.application_name = {}", literal(&name));
             user.batch_execute(&set).await?;
         }
+        // TimescaleDB puts the search path as it is into a statement for the data node: an empty one makes
+        // that invalid.
+        user.batch_execute("SET search_path = pg_catalog").await?;
         user.batch_execute(&format!("SET ROLE {}", escape_identifier(role))).await?;
         user.batch_execute(statement).await
     };

@@ -336,9 +336,16 @@ async fn timescale_in_every_mode() -> Outcome {
         let databases = if both { 2 } else { 1 };
         let all: Vec<_> = cluster.nodes().cloned().collect();
         let as_found = (files(&all)?, as_seen(&all)?);
+        // What the access node would send on makes no statement: an administrator may have that.
+        let access = cluster.access();
+        access.sql("ALTER ROLE postgres SET search_path = ''")?;
+        let prepared = || access.value("SELECT count(*) FROM _timescaledb_catalog.remote_txn");
+        let before = prepared()?;
         assert!(secure(&spec).await? > 0);
         let after = look(&spec).await?;
         assert!(after.proved(), "{mode:?} {chain:?} {plain}: {after:#?}");
+        assert_eq!(prepared()?, before, "looking leaves no record of a transaction");
+        access.sql("ALTER ROLE postgres RESET search_path")?;
         assert_eq!(after.links.len(), 4 * databases, "two roles, two data nodes");
         if let Some(mut weather) = weather {
             weather.query("SET SESSION AUTHORIZATION testrole")?;

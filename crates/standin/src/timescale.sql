@@ -199,6 +199,14 @@ CREATE TABLE timescaledb_standin.remote_transaction (
     PRIMARY KEY (local_transaction, connection)
 );
 
+-- What the product writes down of each remote transaction that it prepares; some process of its own
+-- clears it away later, and none of the stand-in's does.
+CREATE SCHEMA _timescaledb_catalog;
+CREATE TABLE _timescaledb_catalog.remote_txn (
+    data_node_name name NOT NULL,
+    remote_transaction_id text NOT NULL
+);
+
 -- The local transaction commits: all of its remote ones are prepared first, then committed.
 CREATE FUNCTION timescaledb_standin.commit_remote() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = timescaledb_standin, pg_catalog, pg_temp
@@ -217,6 +225,7 @@ BEGIN
     gid := format('ts-standin-%s-%s', NEW.local_transaction, pg_backend_pid());
     BEGIN
         FOR remote IN SELECT * FROM unnest(all_of_it) LOOP
+            INSERT INTO _timescaledb_catalog.remote_txn VALUES (remote.node, gid);
             PERFORM run(remote.connection, remote.node, format('PREPARE TRANSACTION %L', gid));
             done := done || remote;
         END LOOP;
@@ -292,6 +301,8 @@ CREATE PROCEDURE public.distributed_exec(
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    -- As the setting is written: the empty one makes no statement.
+    path CONSTANT text := format('SET search_path = %s, pg_catalog', current_setting('search_path'));
     node name;
     connection text;
 BEGIN
@@ -305,7 +316,9 @@ BEGIN
         ELSE
             connection := timescaledb_standin.connection(node, current_user);
         END IF;
+        PERFORM timescaledb_standin.run(connection, node, path);
         PERFORM timescaledb_standin.run(connection, node, query);
+        PERFORM timescaledb_standin.run(connection, node, 'SET search_path = pg_catalog');
     END LOOP;
 END
 $$;

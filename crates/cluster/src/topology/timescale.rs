@@ -235,12 +235,13 @@ fn link(access: &NodeState, to: &NodeSpec, server: &ForeignServer, name: &str, r
             conninfo.set(option, value);
         }
     }
+    // Not transactional: PREPARE TRANSACTION there and a record of it here would be left by every look.
     let call = server.distributed_exec.as_ref().map(|call| {
         let nodes = format!("ARRAY[{}]::pg_catalog.name[]", literal(&server.name));
         SessionKey::OnDemand {
             database: server.database.clone(),
             role: role.to_owned(),
-            statement: format!("{call}('SELECT 1', {nodes})"),
+            statement: format!("{call}('SELECT 1', {nodes}, false)"),
         }
     });
     Link {
@@ -469,7 +470,7 @@ mod tests {
         assert_eq!((database.as_str(), role.as_str()), ("weather", "r"));
         assert_eq!(
             statement,
-            "CALL \"Ts\".distributed_exec('SELECT 1', ARRAY['dn1']::pg_catalog.name[])"
+            "CALL \"Ts\".distributed_exec('SELECT 1', ARRAY['dn1']::pg_catalog.name[], false)"
         );
         let cluster = Cluster::new(&spec, &states, &links);
         let demand = Timescale.demand(&cluster, &states[0])?;
