@@ -216,9 +216,10 @@ impl File<'_> {
     fn open(&self, found: &HbaDocument) -> Result<HbaDocument, Error> {
         let mut document = found.clone();
         let rules = self.interpret(found);
-        let place = self.place(found, &rules);
+        let accept = self.accept();
+        let place = self.place(found, &accept, &rules);
         let mut edit = document.edit(&self.server);
-        for rule in &self.accept() {
+        for rule in &accept {
             // One that stands where it never decides would only mislead.
             let shadowed = rules.iter().find(|there| in_main_file(there) && rule.is_read_as(there));
             if let Some(shadowed) = shadowed {
@@ -237,8 +238,7 @@ impl File<'_> {
     /// The line before which all rules for the links come, so that they stand together: what shuts
     /// everything else comes behind the last of them, and so before each rule that concerns any of the
     /// links, with TLS or without. `None` where no rule does.
-    fn place(&self, found: &HbaDocument, rules: &Rules) -> Option<u32> {
-        let accept = self.accept();
+    fn place(&self, found: &HbaDocument, accept: &[NewRule], rules: &Rules) -> Option<u32> {
         let ours = |rule: &Rule<'_>| accept.iter().any(|accept| accept.is_read_as(rule));
         let first = rules.iter().find(|rule| !ours(rule) && self.concerns(rule))?;
         let own = in_main_file(&first).then(|| first.line());

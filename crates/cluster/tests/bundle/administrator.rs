@@ -1,5 +1,4 @@
 //! An administrator who does what the README of a bundle says, to the letter.
-#![allow(clippy::unwrap_used, reason = "what the README says works, or the test fails")]
 
 use std::{fs, path::Path, process::Command};
 

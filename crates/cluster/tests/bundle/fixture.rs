@@ -1,5 +1,4 @@
 //! A server, and bundles for it.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     collections::BTreeMap,

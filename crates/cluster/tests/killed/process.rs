@@ -140,6 +140,7 @@ impl AdminWatch {
 
 async fn watch(node: NodeSpec, stop: Arc<AtomicBool>) -> (u32, Vec<String>) {
     let (mut logins, mut failures) = (0, Vec::new());
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
     while !stop.load(Ordering::Relaxed) {
         match tokio_postgres::connect(&node.sql, tokio_postgres::NoTls).await {
             Ok((client, connection)) => {
@@ -151,7 +152,7 @@ async fn watch(node: NodeSpec, stop: Arc<AtomicBool>) -> (u32, Vec<String>) {
             }
             Err(error) => failures.push(format!("{}: {error:?}", node.name)),
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        pace.tick().await;
     }
     (logins, failures)
 }
