@@ -112,6 +112,10 @@ pub struct NodeState {
     pub unseen_databases: Vec<(String, String)>,
     /// Who receives WAL from it without a replication slot: application name and address.
     pub receivers: Vec<(String, Option<IpAddr>)>,
+    /// The replication slots of it that somebody uses.
+    pub slots_in_use: Vec<SlotInUse>,
+    /// What `initdb` called it and all copies of it, `pg_control_system()`.
+    pub system_identifier: Option<String>,
     /// What the node knows of its PGD group; `None` where the administrator's database has none.
     pub bdr: Option<BdrState>,
     /// Where the server's libpq looks for password files.
@@ -129,6 +133,17 @@ pub struct AdminSession {
     pub address: Option<IpAddr>,
     /// Whether it has TLS.
     pub tls: bool,
+}
+
+/// A replication slot that somebody uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotInUse {
+    /// Its name.
+    pub name: String,
+    /// The database that it is of; `None` for a physical one.
+    pub database: Option<String>,
+    /// Who uses it.
+    pub role: Option<String>,
 }
 
 /// A row of `pg_settings`.
@@ -516,6 +531,8 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
         primary_conninfo,
         subscriptions,
         receivers,
+        slots_in_use,
+        system_identifier,
         bdr,
     ) = tokio::try_join!(
         changed,
@@ -527,6 +544,8 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
         queries::primary_conninfo(client),
         queries::subscriptions(client),
         queries::receivers(client),
+        queries::slots_in_use(client),
+        queries::system_identifier(client),
         queries::bdr(client),
     )?;
     let hba_errors = match on_disk.hba_crash {
@@ -556,6 +575,8 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
         foreign_servers: foreign_servers.found,
         unseen_databases: foreign_servers.unseen,
         receivers,
+        slots_in_use,
+        system_identifier: Some(system_identifier),
         bdr,
         homes,
         settings,

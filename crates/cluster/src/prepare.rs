@@ -8,13 +8,14 @@ use crate::{
     authority,
     conninfo::is_secret,
     credentials::{self, Credentials, Renew},
-    error::Error,
+    error::{Error, NodeContext as _},
     inspect::NodeState,
-    plan::{self, Pace, Plan},
+    plan::{self, Pace, Plan, Warning},
     run,
     spec::ClusterSpec,
-    topology::{self, Cluster, Demands, Link, Topology},
+    topology::{self, Cluster, Demands, Elsewhere, Found, Link, Topology},
     vault::Vault,
+    verify::Code,
 };
 
 /// A plan, and the secrets that it refers to.
@@ -49,6 +50,7 @@ pub(crate) struct Preparation<'a> {
     pub(crate) states: &'a [NodeState],
     pub(crate) topology: &'static dyn Topology,
     pub(crate) links: Vec<Link>,
+    pub(crate) elsewhere: Vec<Elsewhere>,
     pub(crate) demands: Demands,
 }
 
@@ -58,15 +60,19 @@ impl<'a> Preparation<'a> {
         // What is there now is neither what was found nor what is wanted.
         run::no_unfinished(spec)?;
         let topology = topology::of(spec.topology);
-        let links = topology.links(spec, states)?;
+        let Found { links, elsewhere } = topology.find(spec, states)?;
+        if let Some(node) = elsewhere.iter().find(|it| it.is_node) {
+            return Err(Error::plan(&node.message)).on_node(&node.from);
+        }
         if links.is_empty() {
-            return Err(Error::plan(
-                "no node has a link to another: create the links first, for what they connect to is \
-                 what the rules must say",
-            ));
+            let none = "no node has a link to another: create the links first, for what they connect to \
+                        is what the rules must say";
+            let elsewhere =
+                elsewhere.iter().map(|it| format!("\nnode {}: {}", it.from, it.message));
+            return Err(Error::plan(none.to_owned() + &elsewhere.collect::<String>()));
         }
         let demands = topology::demands(topology, &Cluster::new(spec, states, &links))?;
-        Ok(Self { spec, states, topology, links, demands })
+        Ok(Self { spec, states, topology, links, elsewhere, demands })
     }
 
     pub(crate) fn cluster(&self) -> Cluster<'_> {
@@ -86,6 +92,12 @@ impl<'a> Preparation<'a> {
         };
         let credentials = self.credentials(&authority, renew, now, &mut vault)?;
         let mut plan = plan::make(self.topology, &self.cluster(), &self.demands, &credentials)?;
+        let elsewhere = self.elsewhere.iter().map(|it| Warning {
+            node: it.from.clone(),
+            message: it.message.clone(),
+            code: Some(Code::LinkElsewhere),
+        });
+        plan.warnings.extend(elsewhere);
         if !steps.is_empty() {
             plan.stages
                 .insert(0, plan::stage("keep the cluster's authority", Pace::AllAtOnce, steps));

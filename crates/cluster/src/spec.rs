@@ -261,6 +261,17 @@ pub(crate) fn is_own_machine(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
 }
 
+/// Whether a connection string leads to the machine that it is used on, over TCP.
+fn is_loopback(conninfo: &ConnInfo) -> bool {
+    let host = conninfo.get("hostaddr").or(conninfo.get("host")).unwrap_or_default();
+    is_own_machine(host) || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// Whether a connection string that a node has leads to that node itself, by its machine's loopback.
+pub(crate) fn is_own(node: &NodeSpec, conninfo: &ConnInfo) -> bool {
+    is_loopback(conninfo) && conninfo.get("port").unwrap_or("5432").parse() == Ok(node.port)
+}
+
 impl ClusterSpec {
     /// The node of a name.
     #[must_use]

@@ -19,7 +19,7 @@ use cluster::{
     prepare,
     run::{Outcome, Runner},
     spec::Mode,
-    verify,
+    verify::{self, Code, Severity},
 };
 use pg_version::PgVersion;
 use time::OffsetDateTime;
@@ -228,7 +228,23 @@ async fn what_must_be_different_before_is_said() -> Tested {
 
     let mut stranger = cluster.clone();
     stranger.spec.nodes.pop();
+    // A node that was forgotten: it replicates as the links' role, too, and would be shut out.
     says("leads to none of the described nodes", prepare_now(&stranger).await);
+
+    // What another system feeds is no link of the cluster.
+    let legacy = "CREATE SUBSCRIPTION legacy CONNECTION 'host=192.0.2.1 dbname=x user=feed' \
+                  PUBLICATION p WITH (connect = false, enabled = false, slot_name = NONE)";
+    servers.query("node-1", legacy)?;
+    let warnings = prepare_now(&cluster).await?.plan.warnings;
+    let told: Vec<_> = warnings.iter().filter(|it| it.code.is_some()).collect();
+    assert_eq!(told.len(), 1, "{warnings:?}");
+    assert_eq!((&*told[0].node, told[0].code), ("node-1", Some(Code::LinkElsewhere)));
+    let seen = verify::verify(&cluster.spec, &cluster.nodes(), OffsetDateTime::now_utc()).await?;
+    let told = |severity| {
+        let mut all = seen.findings.iter().filter(|it| it.code == Code::LinkElsewhere);
+        all.any(|it| it.severity == severity && it.node == "node-1")
+    };
+    assert!(told(Severity::Warning) && !told(Severity::Error), "{:?}", seen.findings);
     Ok(())
 }
 

@@ -6,7 +6,8 @@ use tokio_postgres::{Client, Row, types::ToSql};
 use zeroize::Zeroizing;
 
 use super::{
-    AdminSession, BdrState, ForeignServer, HbaError, Role, SETTINGS, Setting, Subscription,
+    AdminSession, BdrState, ForeignServer, HbaError, Role, SETTINGS, Setting, SlotInUse,
+    Subscription,
 };
 use crate::{conninfo::ConnInfo, error::Error};
 
@@ -298,6 +299,22 @@ pub(super) async fn receivers(
              (SELECT FROM pg_catalog.pg_replication_slots s WHERE s.active_pid = r.pid) ORDER BY r.pid";
     let rows = client.query(QUERY, &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// The replication slots that somebody uses, and as whom.
+pub(super) async fn slots_in_use(client: &Client) -> Result<Vec<SlotInUse>, Error> {
+    const QUERY: &str = "SELECT s.slot_name::text, s.database::text, r.usename::text \
+         FROM pg_catalog.pg_replication_slots s \
+         JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid ORDER BY 1";
+    let rows = client.query(QUERY, &[]).await?;
+    let slot = |row: &Row| SlotInUse { name: row.get(0), database: row.get(1), role: row.get(2) };
+    Ok(rows.iter().map(slot).collect())
+}
+
+/// What tells the server and its copies from all others.
+pub(super) async fn system_identifier(client: &Client) -> Result<String, Error> {
+    const QUERY: &str = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
+    Ok(client.query_one(QUERY, &[]).await?.get(0))
 }
 
 /// Whether the server is a standby.

@@ -70,6 +70,8 @@ pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
         foreign_servers: Vec::new(),
         unseen_databases: Vec::new(),
         receivers: Vec::new(),
+        slots_in_use: Vec::new(),
+        system_identifier: None,
         bdr: None,
         homes: Homes::default(),
     }

@@ -134,14 +134,14 @@ impl Maker<'_> {
             }
         }
         for message in &demand.notes {
-            self.work.warnings.push(Warning { node: state.name.clone(), message: message.clone() });
+            self.work.warnings.push(Warning::new(&state.name, message));
         }
         for (database, reason) in &state.unseen_databases {
             let message = format!(
                 "the database {database} cannot be searched for foreign servers ({reason}): what \
                  links to the described nodes from there will be shut out"
             );
-            self.work.warnings.push(Warning { node: state.name.clone(), message });
+            self.work.warnings.push(Warning::new(&state.name, message));
         }
         for demanded in &demand.statements {
             let execute = |statement: &Statement| Action::Execute {
@@ -268,7 +268,7 @@ impl Maker<'_> {
                  the server by that must be told of the cluster's",
                 place.certificate.display()
             );
-            self.work.warnings.push(Warning { node: state.name.clone(), message });
+            self.work.warnings.push(Warning::new(&state.name, message));
         }
         for (path, mode, content) in contents {
             let path = state.in_data_directory(path);
@@ -367,7 +367,7 @@ impl Maker<'_> {
         let settings = conf::set(state, &settings(demand, log_connections.as_deref()))?;
         let others = self.others_shut_out(demand, state);
         for message in edit.notes.into_iter().chain(settings.notes).chain(others) {
-            self.work.warnings.push(Warning { node: state.name.clone(), message });
+            self.work.warnings.push(Warning::new(&state.name, message));
         }
 
         let reload = || Step {

@@ -27,7 +27,7 @@ pub use statement::Statement;
 pub use step::{Action, AutoConf, Content, Expectation, Expected, Pace, Stage, Step};
 pub(crate) use step::{alter_system, hex};
 
-use crate::{spec::Mode, text::Text, topology::LinkPlace};
+use crate::{spec::Mode, text::Text, topology::LinkPlace, verify::Code};
 
 /// What shall be done to a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,4 +117,14 @@ pub struct Warning {
     pub node: String,
     /// What.
     pub message: String,
+    /// The code that verification tells the same by, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+}
+
+impl Warning {
+    /// Something that verification has no code for.
+    pub(crate) fn new(node: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { node: node.into(), message: message.into(), code: None }
+    }
 }

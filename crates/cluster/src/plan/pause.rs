@@ -62,7 +62,7 @@ pub(crate) fn shorten(plan: &mut Plan, cluster: &Cluster<'_>) -> Result<(), Erro
         let auto_conf = match may_be_set(state) {
             Ok(auto_conf) => auto_conf,
             Err(why) => {
-                plan.warnings.push(Warning { node: state.name.clone(), message: note(state, why) });
+                plan.warnings.push(Warning::new(&state.name, note(state, why)));
                 continue;
             }
         };

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{ClusterSpec, NodeSpec, is_localhost, is_own_machine};
+use super::{ClusterSpec, NodeSpec, is_localhost, is_loopback, is_own_machine};
 use crate::conninfo::ConnInfo;
 
 /// [`ClusterSpec::node_at`] for many connection strings: each is looked up in the same short time,
@@ -71,6 +71,18 @@ impl<'s> Directory<'s> {
     pub(crate) fn reached_by(&self, conninfo: &ConnInfo) -> Option<&'s NodeSpec> {
         let port = conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;
         self.at(conninfo.get("host"), conninfo.get("hostaddr"), port)
+    }
+
+    /// The node that a connection string of the node `from` leads to: by its own name or address, or by
+    /// the loopback of a machine that both are on.
+    pub(crate) fn reached_from(&self, from: &str, conninfo: &ConnInfo) -> Option<&'s NodeSpec> {
+        let beside = || {
+            let from = self.named(from).filter(|_| is_loopback(conninfo))?;
+            let port = conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;
+            let there = self.addresses.get(&(from.address, port))?;
+            self.spec.nodes.get(*there).filter(|there| there.name != from.name)
+        };
+        self.reached_by(conninfo).or_else(beside)
     }
 
     /// As [`ClusterSpec::node`].

@@ -212,13 +212,54 @@ impl Dsn<'_> {
     }
 }
 
+/// What there is to find on the nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Every link between nodes of the description.
+    pub links: Vec<Link>,
+    /// What leads out of the cluster, and is to be told.
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+impl From<Vec<Link>> for Found {
+    fn from(links: Vec<Link>) -> Self {
+        Self { links, elsewhere: Vec::new() }
+    }
+}
+
+/// Something that connects to none of the described nodes by its connection string. It is no link of the
+/// cluster: nothing becomes of it.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// The node that connects.
+    pub from: String,
+    /// What it is called where it is kept.
+    pub name: String,
+    /// Its connection string.
+    pub conninfo: ConnInfo,
+    /// What is to be told of it.
+    pub message: String,
+    /// Whether it belongs to the cluster by what is seen of the servers: then the description must say
+    /// where it leads before anything is done.
+    pub is_node: bool,
+}
+
 /// How one kind of cluster is found, and what it needs.
 pub trait Topology: Sync {
+    /// The links, from what inspection found, and what is none.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] for a link that is not as one of the cluster can be, or where a topology has no
+    /// links but the cluster's, for one whose other end is none of the nodes.
+    fn find(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Found, Error>;
+
     /// Every link between nodes of the description, from what inspection found.
     ///
     /// # Errors
-    /// [`Error::Plan`] for a link whose other end is none of the nodes.
-    fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error>;
+    /// As [`Topology::find`].
+    fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error> {
+        Ok(self.find(spec, nodes)?.links)
+    }
 
     /// The links that there should be by the description and are not there: from, and to. By default it
     /// does not tell.

@@ -20,7 +20,8 @@ use pg_version::PgVersion;
 use postgres_protocol::escape::escape_identifier;
 
 use super::{
-    Cluster, Dsn, Link, LinkPlace, Places, SessionKey, Switch, Topology, Unsecured, leads_nowhere,
+    Cluster, Dsn, Found, Link, LinkPlace, Places, SessionKey, Switch, Topology, Unsecured,
+    leads_nowhere,
 };
 use crate::{
     conninfo::ConnInfo,
@@ -51,7 +52,7 @@ const GROUP: &str = "bdr_superuser";
 const LOCAL: &str = "SET bdr.ddl_replication = off";
 
 impl Topology for Pgd {
-    fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error> {
+    fn find(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Found, Error> {
         let directory = Directory::new(spec);
         let mut places: HashMap<&str, Arc<LinkPlace>> = HashMap::new();
         let mut interfaces: HashMap<(&str, &ConnInfo), Interface<'_>> = HashMap::new();
@@ -93,7 +94,7 @@ impl Topology for Pgd {
                 });
             }
         }
-        Ok(links)
+        Ok(links.into())
     }
 
     /// Every node of a group knows how to connect to every other.

@@ -20,7 +20,9 @@ use std::{
 use postgres_protocol::escape::escape_identifier;
 use sha2::Digest as _;
 
-use super::{Cluster, Dsn, Link, LinkPlace, Places, SessionKey, Switch, Topology, Unsecured};
+use super::{
+    Cluster, Dsn, Found, Link, LinkPlace, Places, SessionKey, Switch, Topology, Unsecured,
+};
 use crate::{
     conninfo::ConnInfo,
     credentials::tls_settings,
@@ -47,7 +49,7 @@ const PASSFILE: &str = "passfile";
 const WRAPPER: &str = "timescaledb_fdw";
 
 impl Topology for Timescale {
-    fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error> {
+    fn find(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Found, Error> {
         let access = access_node(spec);
         let found = nodes.iter().find(|node| node.name == access);
         let found = found.ok_or_else(|| Error::plan(format!("node {access} was not inspected")))?;
@@ -69,7 +71,7 @@ impl Topology for Timescale {
                 links.extend(spec.link_roles().map(|role| link_to_come(found, to, role)));
             }
         }
-        Ok(links)
+        Ok(links.into())
     }
 
     fn demand(&self, cluster: &Cluster<'_>, state: &NodeState) -> Result<Demand, Error> {

@@ -1,6 +1,6 @@
 //! The codes of findings: what each means, why it matters, what to do.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// What kind of thing verification found. Codes are stable: a number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,8 @@ pub enum Code {
     LinkMissing,
     /// The link's connection string is not as it shall be.
     LinkOtherwise,
+    /// Something connects to a server that is none of the described nodes.
+    LinkElsewhere,
     /// The server speaks no TLS.
     SslOff,
     /// The server has no authority to check client certificates by.
@@ -106,7 +108,7 @@ struct Meaning {
 
 impl Code {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::NodeSilent,
         Self::NotAsDescribed,
         Self::LinkDown,
@@ -121,6 +123,7 @@ impl Code {
         Self::PasswordGivenAway,
         Self::LinkMissing,
         Self::LinkOtherwise,
+        Self::LinkElsewhere,
         Self::SslOff,
         Self::NoCaFile,
         Self::RootMissing,
@@ -295,6 +298,14 @@ impl Code {
                 "What the link has by now it may not find again: at its next connection it logs in by what \
                  its connection string says then.",
                 "Apply the description.",
+            ),
+            Self::LinkElsewhere => of(
+                "PGW113",
+                "something connects to a server that is none of the described nodes",
+                "It is no link of the cluster: it stays as it is, and nothing is proved of it. If that server \
+                 is a node of the cluster by another name, it must be described so.",
+                "If it leads to a described node, name that as the description does (host, hostaddr, port); \
+                 if it leads to another node of the cluster, describe it; else nothing.",
             ),
             Self::SslOff => of(
                 "PGW201",
@@ -505,6 +516,13 @@ impl std::fmt::Display for Code {
 impl Serialize for Code {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.id())
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let id = String::deserialize(deserializer)?;
+        Self::from_id(&id).ok_or_else(|| D::Error::custom(format!("no code {id}")))
     }
 }
 

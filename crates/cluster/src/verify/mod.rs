@@ -55,7 +55,7 @@ use crate::{
     spec::{ClusterSpec, Mode, TopologyKind},
     sql,
     text::Text,
-    topology::{self, Cluster, Demands, Link, Topology},
+    topology::{self, Cluster, Demands, Elsewhere, Found, Link, Topology},
 };
 
 /// What was proved of a cluster, and what not.
@@ -161,7 +161,8 @@ pub async fn verify_with(
     let mut findings = Vec::new();
     let states = inspect_each(spec, nodes, options.patience, &mut findings).await?;
     let topology = topology::of(spec.topology);
-    let links = links(topology, spec, &states, &mut findings);
+    let Found { links, elsewhere } = find(topology, spec, &states, &mut findings);
+    findings.extend(elsewhere.iter().map(leads_out));
     findings.extend(changed_since(spec, &states, &links));
     findings.extend(missing(topology, spec, &states, &links, &findings));
     let (known, mut proofs, demands, decisions, certificates) = {
@@ -369,24 +370,37 @@ fn silent(node: &str, error: &Error) -> Finding {
 }
 
 /// Every link that the nodes tell of. What does not fit the description is a finding.
-fn links(
+fn find(
     topology: &dyn Topology,
     spec: &ClusterSpec,
     states: &[NodeState],
     findings: &mut Vec<Finding>,
-) -> Vec<Link> {
-    if let Ok(links) = topology.links(spec, states) {
-        return links;
+) -> Found {
+    if let Ok(found) = topology.find(spec, states) {
+        return found;
     }
     // What one node tells shall not hide what the others do.
-    let mut links = Vec::new();
+    let mut all = Found::default();
     for state in states {
-        match topology.links(spec, std::slice::from_ref(state)) {
-            Ok(found) => links.extend(found),
+        match topology.find(spec, std::slice::from_ref(state)) {
+            Ok(Found { links, elsewhere }) => {
+                all.links.extend(links);
+                all.elsewhere.extend(elsewhere);
+            }
             Err(error) => findings.push(not_as_described(&state.name, &error)),
         }
     }
-    links
+    all
+}
+
+/// What leads out of the cluster, or seems to.
+fn leads_out(elsewhere: &Elsewhere) -> Finding {
+    let Elsewhere { from, message, is_node, .. } = elsewhere;
+    if *is_node {
+        Finding::error(Code::NotAsDescribed, from, message)
+    } else {
+        Finding::warning(Code::LinkElsewhere, from, message)
+    }
 }
 
 fn not_as_described(node: &str, error: &Error) -> Finding {

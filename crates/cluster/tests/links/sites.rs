@@ -230,17 +230,19 @@ async fn what_cannot_be_followed_is_refused() -> Outcome {
         two.query("DROP SUBSCRIPTION s")?;
         Ok(())
     };
+    let several = format!("host=elsewhere,{} port=5432,{}", one.addr(), one.port());
     for (conninfo, expected) in [
-        ("service=other", "takes its server from a service file (service=other)"),
-        ("host=one,two port=5432", "names several servers (host=one,two)"),
-        ("host=/var/run/postgresql", "goes over a Unix socket"),
-        ("dbname=postgres", "names no server"),
-        ("host=elsewhere", "leads to none of the described nodes"),
+        // None of these is known to be a link, and without one there is nothing to secure.
+        ("service=other", "only its own machine can read the service file (service=other)"),
+        ("host=elsewhere", "leads to none of the described nodes (host=elsewhere)"),
+        ("host=one,two port=5432", "leads to none of the described nodes (host=one,two"),
+        ("host=/var/run/postgresql", "leads to none of the described nodes"),
+        (&several, "names several servers"),
     ] {
         subscribe(conninfo)?;
         let said = refusal(Mode::Cert).await?;
         assert!(said.contains(expected), "{conninfo}: {said}");
-        assert!(said.contains("subscription s of node two"), "{said}");
+        assert!(said.contains("subscription s"), "{said}");
         again()?;
     }
     subscribe(&format!("host={} port={} user=replicator", one.addr(), one.port()))?;
@@ -257,7 +259,10 @@ async fn what_cannot_be_followed_is_refused() -> Outcome {
         one.port()
     ))?;
     let said = refusal(Mode::Cert).await?;
-    assert!(said.contains("the foreign server either of node two names several servers"), "{said}");
+    assert!(
+        said.contains("the foreign server either of the database postgres names several servers"),
+        "{said}"
+    );
     assert_eq!(files(&[&one, &two])?, found);
     Ok(())
 }

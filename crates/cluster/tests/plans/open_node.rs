@@ -72,6 +72,8 @@ pub(crate) fn open_node(
         foreign_servers: Vec::new(),
         unseen_databases: Vec::new(),
         receivers: Vec::new(),
+        slots_in_use: Vec::new(),
+        system_identifier: None,
         bdr: None,
         homes: Homes { environment: Some("/home".into()), account: Some("/home".into()) },
     }

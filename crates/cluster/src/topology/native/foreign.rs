@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use pg_version::PgVersion;
 use postgres_protocol::escape::escape_identifier;
 
-use super::leads_nowhere;
+use super::elsewhere::{Stray, What};
 use crate::{
     conninfo::{ConnInfo, is_secret},
     error::Error,
@@ -34,19 +34,17 @@ const OF_MAPPING: [&str; 8] = [
     "scram_server_key",
 ];
 
-pub(super) fn links(
+pub(super) fn links<'a>(
     spec: &ClusterSpec,
     directory: &Directory<'_>,
-    node: &NodeState,
+    node: &'a NodeState,
+    strays: &mut Vec<Stray<'a>>,
 ) -> Result<Vec<Link>, Error> {
     let mut links = Vec::new();
     for server in node.foreign_servers.iter().filter(|server| server.wrapper == "postgres_fdw") {
-        let Some(to) = directory.reached_by(&server.options) else {
-            if is_one_of_several(directory, &server.options) {
-                let what = format!("the foreign server {} of node {}", server.name, node.name);
-                return Err(leads_nowhere(&what, &server.options));
-            }
-            // A server that leads elsewhere is not of this cluster.
+        let Some(to) = directory.reached_from(&node.name, &server.options) else {
+            let what = What::ForeignServer { name: &server.name, database: &server.database };
+            strays.push(Stray { node, what, conninfo: &server.options });
             continue;
         };
         for (index, (local, options)) in server.mappings.iter().enumerate() {
@@ -136,22 +134,6 @@ pub(super) fn check<'a>(
         }
     }
     Ok(())
-}
-
-/// Whether a server names several hosts, and a described node is one of them.
-fn is_one_of_several(directory: &Directory<'_>, options: &ConnInfo) -> bool {
-    let list = |keyword| -> Vec<&str> {
-        options.get(keyword).map(|list| list.split(',').collect()).unwrap_or_default()
-    };
-    let (hosts, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
-    let count = hosts.len().max(addresses.len());
-    (0..count).filter(|_| count > 1).any(|index| {
-        // One port is that of all.
-        let port = ports.get(index).or(ports.first()).map_or(Ok(5432), |port| port.parse());
-        let host = hosts.get(index).copied().filter(|host| !host.is_empty());
-        let address = addresses.get(index).copied().filter(|address| !address.is_empty());
-        port.is_ok_and(|port| directory.at(host, address, port).is_some())
-    })
 }
 
 fn names(options: &ConnInfo) -> Vec<String> {

@@ -1,16 +1,19 @@
 //! PostgreSQL's own links: [subscriptions](subscription), [standbys](standby) and
 //! [postgres_fdw](foreign), alone or together.
 
+mod elsewhere;
 mod foreign;
 mod standby;
 mod subscription;
 
 use std::{path::PathBuf, sync::Arc};
 
-use self::subscription::Subscriptions;
+use self::{
+    elsewhere::{Known, Stray},
+    subscription::Subscriptions,
+};
 use super::{
-    Cluster, Dsn, Link, LinkPlace, Places, RoleUse, SessionKey, Switch, Topology, Unsecured,
-    leads_nowhere,
+    Cluster, Dsn, Found, Link, LinkPlace, Places, RoleUse, SessionKey, Switch, Topology, Unsecured,
 };
 use crate::{
     conninfo::ConnInfo,
@@ -33,20 +36,22 @@ const SERVER_KEY: &str = "pgward/server.key";
 const PASSFILE: &str = "pgward/passfile";
 
 impl Topology for Native {
-    fn links(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Vec<Link>, Error> {
+    fn find(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Found, Error> {
         let directory = Directory::new(spec);
         let mut subscriptions = Subscriptions::new(&directory);
-        let mut links = Vec::new();
+        let (mut links, mut strays) = (Vec::new(), Vec::new());
         for node in nodes {
             // A standby has its primary's catalogue: subscriptions and servers are not its own.
             if node.in_recovery {
-                links.extend(standby::link(&directory, node)?);
+                links.extend(standby::link(&directory, node, &mut strays));
             } else {
-                links.extend(subscriptions.links(node)?);
-                links.extend(foreign::links(spec, &directory, node)?);
+                subscriptions.links(node, &mut links, &mut strays);
+                links.extend(foreign::links(spec, &directory, node, &mut strays)?);
             }
         }
-        Ok(links)
+        let known = Known { spec, directory: &directory, states: nodes, links: &links };
+        let elsewhere = strays.iter().filter_map(|stray: &Stray<'_>| known.judge(stray)).collect();
+        Ok(Found { links, elsewhere })
     }
 
     fn demand(&self, cluster: &Cluster<'_>, state: &NodeState) -> Result<Demand, Error> {
@@ -76,6 +81,7 @@ impl Topology for Native {
             standby::check(cluster, state, link)?;
             notes.extend(standby::note(state));
         }
+        standby::check_passwords(cluster, state)?;
         foreign::check(spec, state, from())?;
         notes.extend(from().filter_map(|link| subscription::note(link, spec.role_of(link.user()))));
         Ok(Demand {

@@ -8,21 +8,25 @@ use std::sync::Arc;
 
 use pg_version::PgVersion;
 
-use super::leads_nowhere;
+use super::elsewhere::{Stray, What};
 use crate::{
     conninfo::ConnInfo,
     error::Error,
     inspect::NodeState,
-    spec::Directory,
+    spec::{Directory, Mode},
     text::Text,
     topology::{Cluster, Dsn, Link, LinkPlace, SessionKey, Switch, Unsecured},
 };
 
-pub(super) fn link(directory: &Directory<'_>, node: &NodeState) -> Result<Option<Link>, Error> {
-    let Some(conninfo) = &node.primary_conninfo else { return Ok(None) };
-    let Some(to) = directory.reached_by(conninfo) else {
-        let what = format!("primary_conninfo of node {}", node.name);
-        return Err(leads_nowhere(&what, conninfo));
+pub(super) fn link<'a>(
+    directory: &Directory<'_>,
+    node: &'a NodeState,
+    strays: &mut Vec<Stray<'a>>,
+) -> Option<Link> {
+    let conninfo = node.primary_conninfo.as_ref()?;
+    let Some(to) = directory.reached_from(&node.name, conninfo) else {
+        strays.push(Stray { node, what: What::PrimaryConninfo, conninfo });
+        return None;
     };
     let address = directory.named(&node.name).map_or(to.address, |own| own.address);
     let slot = Some(node.setting("primary_slot_name")).filter(|slot| !slot.is_empty());
@@ -34,7 +38,7 @@ pub(super) fn link(directory: &Directory<'_>, node: &NodeState) -> Result<Option
             others: directory.addresses().filter(|other| *other != address).collect(),
         },
     };
-    Ok(Some(Link {
+    Some(Link {
         from: (&node.name).into(),
         to: (&to.name).into(),
         name: "primary_conninfo".into(),
@@ -42,7 +46,7 @@ pub(super) fn link(directory: &Directory<'_>, node: &NodeState) -> Result<Option
         conninfo: Arc::new(conninfo.clone()),
         session: session.into(),
         enabled: true,
-    }))
+    })
 }
 
 /// The application name of a WAL receiver: `cluster_name` where none is given, else `walreceiver`
@@ -149,6 +153,21 @@ pub(super) fn check(cluster: &Cluster<'_>, state: &NodeState, link: &Link) -> Re
 pub(super) fn switch(dsn: Dsn<'_>) -> Switch {
     let statement = dsn.after("ALTER SYSTEM SET primary_conninfo =");
     Switch { statements: [(None, statement)].into(), reload: true }
+}
+
+/// Roles and their passwords are the primary's, and a standby has them from there.
+///
+/// # Errors
+/// [`Error::Plan`] for a standby that links lead to, by passwords that nobody could set.
+pub(super) fn check_passwords(cluster: &Cluster<'_>, state: &NodeState) -> Result<(), Error> {
+    let is_led_to = || cluster.links_to(&state.name).next().is_some();
+    if cluster.spec.mode == Mode::Scram && primary_of(cluster, state).in_recovery && is_led_to() {
+        return Err(Error::plan(
+            "links lead to this standby, and their roles' passwords are kept by its primary, which is not \
+             described: describe it, too, or let mode be cert",
+        ));
+    }
+    Ok(())
 }
 
 /// What an administrator of a standby must know.

@@ -11,12 +11,11 @@ use std::{
 
 use postgres_protocol::escape::escape_identifier;
 
-use super::leads_nowhere;
+use super::elsewhere::{Stray, What};
 use crate::{
     conninfo::ConnInfo,
-    error::Error,
     inspect::{NodeState, Subscription},
-    spec::Directory,
+    spec::{Directory, NodeSpec},
     text::Text,
     topology::{Dsn, Link, LinkPlace, SessionKey, Switch},
 };
@@ -35,33 +34,44 @@ impl<'a> Subscriptions<'a> {
         Self { directory, targets: HashMap::new(), places: HashMap::new() }
     }
 
-    pub(super) fn links(&mut self, node: &'a NodeState) -> Result<Vec<Link>, Error> {
+    pub(super) fn links(
+        &mut self,
+        node: &'a NodeState,
+        links: &mut Vec<Link>,
+        strays: &mut Vec<Stray<'a>>,
+    ) {
         let from: Text = (&node.name).into();
-        let mut links = Vec::with_capacity(node.subscriptions.len());
+        links.reserve(node.subscriptions.len());
         for subscription in &node.subscriptions {
             let Subscription { name, database, conninfo, slot, enabled } = subscription;
-            let (to, conninfo) = match self.targets.entry(conninfo) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => {
-                    let to = self.directory.reached_by(conninfo).ok_or_else(|| {
-                        let what = format!("subscription {name} of node {}", node.name);
-                        leads_nowhere(&what, conninfo)
-                    })?;
-                    new.insert(((&to.name).into(), Arc::new(conninfo.clone())))
-                }
+            let Some((to, conninfo)) = self.target(&node.name, conninfo) else {
+                let what = What::Subscription { name, slot: slot.as_deref() };
+                strays.push(Stray { node, what, conninfo });
+                continue;
             };
             let place = || LinkPlace::Subscription { database: database.clone() }.into();
             links.push(Link {
                 from: from.clone(),
-                to: to.clone(),
+                to,
                 name: name.into(),
                 place: self.places.entry(database).or_insert_with(place).clone(),
-                conninfo: conninfo.clone(),
+                conninfo,
                 session: slot.clone().map_or(SessionKey::None, SessionKey::Slot).into(),
                 enabled: *enabled,
             });
         }
-        Ok(links)
+    }
+
+    fn target(&mut self, from: &str, conninfo: &'a ConnInfo) -> Option<(Text, Arc<ConnInfo>)> {
+        let target = |to: &NodeSpec| ((&to.name).into(), Arc::new(conninfo.clone()));
+        match self.targets.entry(conninfo) {
+            Entry::Occupied(known) => Some(known.get().clone()),
+            Entry::Vacant(new) => match self.directory.reached_by(conninfo) {
+                Some(to) => Some(new.insert(target(to)).clone()),
+                // Where its own machine's loopback leads is another's question on another machine.
+                None => self.directory.reached_from(from, conninfo).map(target),
+            },
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use cluster::{
     inspect::NodeState,
-    topology::{self, Link},
+    topology::{self, Elsewhere, Found, Link},
+    verify::Code,
 };
 use serde_json::{Value, json};
 
@@ -39,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
     let description = arguments.description.read(console)?;
     let states = inspect_all(&description, console)?;
     let spec = &description.spec;
-    let links = topology::of(spec.topology).links(spec, &states)?;
+    let Found { links, elsewhere } = topology::of(spec.topology).find(spec, &states)?;
 
     let mut findings = Vec::new();
     for state in &states {
@@ -55,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
             );
         }
     }
+    findings.extend(elsewhere.iter().map(leads_out));
     let mut text = format!("{}\n", styled(STRONG, "NODES"));
     let _ = write!(text, "{}", node_table(&states));
     let _ = writeln!(text, "\n{}", styled(STRONG, "LINKS"));
@@ -66,8 +68,17 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
     }
     let nodes: Vec<Value> = states.iter().map(node_json).collect();
     let links: Vec<Value> = links.iter().map(link_json).collect();
-    let result = json!({ "nodes": nodes, "links": links });
+    let elsewhere: Vec<Value> = elsewhere.iter().map(elsewhere_json).collect();
+    let result = json!({ "nodes": nodes, "links": links, "elsewhere": elsewhere });
     Ok(Answer::new(text, result).with_findings(findings))
+}
+
+/// What leads out of the cluster: it keeps nothing from being inspected, even where a plan would be
+/// refused for it.
+fn leads_out(elsewhere: &Elsewhere) -> Diagnostic {
+    let Elsewhere { from, message, is_node, .. } = elsewhere;
+    let code = if *is_node { Code::NotAsDescribed } else { Code::LinkElsewhere };
+    Diagnostic::warning(format!("node {from}: {message}")).code(code.id())
 }
 
 fn node_table(states: &[NodeState]) -> Table {
@@ -164,6 +175,16 @@ fn node_json(state: &NodeState) -> Value {
         "hba-errors": errors,
         "roles": roles,
         "files": files,
+    })
+}
+
+fn elsewhere_json(elsewhere: &Elsewhere) -> Value {
+    json!({
+        "from": elsewhere.from,
+        "name": elsewhere.name,
+        "conninfo": elsewhere.conninfo.to_masked_text(),
+        "is-node": elsewhere.is_node,
+        "message": elsewhere.message,
     })
 }
 

@@ -54,7 +54,11 @@ pub(crate) fn plan(plan: &Plan) -> String {
     }
     for warning in &plan.warnings {
         let message = plain(&warning.message);
-        let _ = writeln!(out, "{} {}: {message}", styled(ODD, "warning:"), plain(&warning.node));
+        let word = match warning.code {
+            Some(code) => format!("warning[{code}]:"),
+            None => "warning:".to_owned(),
+        };
+        let _ = writeln!(out, "{} {}: {message}", styled(ODD, word), plain(&warning.node));
     }
     out
 }
