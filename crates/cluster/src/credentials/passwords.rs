@@ -1,7 +1,7 @@
 //! The passwords that links log in with, and the password files that hold them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -45,15 +45,15 @@ pub(super) fn make(
     credentials: &mut Credentials,
     vault: &mut Vault,
 ) -> Result<(), Error> {
-    let mut files = Files::read(cluster, demands)?;
+    let files = Files::read(cluster, demands)?;
     let uses = password_uses(topology, cluster, demands)?;
     // Each is thousands of rounds of SHA-256, for each realm.
     let settled = parallel::shares(&uses, 1, |uses| {
         uses.iter().map(|used| settle(cluster, used, &files, renew)).collect::<Vec<_>>()
     })?;
-    let mut logins = Vec::new();
+    let (mut logins, mut numbers) = (Vec::new(), HashMap::new());
     for (used, settled) in uses.iter().zip(settled.into_iter().flatten()) {
-        let Settled { password, missing_on, secret } = settled?;
+        let Settled { password, missing_on, secret, called } = settled?;
         if let Some(secret) = secret {
             let name = format!("{}: SCRAM secret of {}", used.realm, used.role);
             vault.insert(&name, Zeroizing::new(secret.to_text().as_bytes().to_vec()));
@@ -64,22 +64,17 @@ pub(super) fn make(
             }
         }
         let password = Arc::new(password);
-        let mut known_logins: HashMap<(&str, _), usize> = HashMap::new();
-        for (link, to) in &used.links {
-            let Some(file) = files.of_mut(&link.from) else { continue };
-            let called = called(link, to);
-            let login = *known_logins.entry((&to.name, called)).or_insert_with(|| {
-                logins.push(Login { to, called, role: used.role, password: password.clone() });
-                logins.len() - 1
-            });
-            file.logins.push(login);
+        for (to, called) in called {
+            numbers.insert((&*to.name, called, used.role), logins.len());
+            logins.push(Login { to, called, role: used.role, password: password.clone() });
         }
     }
     let Files { all: files, shared, .. } = files;
     credentials.shared.extend(shared.files());
     let lines = Lines::of(&logins)?;
     let filled = parallel::shares(&files, 16, |files| {
-        files.iter().map(|file| file.filled(&lines)).collect::<Vec<_>>()
+        let filled = |file: &File<'_>| file.filled(&lines, &file.logins(cluster, &numbers));
+        files.iter().map(filled).collect::<Vec<_>>()
     })?;
     for (file, bytes) in files.iter().zip(filled.into_iter().flatten()) {
         let File { state, there, .. } = file;
@@ -112,16 +107,30 @@ struct File<'a> {
     state: &'a NodeState,
     there: Option<&'a NodeFile>,
     found: PassFile,
-    /// The numbers of the logins whose passwords it must have.
-    logins: Vec<usize>,
+    /// The nodes whose file it is.
+    nodes: Vec<&'a str>,
 }
 
+/// The numbers of logins: by the node that is logged in to, what it is called, and the role.
+type Numbers<'a> = HashMap<(&'a str, Option<(&'a str, u16)>, &'a str), usize>;
+
 impl File<'_> {
+    /// The numbers of the logins whose passwords it must have.
+    fn logins(&self, cluster: &Cluster<'_>, numbers: &Numbers<'_>) -> Vec<usize> {
+        let links = self.nodes.iter().flat_map(|node| cluster.links_from(node));
+        let number = |link: &Link| {
+            let to = cluster.node(&link.to).ok()?;
+            let role = cluster.spec.role_of(link.user());
+            numbers.get(&(&*to.name, called(link, to), role)).copied()
+        };
+        links.filter_map(number).collect()
+    }
+
     /// What it shall hold: with the passwords that it has not. What is right stays as it is, and is not
     /// gone through again for each of what may be thousands of lines.
-    fn filled(&self, lines: &Lines<'_>) -> Result<Zeroizing<Vec<u8>>, Error> {
+    fn filled(&self, lines: &Lines<'_>, logins: &[usize]) -> Result<Zeroizing<Vec<u8>>, Error> {
         let refused = |error: EditError| Error::plan(error.to_string());
-        let wanted = lines.of_logins(&self.logins);
+        let wanted = lines.of_logins(logins);
         if self.found.line_count() == 0 && !wanted.is_empty() {
             let length = wanted.iter().map(|line| line.text.len() + 1).sum();
             let mut bytes = Zeroizing::new(Vec::with_capacity(length));
@@ -176,6 +185,7 @@ impl<'a> Files<'a> {
             if writer.name != state.name {
                 if let Some(place) = files.of.get(&*writer.name).copied() {
                     files.of.insert(&state.name, place);
+                    files.all[place].nodes.push(&state.name);
                 }
                 continue;
             }
@@ -183,17 +193,13 @@ impl<'a> Files<'a> {
             let bytes = there.map(|file| file.bytes.to_vec()).unwrap_or_default();
             let found = PassFile::parse(bytes).map_err(|error| Error::plan(error.to_string()))?;
             files.of.insert(&state.name, files.all.len());
-            files.all.push(File { state, there, found, logins: Vec::new() });
+            files.all.push(File { state, there, found, nodes: vec![&state.name] });
         }
         Ok(files)
     }
 
     fn of(&self, node: &str) -> Option<&PassFile> {
         Some(&self.all.get(*self.of.get(node)?)?.found)
-    }
-
-    fn of_mut(&mut self, node: &str) -> Option<&mut File<'a>> {
-        self.all.get_mut(*self.of.get(node)?)
     }
 }
 
@@ -212,20 +218,29 @@ fn password_uses<'a>(
     for (number, (_, states)) in realms.iter().enumerate() {
         realm_of.extend(states.iter().map(|state| (state.name.as_str(), number)));
     }
+    let links_of = |links: &'a [Link]| -> Result<BTreeMap<(usize, &'a str), Vec<_>>, Error> {
+        let mut uses: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for link in links {
+            let to = cluster.node(&link.to)?;
+            let Some(number) = realm_of.get(&*link.to).copied() else { continue };
+            let role = cluster.spec.role_of(link.user());
+            uses.entry((number, role)).or_default().push((link, to));
+        }
+        Ok(uses)
+    };
     let mut uses: BTreeMap<(usize, &str), PasswordUse<'a>> = BTreeMap::new();
-    for link in cluster.links {
-        let to = cluster.node(&link.to)?;
-        let Some(number) = realm_of.get(&*link.to).copied() else { continue };
-        let role = cluster.spec.role_of(link.user());
-        let used = uses.entry((number, role)).or_insert_with(|| {
-            let (realm, states) = &realms[number];
-            let stores = |state: &&&NodeState| {
-                demands.get(&state.name).is_some_and(|demand| demand.wants_password(role))
-            };
-            let stored_on = states.iter().filter(stores).copied().collect();
-            PasswordUse { realm: realm.clone(), role, stored_on, links: Vec::new() }
-        });
-        used.links.push((link, to));
+    for share in parallel::shares(cluster.links, 1024, links_of)? {
+        for ((number, role), links) in share? {
+            let used = uses.entry((number, role)).or_insert_with(|| {
+                let (realm, states) = &realms[number];
+                let stores = |state: &&&NodeState| {
+                    demands.get(&state.name).is_some_and(|demand| demand.wants_password(role))
+                };
+                let stored_on = states.iter().filter(stores).copied().collect();
+                PasswordUse { realm: realm.clone(), role, stored_on, links: Vec::new() }
+            });
+            used.links.extend(links);
+        }
     }
     Ok(uses.into_values().collect())
 }
@@ -237,7 +252,12 @@ struct Settled<'a> {
     missing_on: Vec<&'a NodeState>,
     /// What they shall store, if there are some.
     secret: Option<scram::Secret>,
+    /// The nodes that are logged in to with it, by each of the ways in which they are called.
+    called: Vec<Called<'a>>,
 }
+
+/// A node, and what a link calls it, by [`called`].
+type Called<'a> = (&'a NodeSpec, Option<(&'a str, u16)>);
 
 /// The password that is known, or a new one.
 fn settle<'a>(
@@ -265,13 +285,24 @@ fn settle<'a>(
     };
     let secret = (!missing_on.is_empty()).then(make).transpose();
     let secret = secret.map_err(|error| Error::plan(error.to_string()))?;
-    Ok(Settled { password, missing_on, secret })
+    let mut called: Vec<Called<'_>> = Vec::new();
+    let mut seen: HashSet<(&str, _)> = HashSet::new();
+    for (link, to) in &used.links {
+        let by = self::called(link, to);
+        if seen.insert((&to.name, by)) {
+            called.push((to, by));
+        }
+    }
+    Ok(Settled { password, missing_on, secret, called })
 }
 
 /// The host and port by which a link goes on to call a node, where the description has others: a data
 /// node is what its foreign server says.
 fn called<'a>(link: &'a Link, to: &NodeSpec) -> Option<(&'a str, u16)> {
-    let host = link.conninfo.get("host").filter(|_| *link.place == LinkPlace::AccessNode)?;
+    if *link.place != LinkPlace::AccessNode {
+        return None;
+    }
+    let host = link.conninfo.get("host")?;
     let port = link.conninfo.get("port").map_or(Ok(5432), str::parse).ok()?;
     let is_known =
         port == to.port && [to.host(), &to.name, &to.address.to_string()].contains(&host);

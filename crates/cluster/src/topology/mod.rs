@@ -23,6 +23,7 @@ use crate::{
     demand::{ClientPlace, Demand, PairPlace},
     error::{Error, NodeContext as _},
     inspect::{Homes, NodeState, Setting},
+    parallel,
     plan::Statement,
     spec::{ClusterSpec, Mode, NodeSpec, TopologyKind},
     text::Text,
@@ -497,11 +498,16 @@ pub(crate) type Demands = BTreeMap<String, Demand>;
 
 /// What the topology asks of every node that was inspected.
 pub(crate) fn demands(topology: &dyn Topology, cluster: &Cluster<'_>) -> Result<Demands, Error> {
-    let demand = |state: &NodeState| {
+    let demand = |state: &NodeState| -> Result<_, Error> {
         let demand = topology.demand(cluster, state).on_node(&state.name)?;
         Ok((state.name.clone(), demand))
     };
-    cluster.states.iter().map(demand).collect()
+    // A node may have thousands of links to be looked at.
+    let shares = parallel::shares(cluster.states, 16, |states| {
+        states.iter().map(demand).collect::<Result<Vec<_>, _>>()
+    })?;
+    let demands: Vec<_> = shares.into_iter().collect::<Result<_, _>>()?;
+    Ok(demands.into_iter().flatten().collect())
 }
 
 /// The connection string that a link shall have.

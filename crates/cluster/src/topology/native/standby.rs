@@ -114,11 +114,12 @@ fn is_ambiguous(cluster: &Cluster<'_>, link: &Link) -> bool {
 
 /// How the session of a standby is found when it has connected by this connection string.
 pub(super) fn session(link: &Link, conninfo: &ConnInfo) -> Arc<SessionKey> {
+    let SessionKey::Walreceiver { address, others, .. } = &*link.session else {
+        return link.session.clone();
+    };
     let name = |conninfo: &ConnInfo| conninfo.get("application_name").map(str::to_owned);
-    match (&*link.session, name(conninfo)) {
-        (SessionKey::Walreceiver { address, others, .. }, Some(application))
-            if name(&link.conninfo).as_ref() != Some(&application) =>
-        {
+    match name(conninfo) {
+        Some(application) if name(&link.conninfo).as_ref() != Some(&application) => {
             let (address, others) = (*address, others.clone());
             Arc::new(SessionKey::Walreceiver { application, address, others })
         }
