@@ -20,7 +20,7 @@ use crate::{
     inspect::NodeState,
     parallel,
     spec::NodeSpec,
-    topology::{Cluster, Demands, Link, LinkPlace, Topology},
+    topology::{Cluster, Demands, Link, LinkPlace, Topology, nodes_named},
     transport::NodeFile,
     vault::Vault,
 };
@@ -214,18 +214,20 @@ fn password_uses<'a>(
     }
     let mut uses: BTreeMap<(usize, &str), PasswordUse<'a>> = BTreeMap::new();
     for link in cluster.links {
-        let to = cluster.node(&link.to)?;
-        let Some(number) = realm_of.get(&*link.to).copied() else { continue };
         let role = cluster.spec.role_of(link.user());
-        let used = uses.entry((number, role)).or_insert_with(|| {
-            let (realm, states) = &realms[number];
-            let stores = |state: &&&NodeState| {
-                demands.get(&state.name).is_some_and(|demand| demand.wants_password(role))
-            };
-            let stored_on = states.iter().filter(stores).copied().collect();
-            PasswordUse { realm: realm.clone(), role, stored_on, links: Vec::new() }
-        });
-        used.links.push((link, to));
+        let others = nodes_named(cluster.spec, &link.conninfo).filter(|to| link.to != *to.name);
+        for to in std::iter::once(cluster.node(&link.to)?).chain(others) {
+            let Some(number) = realm_of.get(&*to.name).copied() else { continue };
+            let used = uses.entry((number, role)).or_insert_with(|| {
+                let (realm, states) = &realms[number];
+                let stores = |state: &&&NodeState| {
+                    demands.get(&state.name).is_some_and(|demand| demand.wants_password(role))
+                };
+                let stored_on = states.iter().filter(stores).copied().collect();
+                PasswordUse { realm: realm.clone(), role, stored_on, links: Vec::new() }
+            });
+            used.links.push((link, to));
+        }
     }
     Ok(uses.into_values().collect())
 }

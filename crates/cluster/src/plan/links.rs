@@ -358,8 +358,19 @@ pub(crate) fn either_way(cluster: &Cluster<'_>, link: &Link, after: &ConnInfo) -
     match cluster.spec.mode {
         Mode::Trust => return None,
         Mode::Cert => {
-            let speaks_tls = cluster.state(&link.to).is_some_and(|to| to.setting("ssl") == "on");
-            if matches!(sslmode, "prefer" | "allow") && !speaks_tls {
+            let speaks_tls = cluster.state(&link.to).filter(|to| to.setting("ssl") == "on");
+            if matches!(sslmode, "prefer" | "allow") && speaks_tls.is_none() {
+                return None;
+            }
+            // A server that checks certificates by another authority ends the handshake over one of the
+            // cluster's, whether a rule asks for one or not.
+            let wanted = after.get("sslrootcert").unwrap_or_default();
+            let is_strangers = |to: &NodeState| {
+                let authority = to.setting("ssl_ca_file");
+                !authority.is_empty()
+                    && to.in_data_directory(authority) != to.in_data_directory(wanted)
+            };
+            if speaks_tls.is_some_and(is_strangers) {
                 return None;
             }
             for keyword in ["sslcert", "sslkey"] {
@@ -431,9 +442,10 @@ mod tests {
     fn on_the_way(
         topology: &dyn Topology,
         kind: &str,
+        mode: &str,
         put: impl Fn(&mut NodeState),
     ) -> Outcome<Option<String>> {
-        let head = format!("topology = \"{kind}\"\nmode = \"scram\"\n");
+        let head = format!("topology = \"{kind}\"\nmode = \"{mode}\"\n");
         let spec = ClusterSpec::from_toml(&(head + NODES), "/".as_ref())?;
         let mut from = sample::node(b"", &[]);
         from.homes.environment = Some("/home".into());
@@ -441,9 +453,7 @@ mod tests {
         let mut to = sample::node(b"", &[]);
         to.name = "db2".to_owned();
         to.homes.environment = Some("/home".into());
-        if topology.links(&spec, &[to.clone()]).is_err() {
-            put(&mut to);
-        }
+        put(&mut to);
         let states = [from, to];
         let links = topology.links(&spec, &states)?;
         let link =
@@ -466,6 +476,7 @@ mod tests {
                 conninfo: conninfo.parse()?,
                 slot: None,
                 enabled: true,
+                owner_needs_password: None,
             })
         };
         for (conninfo, expected) in [
@@ -479,7 +490,7 @@ mod tests {
                     state.subscriptions = vec![it.clone()];
                 }
             };
-            let told = on_the_way(&Native, "native", put)?;
+            let told = on_the_way(&Native, "native", "scram", put)?;
             assert_eq!(told.as_deref(), Some(expected));
         }
 
@@ -498,7 +509,7 @@ mod tests {
                     kinds: std::collections::BTreeMap::new(),
                 });
             };
-            on_the_way(&Pgd, "pgd", put)
+            on_the_way(&Pgd, "pgd", "scram", put)
         };
         // libpq looks in the home folder by itself.
         assert_eq!(interface(&by("db2"))?, None);
@@ -510,6 +521,34 @@ mod tests {
             interface(&(by("db2") + " passfile=/own"))?.as_deref(),
             Some("host=db2 dbname=app user=repl")
         );
+        Ok(())
+    }
+
+    /// The certificate comes before the server's authority: where that is another, the server would end
+    /// the handshake over it.
+    #[test]
+    fn no_certificate_is_shown_to_who_checks_it_by_another_authority() -> Outcome {
+        for (ssl, authority, is_given) in [
+            ("off", "", false),
+            ("on", "", true),
+            ("on", "/etc/site.crt", false),
+            ("on", "pgward/root.crt", true),
+            ("on", "/d/pgward/root.crt", true),
+        ] {
+            let put = |state: &mut NodeState| {
+                for (name, value) in [("ssl", ssl), ("ssl_ca_file", authority)] {
+                    let (value, source) = (value.to_owned(), String::new());
+                    let setting = crate::inspect::Setting { value, source };
+                    state.settings.insert(name.to_owned(), setting);
+                }
+                if state.name == "n" {
+                    state.in_recovery = true;
+                    state.primary_conninfo = "host=db2 user=repl".parse().ok();
+                }
+            };
+            let told = on_the_way(&Native, "native", "cert", put)?;
+            assert_eq!(told.is_some(), is_given, "{ssl} {authority}: {told:?}");
+        }
         Ok(())
     }
 }

@@ -143,6 +143,31 @@ async fn standbys_that_nothing_tells_apart() -> Outcome {
     Ok(())
 }
 
+/// Two servers of one machine, and the standby follows by the machine's own loopback, where the
+/// description has another address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_beside_its_primary() -> Outcome {
+    let installation = pgtest::find(PgVersion::V17)?;
+    let folder = tempfile::tempdir()?;
+    let mut first = Server::builder(&installation)
+        .addr([127, 0, 0, 50])
+        .setting("listen_addresses", "127.0.0.50, 127.0.0.51")
+        .setting("logging_collector", "on")
+        .start()?;
+    first.query("CREATE ROLE replicator LOGIN REPLICATION")?;
+    let second = standby(&installation, &mut first, 50, "host=127.0.0.51", None)?;
+    wait(&first, STREAMING, "1")?;
+    let servers = [("first", &first), ("second", &second)];
+    let found = files(&[&first, &second])?;
+    let spec = spec_of(Mode::Scram, &["replicator"], folder.path(), &servers);
+    secured_and_proved(&spec, 1).await?;
+    let now = second.query("SHOW primary_conninfo")?.value().unwrap_or_default().to_owned();
+    assert!(now.contains("hostaddr=127.0.0.50") && !now.contains("127.0.0.51"), "{now}");
+    taken_back(&spec).await?;
+    assert_eq!(files(&[&first, &second])?, found);
+    wait(&first, STREAMING, "1")
+}
+
 /// What takes another `primary_conninfo` by no means is refused before anything is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn alter_system_must_be_allowed() -> Outcome {
