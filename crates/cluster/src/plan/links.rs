@@ -1,13 +1,13 @@
 //! Links get other connection strings: at no moment one by which they could not connect.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
 use pg_version::PgVersion;
 
-use super::{Action, AutoConf, LinkChange, Step, files};
+use super::{Action, AutoConf, LinkChange, Step, Warning, files};
 use crate::{
     conninfo::ConnInfo,
     error::Error,
@@ -50,6 +50,46 @@ pub(super) fn switch(
         all.switch.extend(switch);
     }
     Ok(all)
+}
+
+/// What waits for standbys that take another `primary_conninfo` at a restart only.
+#[derive(Default)]
+pub(super) struct Waits<'a> {
+    /// The nodes that they come in to by what they have now, and so go on to let them in.
+    pub(super) stays_open: BTreeSet<&'a str>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// The links that are as they shall be after a restart only (major 12): what they come in by now must not
+/// be closed before.
+pub(super) fn waiting_for_a_restart<'a>(
+    cluster: &Cluster<'a>,
+    changes: &[LinkChange],
+) -> Waits<'a> {
+    let mut waits = Waits::default();
+    for change in changes.iter().filter(|change| *change.place == LinkPlace::PrimaryConninfo) {
+        let Some(standby) = cluster.state(&change.from).filter(|it| takes_at_restart(it)) else {
+            continue;
+        };
+        for link in cluster.links_from(&standby.name).filter(|link| *link.place == *change.place) {
+            waits.stays_open.insert(&link.to);
+            let others = topology::nodes_named(cluster.spec, &link.conninfo);
+            waits.stays_open.extend(others.map(|node| node.name.as_str()));
+        }
+        let message = format!(
+            "PostgreSQL 12 takes another primary_conninfo at a restart only. Until then the way that this \
+             standby comes in by now stays open on {}: restart the standby when this is applied, then \
+             apply again",
+            change.to
+        );
+        waits.warnings.push(Warning::new(&standby.name, message));
+    }
+    waits
+}
+
+/// Whether a standby takes another `primary_conninfo` at a restart only.
+fn takes_at_restart(standby: &NodeState) -> bool {
+    standby.version < PgVersion::V13
 }
 
 /// Gives links their secured connection strings, and makes what many of them have in common once.
@@ -275,8 +315,7 @@ impl<'a> Stepper<'a> {
     ) -> Self {
         let physical = *link.place == LinkPlace::PrimaryConninfo;
         let standby = physical.then(|| cluster.state(&link.from)).flatten();
-        // The WAL receiver of major 12 takes another primary_conninfo at a restart only.
-        let restarts = standby.is_some_and(|standby| standby.version < PgVersion::V13);
+        let restarts = standby.is_some_and(takes_at_restart);
         Self {
             topology,
             link,

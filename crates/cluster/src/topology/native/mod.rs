@@ -80,7 +80,6 @@ impl Topology for Native {
         let mut notes = Vec::new();
         if let Some(link) = from().find(|link| *link.place == LinkPlace::PrimaryConninfo) {
             standby::check(cluster, state, link)?;
-            notes.extend(standby::note(state));
         }
         standby::check_passwords(cluster, state)?;
         subscription::check(state, from())?;

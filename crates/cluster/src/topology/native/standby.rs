@@ -6,8 +6,6 @@
 
 use std::sync::Arc;
 
-use pg_version::PgVersion;
-
 use super::{
     elsewhere::{Stray, What},
     several,
@@ -176,15 +174,6 @@ pub(super) fn check_passwords(cluster: &Cluster<'_>, state: &NodeState) -> Resul
         ));
     }
     Ok(())
-}
-
-/// What an administrator of a standby must know.
-pub(super) fn note(state: &NodeState) -> Option<String> {
-    (state.version < PgVersion::V13).then(|| {
-        "PostgreSQL 12 takes another primary_conninfo at a restart only: restart this standby before \
-         the way that it comes in by now is closed"
-            .to_owned()
-    })
 }
 
 /// The server at the beginning of the chain of standbys that a node is in: itself, if it is none.
