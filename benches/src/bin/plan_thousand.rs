@@ -171,6 +171,7 @@ fn state(spec: &ClusterSpec, number: u16, node: &NodeSpec) -> NodeState {
         conninfo: conninfo(other),
         slot: Some(format!("{}_from_{}", node.name, other.name)),
         enabled: true,
+        owner_needs_password: None,
     });
     let conf = "listen_addresses = '*'\nwal_level = logical\nlog_connections = on\n";
     let settings = [("log_connections", "on"), ("ssl", "off")];

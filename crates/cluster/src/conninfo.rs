@@ -42,6 +42,21 @@ pub struct ConnInfo {
     read_from: Option<Zeroizing<Box<str>>>,
 }
 
+/// One of several hosts of a connection string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Host<'a> {
+    /// Its entry in `host`.
+    pub(crate) name: Option<&'a str>,
+    /// Its entry in `hostaddr`.
+    pub(crate) address: Option<&'a str>,
+    pub(crate) port: u16,
+}
+
+/// An item of a list that libpq takes apart at its commas; one that is empty is none.
+fn item<'a>(list: &Option<Vec<&'a str>>, index: usize) -> Option<&'a str> {
+    list.as_ref()?.get(index).copied().filter(|item| !item.is_empty())
+}
+
 /// Whether the parameters are the same, in the same order.
 impl PartialEq for ConnInfo {
     fn eq(&self, other: &Self) -> bool {
@@ -128,6 +143,35 @@ impl ConnInfo {
             let text = Zeroizing::new(pieces.concat());
             self.parameters.replace_range(place, &text);
         }
+    }
+
+    /// The hosts of a connection string that names several, in the order in which libpq tries them
+    /// (`pqConnectOptions2`). `None` for one that names a single host or none, and for lists that libpq
+    /// refuses because they do not fit one another.
+    pub(crate) fn several_hosts(&self) -> Option<Vec<Host<'_>>> {
+        // Asked of a million connection strings, and few have lists.
+        let is_list = |keyword| self.get(keyword).is_some_and(|value| value.contains(','));
+        if !is_list("host") && !is_list("hostaddr") {
+            return None;
+        }
+        let list = |keyword| {
+            let value = self.get(keyword).filter(|value| !value.is_empty())?;
+            Some(value.split(',').collect::<Vec<_>>())
+        };
+        let (names, addresses) = (list("host"), list("hostaddr"));
+        let count = addresses.as_ref().or(names.as_ref())?.len();
+        let ports = list("port").unwrap_or_else(|| vec![""]);
+        let fits = |list: &Option<Vec<&str>>| list.as_ref().is_none_or(|list| list.len() == count);
+        if count < 2 || !fits(&names) || !fits(&addresses) || ![1, count].contains(&ports.len()) {
+            return None;
+        }
+        let host = |index: usize| {
+            // A single port is that of all.
+            let port = ports.get(index).or(ports.first()).copied().filter(|port| !port.is_empty());
+            let port = port.map_or(Ok(5432), str::parse).ok()?;
+            Some(Host { name: item(&names, index), address: item(&addresses, index), port })
+        };
+        (0..count).map(host).collect()
     }
 
     /// Whether a parameter's value is a secret.

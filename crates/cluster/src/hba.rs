@@ -326,12 +326,19 @@ impl File<'_> {
         Ok((document, notes))
     }
 
-    /// Whether a rule could decide about a link, encrypted or not.
+    /// Whether a rule could decide about a link, encrypted or not, or lets its role in from the network to
+    /// what is shut behind the rules for the links.
     fn concerns(&self, rule: &Rule<'_>) -> bool {
+        let lets_in = rule.method() != Method::Reject;
         self.ways.iter().any(|way| {
-            self.concerns_role(rule, &way.role)
-                && way.databases.iter().any(|databases| leads_to(rule, databases))
-                && way.networks.iter().any(|network| overlaps(rule.address(), network))
+            let for_peers = way.networks.iter().any(|network| overlaps(rule.address(), network));
+            let decides =
+                || for_peers && way.databases.iter().any(|databases| leads_to(rule, databases));
+            let is_to_be_shut = way.links_only
+                && way.method != Method::Trust
+                && lets_in
+                && (for_peers || !is_for_own_machine(rule));
+            self.concerns_role(rule, &way.role) && (is_to_be_shut || decides())
         })
     }
 
@@ -510,6 +517,47 @@ mod tests {
             let comment = if end.starts_with("include") { "" } else { comment };
             let expected = start.replace("{}", &[ACCEPT, REJECT, comment].concat()) + end;
             assert_eq!(closed(found.as_bytes(), included, &["10.0.0.0/8"])?, expected);
+        }
+        Ok(())
+    }
+
+    /// The role of a standby gets in to no database, whatever rule for databases stands before those for
+    /// replication; and a publisher's to no other than the published.
+    #[test]
+    fn what_is_for_other_databases_comes_behind_what_shuts_them() -> Result<(), Error> {
+        let published = || Databases::Names(vec!["app".to_owned()]);
+        for (databases, own) in [(Databases::Replication, "replication"), (published(), "app")] {
+            let way = WayIn {
+                role: "repl".to_owned(),
+                databases: vec![databases],
+                networks: vec![ipnet::Ipv4Net::new_assert([10, 0, 0, 0].into(), 8).into()],
+                method: Method::ScramSha256,
+                tls: true,
+                links_only: true,
+            };
+            let ours = format!(
+                "hostssl {own} repl 10.0.0.0/8 scram-sha-256\nhost all,replication repl all reject\n"
+            );
+            for (start, end) in [
+                // As initdb and Debian order them.
+                ("", "host all all 10.0.0.0/8 md5\nhost replication all 10.0.0.0/8 md5\n"),
+                ("", "host other all 192.0.2.0/24 md5\nhost all repl 10.0.0.0/8 md5\n"),
+                // Of use to whoever is on the machine only.
+                ("host all all 127.0.0.1/32 md5\n", "host all all samenet md5\n"),
+                (
+                    "host all all 192.0.2.0/24 reject\nhost app web all md5\n",
+                    "host other all all md5\n",
+                ),
+            ] {
+                let start = format!("local all all peer\n{start}");
+                let found = format!("{start}{end}");
+                let edit =
+                    secure(&sample::node(found.as_bytes(), &[]), std::slice::from_ref(&way))?;
+                let closed = String::from_utf8_lossy(&edit.closed);
+                assert_eq!(closed, format!("{start}{ours}{end}"));
+                let again = secure(&sample::node(&edit.closed, &[]), std::slice::from_ref(&way))?;
+                assert_eq!((&again.open, &again.closed), (&edit.closed, &edit.closed));
+            }
         }
         Ok(())
     }

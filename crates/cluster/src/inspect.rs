@@ -103,6 +103,9 @@ pub struct NodeState {
     pub in_recovery: bool,
     /// How a standby connects to the server that it follows.
     pub primary_conninfo: Option<ConnInfo>,
+    /// The host, as its connection string calls it, and the port that a standby receives WAL from;
+    /// `None` while it does not.
+    pub receives_from: Option<(String, u16)>,
     /// Every subscription.
     pub subscriptions: Vec<Subscription>,
     /// The foreign servers that lead to PostgreSQL servers, of every database that has links of the
@@ -232,7 +235,7 @@ pub struct BdrState {
 pub struct ForeignServer {
     /// Its name.
     pub name: String,
-    /// The foreign-data wrapper: `postgres_fdw`, `timescaledb_fdw`.
+    /// The foreign-data wrapper: `postgres_fdw`, `dblink_fdw`, `timescaledb_fdw`.
     pub wrapper: String,
     /// The database that it is in.
     pub database: String,
@@ -244,8 +247,8 @@ pub struct ForeignServer {
     pub usable_by: Vec<String>,
     /// TimescaleDB's `distributed_exec` of the database, as it is called, up to its arguments.
     pub distributed_exec: Option<String>,
-    /// A foreign table of it for each role that has a mapping and may read one: the role, and the
-    /// table as SQL writes it.
+    /// A foreign table of it for each mapping by which somebody may read one: the role, for PUBLIC one
+    /// that has no mapping of its own, and the table as SQL writes it.
     pub tables: Vec<(String, String)>,
 }
 
@@ -272,6 +275,8 @@ pub struct Subscription {
     pub slot: Option<String>,
     /// Whether it is enabled.
     pub enabled: bool,
+    /// Its owner, where that is no superuser and the connection string must have a password therefore.
+    pub owner_needs_password: Option<String>,
 }
 
 /// The settings that inspection reads.
@@ -529,6 +534,7 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
         roles,
         (in_recovery, foreign_servers),
         primary_conninfo,
+        receives_from,
         subscriptions,
         receivers,
         slots_in_use,
@@ -542,6 +548,7 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
         queries::roles(client, &link_roles),
         foreign,
         queries::primary_conninfo(client),
+        queries::receives_from(client),
         queries::subscriptions(client),
         queries::receivers(client),
         queries::slots_in_use(client),
@@ -571,6 +578,7 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
         roles,
         in_recovery,
         primary_conninfo,
+        receives_from,
         subscriptions,
         foreign_servers: foreign_servers.found,
         unseen_databases: foreign_servers.unseen,

@@ -20,7 +20,7 @@ use crate::{
     inspect::NodeState,
     parallel,
     spec::NodeSpec,
-    topology::{Cluster, Demands, Link, LinkPlace, Topology},
+    topology::{Cluster, Demands, Link, LinkPlace, Topology, nodes_named},
     transport::NodeFile,
     vault::Vault,
 };
@@ -116,14 +116,15 @@ type Numbers<'a> = HashMap<(&'a str, Option<(&'a str, u16)>, &'a str), usize>;
 
 impl File<'_> {
     /// The numbers of the logins whose passwords it must have.
-    fn logins(&self, cluster: &Cluster<'_>, numbers: &Numbers<'_>) -> Vec<usize> {
+    fn logins<'a>(&self, cluster: &Cluster<'a>, numbers: &Numbers<'a>) -> Vec<usize> {
         let links = self.nodes.iter().flat_map(|node| cluster.links_from(node));
-        let number = |link: &Link| {
-            let to = cluster.node(&link.to).ok()?;
+        let targets = |link: &'a Link| {
             let role = cluster.spec.role_of(link.user());
-            numbers.get(&(&*to.name, called(link, to), role)).copied()
+            let number =
+                move |to: &NodeSpec| numbers.get(&(&*to.name, called(link, to), role)).copied();
+            targets(cluster, link).into_iter().flatten().filter_map(number)
         };
-        links.filter_map(number).collect()
+        links.flat_map(targets).collect()
     }
 
     /// What it shall hold: with the passwords that it has not. What is right stays as it is, and is not
@@ -221,10 +222,11 @@ fn password_uses<'a>(
     let links_of = |links: &'a [Link]| -> Result<BTreeMap<(usize, &'a str), Vec<_>>, Error> {
         let mut uses: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for link in links {
-            let to = cluster.node(&link.to)?;
-            let Some(number) = realm_of.get(&*link.to).copied() else { continue };
             let role = cluster.spec.role_of(link.user());
-            uses.entry((number, role)).or_default().push((link, to));
+            for to in targets(cluster, link)? {
+                let Some(number) = realm_of.get(&*to.name).copied() else { continue };
+                uses.entry((number, role)).or_default().push((link, to));
+            }
         }
         Ok(uses)
     };
@@ -243,6 +245,15 @@ fn password_uses<'a>(
         }
     }
     Ok(uses.into_values().collect())
+}
+
+/// The nodes that a link logs in to: the one that it leads to, and the others that it names.
+fn targets<'a>(
+    cluster: &Cluster<'a>,
+    link: &'a Link,
+) -> Result<impl Iterator<Item = &'a NodeSpec>, Error> {
+    let others = nodes_named(cluster.spec, &link.conninfo).filter(|to| link.to != *to.name);
+    Ok(std::iter::once(cluster.node(&link.to)?).chain(others))
 }
 
 /// A password.

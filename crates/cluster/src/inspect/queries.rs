@@ -131,9 +131,14 @@ pub(crate) async fn roles(client: &Client, link_roles: &[&str]) -> Result<Vec<Ro
 }
 
 pub(super) async fn subscriptions(client: &Client) -> Result<Vec<Subscription>, Error> {
+    // Majors before 16 have no such column: there only superusers have subscriptions.
     const QUERY: &str = "SELECT s.subname::text, d.datname::text, s.subconninfo, \
-                                s.subslotname::text, s.subenabled \
+                                s.subslotname::text, s.subenabled, \
+             CASE WHEN NOT o.rolsuper \
+                  AND (pg_catalog.to_jsonb(s) ->> 'subpasswordrequired')::boolean \
+                  THEN o.rolname::text END \
          FROM pg_catalog.pg_subscription s \
+         JOIN pg_catalog.pg_roles o ON o.oid = s.subowner \
          JOIN pg_catalog.pg_database d ON d.oid = s.subdbid ORDER BY 2, 1";
     let rows = client.query(QUERY, &[]).await?;
     rows.iter()
@@ -149,6 +154,7 @@ pub(super) async fn subscriptions(client: &Client) -> Result<Vec<Subscription>, 
                 conninfo,
                 slot: row.get(3),
                 enabled: row.get(4),
+                owner_needs_password: row.get(5),
             })
         })
         .collect()
@@ -175,7 +181,7 @@ pub(super) async fn foreign_servers(
                    AND pg_catalog.has_server_privilege(r.oid, s.oid, 'USAGE') ORDER BY 1) \
          FROM pg_catalog.pg_foreign_server s \
          JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw \
-         WHERE w.fdwname IN ('postgres_fdw', 'timescaledb_fdw') ORDER BY 2";
+         WHERE w.fdwname IN ('postgres_fdw', 'dblink_fdw', 'timescaledb_fdw') ORDER BY 2";
     // Whoever installs an extension chooses the schema. The administrator's session calls it, and a role
     // that this is set to can be reset: what somebody else has made by that name is not called.
     const DISTRIBUTED_EXEC: &str = "SELECT CASE p.prokind WHEN 'p' THEN 'CALL ' ELSE 'SELECT ' END \
@@ -190,17 +196,21 @@ pub(super) async fn foreign_servers(
     const MAPPINGS: &str = "SELECT m.umserver, r.rolname::text, m.umoptions \
          FROM pg_catalog.pg_user_mapping m LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.umuser \
          WHERE m.umserver = ANY ($1::oid[]) ORDER BY 2";
-    const TABLES: &str = "SELECT DISTINCT ON (t.ftserver, r.rolname) t.ftserver, r.rolname::text, \
+    // PUBLIC is whoever has no mapping of their own: the administrator, if it may be.
+    const TABLES: &str = "SELECT DISTINCT ON (t.ftserver, m.umuser) t.ftserver, r.rolname::text, \
                 pg_catalog.format('%I.%I', n.nspname, c.relname) \
          FROM pg_catalog.pg_foreign_table t \
          JOIN pg_catalog.pg_class c ON c.oid = t.ftrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          JOIN pg_catalog.pg_user_mapping m ON m.umserver = t.ftserver \
          JOIN pg_catalog.pg_roles r ON r.oid = m.umuser \
-              OR (m.umuser = 0 AND r.rolname = session_user) \
+              OR (m.umuser = 0 AND r.rolcanlogin AND NOT EXISTS \
+                  (SELECT FROM pg_catalog.pg_user_mapping own \
+                   WHERE own.umserver = m.umserver AND own.umuser = r.oid)) \
          WHERE t.ftserver = ANY ($1::oid[]) \
          AND pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT') \
-         AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE') ORDER BY t.ftserver, r.rolname, 3";
+         AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE') \
+         ORDER BY t.ftserver, m.umuser, r.rolname <> session_user, r.rolname, 3";
     let servers = client.query(SERVERS, &[&link_roles]).await?;
     if servers.is_empty() {
         return Ok(Vec::new());
@@ -299,6 +309,15 @@ pub(super) async fn receivers(
              (SELECT FROM pg_catalog.pg_replication_slots s WHERE s.active_pid = r.pid) ORDER BY r.pid";
     let rows = client.query(QUERY, &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Whom a standby receives WAL from, as its connection string calls that server.
+pub(super) async fn receives_from(client: &Client) -> Result<Option<(String, u16)>, Error> {
+    const QUERY: &str = "SELECT sender_host, sender_port FROM pg_catalog.pg_stat_wal_receiver";
+    let Some(row) = client.query_opt(QUERY, &[]).await? else { return Ok(None) };
+    let host: Option<String> = row.get(0);
+    let port = row.get::<_, Option<i32>>(1).and_then(|port| port.try_into().ok());
+    Ok(host.zip(port))
 }
 
 /// The replication slots that somebody uses, and as whom.

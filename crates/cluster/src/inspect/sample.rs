@@ -66,6 +66,7 @@ pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
         roles: vec![role("postgres"), role("repl")],
         in_recovery: false,
         primary_conninfo: None,
+        receives_from: None,
         subscriptions: Vec::new(),
         foreign_servers: Vec::new(),
         unseen_databases: Vec::new(),

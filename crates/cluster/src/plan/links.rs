@@ -1,13 +1,13 @@
 //! Links get other connection strings: at no moment one by which they could not connect.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
 use pg_version::PgVersion;
 
-use super::{Action, AutoConf, LinkChange, Step, files};
+use super::{Action, AutoConf, LinkChange, Step, Warning, files};
 use crate::{
     conninfo::ConnInfo,
     error::Error,
@@ -50,6 +50,46 @@ pub(super) fn switch(
         all.switch.extend(switch);
     }
     Ok(all)
+}
+
+/// What waits for standbys that take another `primary_conninfo` at a restart only.
+#[derive(Default)]
+pub(super) struct Waits<'a> {
+    /// The nodes that they come in to by what they have now, and so go on to let them in.
+    pub(super) stays_open: BTreeSet<&'a str>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// The links that are as they shall be after a restart only (major 12): what they come in by now must not
+/// be closed before.
+pub(super) fn waiting_for_a_restart<'a>(
+    cluster: &Cluster<'a>,
+    changes: &[LinkChange],
+) -> Waits<'a> {
+    let mut waits = Waits::default();
+    for change in changes.iter().filter(|change| *change.place == LinkPlace::PrimaryConninfo) {
+        let Some(standby) = cluster.state(&change.from).filter(|it| takes_at_restart(it)) else {
+            continue;
+        };
+        for link in cluster.links_from(&standby.name).filter(|link| *link.place == *change.place) {
+            waits.stays_open.insert(&link.to);
+            let others = topology::nodes_named(cluster.spec, &link.conninfo);
+            waits.stays_open.extend(others.map(|node| node.name.as_str()));
+        }
+        let message = format!(
+            "PostgreSQL 12 takes another primary_conninfo at a restart only. Until then the way that this \
+             standby comes in by now stays open on {}: restart the standby when this is applied, then \
+             apply again",
+            change.to
+        );
+        waits.warnings.push(Warning::new(&standby.name, message));
+    }
+    waits
+}
+
+/// Whether a standby takes another `primary_conninfo` at a restart only.
+fn takes_at_restart(standby: &NodeState) -> bool {
+    standby.version < PgVersion::V13
 }
 
 /// Gives links their secured connection strings, and makes what many of them have in common once.
@@ -275,8 +315,7 @@ impl<'a> Stepper<'a> {
     ) -> Self {
         let physical = *link.place == LinkPlace::PrimaryConninfo;
         let standby = physical.then(|| cluster.state(&link.from)).flatten();
-        // The WAL receiver of major 12 takes another primary_conninfo at a restart only.
-        let restarts = standby.is_some_and(|standby| standby.version < PgVersion::V13);
+        let restarts = standby.is_some_and(takes_at_restart);
         Self {
             topology,
             link,
@@ -358,8 +397,19 @@ pub(crate) fn either_way(cluster: &Cluster<'_>, link: &Link, after: &ConnInfo) -
     match cluster.spec.mode {
         Mode::Trust => return None,
         Mode::Cert => {
-            let speaks_tls = cluster.state(&link.to).is_some_and(|to| to.setting("ssl") == "on");
-            if matches!(sslmode, "prefer" | "allow") && !speaks_tls {
+            let speaks_tls = cluster.state(&link.to).filter(|to| to.setting("ssl") == "on");
+            if matches!(sslmode, "prefer" | "allow") && speaks_tls.is_none() {
+                return None;
+            }
+            // A server that checks certificates by another authority ends the handshake over one of the
+            // cluster's, whether a rule asks for one or not.
+            let wanted = after.get("sslrootcert").unwrap_or_default();
+            let is_strangers = |to: &NodeState| {
+                let authority = to.setting("ssl_ca_file");
+                !authority.is_empty()
+                    && to.in_data_directory(authority) != to.in_data_directory(wanted)
+            };
+            if speaks_tls.is_some_and(is_strangers) {
                 return None;
             }
             for keyword in ["sslcert", "sslkey"] {
@@ -431,9 +481,10 @@ mod tests {
     fn on_the_way(
         topology: &dyn Topology,
         kind: &str,
+        mode: &str,
         put: impl Fn(&mut NodeState),
     ) -> Outcome<Option<String>> {
-        let head = format!("topology = \"{kind}\"\nmode = \"scram\"\n");
+        let head = format!("topology = \"{kind}\"\nmode = \"{mode}\"\n");
         let spec = ClusterSpec::from_toml(&(head + NODES), "/".as_ref())?;
         let mut from = sample::node(b"", &[]);
         from.homes.environment = Some("/home".into());
@@ -441,9 +492,7 @@ mod tests {
         let mut to = sample::node(b"", &[]);
         to.name = "db2".to_owned();
         to.homes.environment = Some("/home".into());
-        if topology.links(&spec, &[to.clone()]).is_err() {
-            put(&mut to);
-        }
+        put(&mut to);
         let states = [from, to];
         let links = topology.links(&spec, &states)?;
         let link =
@@ -466,6 +515,7 @@ mod tests {
                 conninfo: conninfo.parse()?,
                 slot: None,
                 enabled: true,
+                owner_needs_password: None,
             })
         };
         for (conninfo, expected) in [
@@ -479,7 +529,7 @@ mod tests {
                     state.subscriptions = vec![it.clone()];
                 }
             };
-            let told = on_the_way(&Native, "native", put)?;
+            let told = on_the_way(&Native, "native", "scram", put)?;
             assert_eq!(told.as_deref(), Some(expected));
         }
 
@@ -498,7 +548,7 @@ mod tests {
                     kinds: std::collections::BTreeMap::new(),
                 });
             };
-            on_the_way(&Pgd, "pgd", put)
+            on_the_way(&Pgd, "pgd", "scram", put)
         };
         // libpq looks in the home folder by itself.
         assert_eq!(interface(&by("db2"))?, None);
@@ -510,6 +560,34 @@ mod tests {
             interface(&(by("db2") + " passfile=/own"))?.as_deref(),
             Some("host=db2 dbname=app user=repl")
         );
+        Ok(())
+    }
+
+    /// The certificate comes before the server's authority: where that is another, the server would end
+    /// the handshake over it.
+    #[test]
+    fn no_certificate_is_shown_to_who_checks_it_by_another_authority() -> Outcome {
+        for (ssl, authority, is_given) in [
+            ("off", "", false),
+            ("on", "", true),
+            ("on", "/etc/site.crt", false),
+            ("on", "pgward/root.crt", true),
+            ("on", "/d/pgward/root.crt", true),
+        ] {
+            let put = |state: &mut NodeState| {
+                for (name, value) in [("ssl", ssl), ("ssl_ca_file", authority)] {
+                    let (value, source) = (value.to_owned(), String::new());
+                    let setting = crate::inspect::Setting { value, source };
+                    state.settings.insert(name.to_owned(), setting);
+                }
+                if state.name == "n" {
+                    state.in_recovery = true;
+                    state.primary_conninfo = "host=db2 user=repl".parse().ok();
+                }
+            };
+            let told = on_the_way(&Native, "native", "cert", put)?;
+            assert_eq!(told.is_some(), is_given, "{ssl} {authority}: {told:?}");
+        }
         Ok(())
     }
 }

@@ -33,10 +33,13 @@ pub(crate) fn make(
     demands: &Demands,
     credentials: &Credentials,
 ) -> Result<Plan, Error> {
+    let Switches { changes, prepare, switch } = links::switch(topology, cluster, demands)?;
+    let waits = links::waiting_for_a_restart(cluster, &changes);
     let secure = |states: &[NodeState]| -> Result<Work, Error> {
         let mut all = Work::default();
         for state in states {
-            all.extend(secure(demands, state, credentials).on_node(&state.name)?);
+            let stays_open = waits.stays_open.contains(state.name.as_str());
+            all.extend(secure(demands, state, credentials, stays_open).on_node(&state.name)?);
         }
         Ok(all)
     };
@@ -44,7 +47,7 @@ pub(crate) fn make(
     for share in parallel::shares(cluster.states, 16, secure)? {
         work.extend(share?);
     }
-    let Switches { changes, prepare, switch } = links::switch(topology, cluster, demands)?;
+    work.warnings.extend(waits.warnings);
     let shared = files::written(&credentials.shared, &work.place);
     let stages = [
         stage("put certificates and keys in place", Pace::AllAtOnce, work.place),
@@ -71,10 +74,15 @@ pub(crate) fn stage(title: &str, pace: Pace, steps: Vec<Step>) -> Stage {
 }
 
 /// Everything for one node but its links.
-fn secure(demands: &Demands, state: &NodeState, credentials: &Credentials) -> Result<Work, Error> {
+fn secure(
+    demands: &Demands,
+    state: &NodeState,
+    credentials: &Credentials,
+    stays_open: bool,
+) -> Result<Work, Error> {
     let missing = || Error::plan("the topology asks nothing of this node");
     let demand = demands.get(&state.name).ok_or_else(missing)?;
-    let mut maker = Maker { credentials, work: Work::default() };
+    let mut maker = Maker { credentials, stays_open, work: Work::default() };
     maker.secure(demand, state)?;
     Ok(maker.work)
 }
@@ -108,6 +116,8 @@ impl Work {
 /// Makes the work for one node.
 struct Maker<'a> {
     credentials: &'a Credentials,
+    /// Whether the way in that was found stays open: a link goes on to come by it.
+    stays_open: bool,
     work: Work,
 }
 
@@ -362,7 +372,11 @@ impl Maker<'_> {
         state: &NodeState,
         own: &NodeCredentials,
     ) -> Result<(), Error> {
-        let edit = hba::secure(state, &demand.ways_in)?;
+        let mut edit = hba::secure(state, &demand.ways_in)?;
+        if self.stays_open {
+            edit.closed.clone_from(&edit.open);
+            edit.notes.clear();
+        }
         let log_connections = state.log_connections_wanted();
         let settings = conf::set(state, &settings(demand, log_connections.as_deref()))?;
         let others = self.others_shut_out(demand, state);

@@ -157,6 +157,7 @@ mod tests {
             conninfo: "host=10.0.0.2".parse()?,
             slot: Some("s".to_owned()),
             enabled: true,
+            owner_needs_password: None,
         });
         let file = sample::file(b"Wal_Retrieve_Retry_Interval = '7s'\n");
         sample::put(&mut node, "/d/postgresql.auto.conf", Some(file));

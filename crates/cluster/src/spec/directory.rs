@@ -85,6 +85,13 @@ impl<'s> Directory<'s> {
         self.reached_by(conninfo).or_else(beside)
     }
 
+    /// The nodes that a connection string of several hosts names, in its order; `None` for one of a single
+    /// host, and where one of them is not described.
+    pub(crate) fn all_named(&self, conninfo: &ConnInfo) -> Option<Vec<&'s NodeSpec>> {
+        let hosts = conninfo.several_hosts()?.into_iter();
+        hosts.map(|host| self.at(host.name, host.address, host.port)).collect()
+    }
+
     /// As [`ClusterSpec::node`].
     pub(crate) fn named(&self, name: &str) -> Option<&'s NodeSpec> {
         self.spec.nodes.get(*self.names.get(name)?)

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use timescale::Timescale;
 
 use crate::{
-    conninfo::ConnInfo,
+    conninfo::{ConnInfo, Host},
     demand::{ClientPlace, Demand, PairPlace},
     error::{Error, NodeContext as _},
     inspect::{Homes, NodeState, Setting},
@@ -431,6 +431,7 @@ impl<'a> Cluster<'a> {
                 if !used.to.contains(&link.to) {
                     used.to.insert(link.to.clone());
                 }
+                used.to.extend(nodes_named(self.spec, &link.conninfo).map(|to| (&to.name).into()));
                 let database = link.database().filter(|name| !used.databases.contains(*name));
                 match &*link.place {
                     LinkPlace::PrimaryConninfo => used.physical = true,
@@ -481,6 +482,30 @@ pub struct Client<'a> {
     pub certificates: &'a [ClientPlace],
     /// [`Demand::passfile`]
     pub passfile: Option<&'a Path>,
+}
+
+/// What a connection string calls one of the nodes that it leads to: host, address and port.
+pub(crate) fn host_of<'c>(spec: &ClusterSpec, conninfo: &'c ConnInfo, to: &NodeSpec) -> Host<'c> {
+    let mut several = conninfo.several_hosts().unwrap_or_default().into_iter();
+    let leads_there = |host: &Host<'_>| {
+        spec.node_at(host.name, host.address, host.port).is_some_and(|node| node.name == to.name)
+    };
+    several.find(leads_there).unwrap_or_else(|| Host {
+        name: conninfo.get("host"),
+        address: conninfo.get("hostaddr"),
+        port: conninfo.get("port").and_then(|port| port.parse().ok()).unwrap_or(to.port),
+    })
+}
+
+/// The described nodes that a connection string names beside one another: it connects to the first that
+/// answers and is what it asks for. None for one of a single host.
+pub(crate) fn nodes_named<'s>(
+    spec: &'s ClusterSpec,
+    conninfo: &ConnInfo,
+) -> impl Iterator<Item = &'s NodeSpec> {
+    let hosts = conninfo.several_hosts().unwrap_or_default().into_iter();
+    let nodes = hosts.filter_map(|host| spec.node_at(host.name, host.address, host.port));
+    nodes.collect::<Vec<_>>().into_iter()
 }
 
 /// The topology of a description.
@@ -549,11 +574,28 @@ fn secured(spec: &ClusterSpec, link: &Unsecured<'_>) -> ConnInfo {
     let text = |path: &Path| path.display().to_string();
     let mut conninfo = link.conninfo.clone();
     // The certificate has the node's names and its address: whichever of them the link uses stays.
-    let host = conninfo.get("host").unwrap_or_default();
-    if ![to.host(), &to.name, &to.address.to_string()].contains(&host) {
-        let host = to.host().to_owned();
-        conninfo.set("host", host);
-        conninfo.set("hostaddr", to.address.to_string());
+    let known =
+        |host: &str, to: &NodeSpec| [to.host(), &to.name, &to.address.to_string()].contains(&host);
+    let (mut hosts, mut is_known) = (Vec::new(), true);
+    match conninfo.several_hosts() {
+        Some(several) => {
+            for host in several {
+                let to = spec.node_at(host.name, host.address, host.port).unwrap_or(to);
+                is_known &= host.name.is_some_and(|name| known(name, to));
+                hosts.push(to);
+            }
+        }
+        None => {
+            hosts.push(*to);
+            is_known = known(conninfo.get("host").unwrap_or_default(), to);
+        }
+    }
+    if !is_known {
+        let list = |item: &dyn Fn(&NodeSpec) -> String| {
+            hosts.iter().map(|to| item(to)).collect::<Vec<_>>().join(",")
+        };
+        conninfo.set("host", list(&|to| to.host().to_owned()));
+        conninfo.set("hostaddr", list(&|to| to.address.to_string()));
     }
     let role = spec.role_of(conninfo.get("user")).to_owned();
     conninfo.set("user", &role);

@@ -421,6 +421,7 @@ mod tests {
             conninfo: conninfo.parse()?,
             slot: Some("a_slot".to_owned()),
             enabled: true,
+            owner_needs_password: None,
         })
     }
 

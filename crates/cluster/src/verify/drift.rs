@@ -20,7 +20,7 @@ use crate::{
         applied::{AppliedFile, AppliedLink, AppliedNode, AppliedRole},
     },
     spec::ClusterSpec,
-    topology::Link,
+    topology::{Link, LinkPlace},
 };
 
 /// What is no longer as the applied runs left it, as warnings: whether it matters, the other findings
@@ -55,7 +55,7 @@ pub(crate) fn since(
             let AppliedLink { name, place, to, conninfo } = left;
             let finding = match links.find(&state.name, left) {
                 None if state.why_unseen(place).is_some() => None,
-                None => Some(gone(spec, state, left)),
+                None => Some(gone(spec, states, state, left)),
                 Some(link) => link_drift(conninfo, &link.conninfo)
                     .map(|what| drifted(format!("{name}: {what}"))),
             };
@@ -66,8 +66,24 @@ pub(crate) fn since(
 }
 
 /// A link that was secured and is not there any more.
-fn gone(spec: &ClusterSpec, state: &NodeState, left: &AppliedLink) -> Finding {
-    let AppliedLink { name, to, .. } = left;
+fn gone(
+    spec: &ClusterSpec,
+    states: &[NodeState],
+    state: &NodeState,
+    left: &AppliedLink,
+) -> Finding {
+    let AppliedLink { name, to, place, .. } = left;
+    // Where both are primaries, nobody has meant that.
+    let has_changed_places = *place == LinkPlace::PrimaryConninfo
+        && !state.in_recovery
+        && states.iter().any(|other| other.name == *to && other.in_recovery);
+    if has_changed_places {
+        let what = format!(
+            "the link {name} to {to} is gone: this node is a primary now, and {to} a standby (apply \
+             --accept-changes takes that as it is)"
+        );
+        return Finding::warning(Code::Drifted, &state.name, what);
+    }
     if spec.node(to).is_none() {
         let what = format!("the link {name} is gone, and node {to} is not described any more");
         return Finding::warning(Code::Drifted, &state.name, what);
@@ -282,12 +298,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::{
-        inspect::sample,
-        spec::Mode,
-        topology::{ForeignPlace, LinkPlace},
-        verify::Severity,
-    };
+    use crate::{inspect::sample, spec::Mode, topology::ForeignPlace, verify::Severity};
 
     fn left(database: &str) -> AppliedLink {
         let place = LinkPlace::ForeignServer(ForeignPlace {
@@ -336,6 +347,24 @@ mod tests {
         let accepted = accepting(applied, &spec, &states, &[], &key);
         assert_eq!(accepted.nodes["n"].links, [left("locked")]);
         assert_eq!(since(&accepted, &spec, &states, &[], Some(&key)), []);
+        Ok(())
+    }
+
+    /// After a failover the two have changed places. Two primaries are another thing.
+    #[test]
+    fn a_standby_that_was_promoted_is_told() -> Result<(), Box<dyn std::error::Error>> {
+        let (spec, key) = (spec()?, key()?);
+        let mut link = left("app");
+        link.place = LinkPlace::PrimaryConninfo;
+        let applied = applied(AppliedNode { links: vec![link], ..AppliedNode::default() });
+        let mut former = sample::node(b"", &[]);
+        former.name = "m".to_owned();
+        for (in_recovery, severity) in [(true, Severity::Warning), (false, Severity::Error)] {
+            former.in_recovery = in_recovery;
+            let states = [sample::node(b"", &[]), former.clone()];
+            let told = since(&applied, &spec, &states, &[], Some(&key));
+            assert_eq!(told.iter().map(|it| it.severity).collect::<Vec<_>>(), [severity]);
+        }
         Ok(())
     }
 

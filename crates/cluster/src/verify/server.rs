@@ -15,7 +15,7 @@ use crate::{
     error::{Error, NodeContext as _},
     inspect::{Node, NodeState},
     spec::TopologyKind,
-    tls,
+    tls, topology,
 };
 
 /// What a server showed to a client that verifies it by the cluster's authority and by name.
@@ -144,7 +144,8 @@ fn other_names(context: &Context, node: &str, shown: &Certificate) -> Vec<Findin
             continue;
         }
         let Some(from) = context.state(&link.from) else { continue };
-        let host = wanted.get("host");
+        let host = context.node(&link.to).ok();
+        let host = host.and_then(|to| topology::host_of(&context.spec, wanted, &to.spec).name);
         let Err(mismatch) = shown.matches_host(host, HostRules::Libpq(from.version)) else {
             continue;
         };

@@ -49,6 +49,15 @@ async fn foreign_servers() -> Outcome {
                 "CREATE FOREIGN TABLE theirs (i int) SERVER other OPTIONS (table_name 'numbers')"
                     .to_owned(),
                 "GRANT SELECT ON theirs TO writer".to_owned(),
+                // Whoever has no mapping of their own: not the administrator.
+                "CREATE ROLE guest LOGIN".to_owned(),
+                "CREATE USER MAPPING FOR PUBLIC SERVER other OPTIONS (user 'writer', password 'w')"
+                    .to_owned(),
+                "GRANT SELECT ON theirs TO guest".to_owned(),
+                // ... and one who may use the server, and has no table to read.
+                "CREATE USER MAPPING FOR reader SERVER again OPTIONS (user 'reader', password 'r')"
+                    .to_owned(),
+                "GRANT USAGE ON FOREIGN SERVER again TO reader".to_owned(),
             ] {
                 from.query(&statement)?;
             }
@@ -65,12 +74,14 @@ async fn foreign_servers() -> Outcome {
         let spec = spec_of(mode, &["reader", "writer"], folder.path(), &servers);
         let shown = plan(&spec).await?;
         assert!(!format!("{shown:?}{}", serde_json::to_string(&shown.plan)?).contains("'w'"));
-        secured_and_proved(&spec, 6).await?;
+        secured_and_proved(&spec, 10).await?;
         let sessions = look(&spec).await?.links.into_iter().filter_map(|link| link.session);
-        assert_eq!(sessions.collect::<BTreeSet<_>>().len(), 6);
+        assert_eq!(sessions.collect::<BTreeSet<_>>().len(), 10);
         let sum = "SELECT sum(i) FROM theirs";
         assert_eq!(one.query(sum)?.value(), Some("42"));
-        assert_eq!(two.connect().user("writer").open()?.query(sum)?.value(), Some("42"));
+        for user in ["writer", "guest"] {
+            assert_eq!(two.connect().user(user).open()?.query(sum)?.value(), Some("42"));
+        }
         let options_now = one.query(options)?.value().map(str::to_owned).unwrap_or_default();
         assert!(!options_now.contains("password=w"), "{options_now}");
 

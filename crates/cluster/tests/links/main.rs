@@ -12,6 +12,7 @@ mod held;
 #[path = "../killed/process.rs"]
 mod killed;
 mod rules;
+mod several;
 mod sites;
 mod standbys;
 mod support;

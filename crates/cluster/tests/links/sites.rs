@@ -250,6 +250,14 @@ async fn what_cannot_be_followed_is_refused() -> Outcome {
     assert!(said.contains("the password of the role replicator has expired"), "{said}");
     // A certificate is no password.
     assert_eq!(refusal(Mode::Cert).await?, "");
+    // Whoever is no superuser must give a password, unless a superuser says otherwise.
+    two.query("GRANT CREATE ON DATABASE postgres TO replicator")?;
+    two.query("ALTER SUBSCRIPTION s OWNER TO replicator")?;
+    let said = refusal(Mode::Cert).await?;
+    let mend = "ALTER SUBSCRIPTION \"s\" SET (password_required = false)";
+    assert!(said.contains(mend), "{said}");
+    two.query(mend)?;
+    assert_eq!(refusal(Mode::Cert).await?, "");
     // One of several is no better from a foreign server.
     two.query("CREATE EXTENSION postgres_fdw")?;
     two.query(&format!(

@@ -8,6 +8,7 @@ use std::{
 use cluster::{
     Error,
     apply::{Event, Limits, Observer},
+    plan::Warning,
     run::{self, Runner},
     spec::Mode,
     verify::Code,
@@ -19,7 +20,8 @@ use crate::{
     found::{files, taken_back},
     held::{hold, refusals},
     support::{
-        Outcome, STREAMING, look, nodes, plan, secured_and_proved, server, spec_of, standby, wait,
+        Outcome, STREAMING, look, nodes, plan, secure, secured_and_proved, server, spec_of,
+        standby, wait,
     },
 };
 
@@ -141,6 +143,58 @@ async fn standbys_that_nothing_tells_apart() -> Outcome {
         wait(&first, names, "walreceiver walreceiver")?;
     }
     Ok(())
+}
+
+/// Major 12 takes another `primary_conninfo` at a restart only, which is the administrator's: the standby
+/// is let in as before until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_must_be_restarted() -> Outcome {
+    let installation = pgtest::find(PgVersion::V12)?;
+    let folder = tempfile::tempdir()?;
+    let mut first = server(&installation, 56)?;
+    first.query("CREATE ROLE replicator LOGIN REPLICATION")?;
+    first.query("SELECT pg_create_physical_replication_slot('second')")?;
+    let mut second = standby(&installation, &mut first, 57, "", Some("second"))?;
+    wait(&first, STREAMING, "1")?;
+    let servers = [("first", &first), ("second", &second)];
+    let spec = spec_of(Mode::Cert, &["replicator"], folder.path(), &servers);
+    secure(&spec).await?;
+    // It could come in anew by what it has.
+    first.query("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")?;
+    wait(&first, STREAMING, "1")?;
+    let again = plan(&spec).await?.plan;
+    let told = |warning: &Warning| warning.message.contains("restart the standby");
+    assert!(again.warnings.iter().any(told), "{:?}", again.warnings);
+    assert!(!look(&spec).await?.proved());
+
+    second.restart()?;
+    wait(&first, STREAMING, "1")?;
+    secured_and_proved(&spec, 1).await
+}
+
+/// Two servers of one machine, and the standby follows by the machine's own loopback, where the
+/// description has another address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_beside_its_primary() -> Outcome {
+    let installation = pgtest::find(PgVersion::V17)?;
+    let folder = tempfile::tempdir()?;
+    let mut first = Server::builder(&installation)
+        .addr([127, 0, 0, 50])
+        .setting("listen_addresses", "127.0.0.50, 127.0.0.51")
+        .setting("logging_collector", "on")
+        .start()?;
+    first.query("CREATE ROLE replicator LOGIN REPLICATION")?;
+    let second = standby(&installation, &mut first, 50, "host=127.0.0.51", None)?;
+    wait(&first, STREAMING, "1")?;
+    let servers = [("first", &first), ("second", &second)];
+    let found = files(&[&first, &second])?;
+    let spec = spec_of(Mode::Scram, &["replicator"], folder.path(), &servers);
+    secured_and_proved(&spec, 1).await?;
+    let now = second.query("SHOW primary_conninfo")?.value().unwrap_or_default().to_owned();
+    assert!(now.contains("hostaddr=127.0.0.50") && !now.contains("127.0.0.51"), "{now}");
+    taken_back(&spec).await?;
+    assert_eq!(files(&[&first, &second])?, found);
+    wait(&first, STREAMING, "1")
 }
 
 /// What takes another `primary_conninfo` by no means is refused before anything is done.

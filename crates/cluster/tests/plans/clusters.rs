@@ -170,6 +170,7 @@ fn subscriptions(number: u8, others: &[u8]) -> Result<Vec<Subscription>, Box<dyn
             conninfo: conninfo(number, *other)?,
             slot: Some(format!("from_{other}")),
             enabled: !is_other(*other),
+            owner_needs_password: None,
         })
     };
     others.iter().map(subscription).collect()
@@ -195,7 +196,9 @@ fn foreign_servers(number: u8, others: &[u8]) -> Result<Vec<ForeignServer>, Box<
                 (Some("postgres".to_owned()), as_role(others_role, " password=hunter3")?),
             ],
             usable_by: Vec::new(),
-            tables: vec![("postgres".to_owned(), "public.far".to_owned())],
+            tables: ["guest", "postgres"]
+                .map(|reader| (reader.to_owned(), "public.far".to_owned()))
+                .into(),
             distributed_exec: None,
         })
     };

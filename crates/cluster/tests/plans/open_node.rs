@@ -68,6 +68,7 @@ pub(crate) fn open_node(
         roles: Vec::new(),
         in_recovery: false,
         primary_conninfo: None,
+        receives_from: None,
         subscriptions: Vec::new(),
         foreign_servers: Vec::new(),
         unseen_databases: Vec::new(),

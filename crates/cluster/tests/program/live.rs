@@ -42,9 +42,20 @@ async fn secured(mode: Mode) -> Outcome {
         place.run(arguments.iter().chain(&["--format", "json"]))?.json()
     };
 
+    // What another system feeds is none of the links.
+    let legacy = "CREATE SUBSCRIPTION legacy CONNECTION 'host=192.0.2.1 user=feed password=hunter2' \
+                  PUBLICATION p WITH (connect = false, enabled = false, slot_name = NONE)";
+    servers.query("node-1", legacy)?;
     let seen = json(&["inspect"])?;
     assert_eq!(list(&seen, "/result/nodes").len(), 2);
     assert_eq!(list(&seen, "/result/links").len(), 2);
+    let all = list(&seen, "/result/elsewhere");
+    assert_eq!(all.len(), 1, "{seen:#}");
+    let elsewhere = all[0];
+    assert_eq!((&elsewhere["from"], &elsewhere["name"]), (&"node-1".into(), &"legacy".into()));
+    let conninfo = "host=192.0.2.1 user=feed password=********";
+    assert_eq!((&elsewhere["conninfo"], &elsewhere["is-node"]), (&conninfo.into(), &false.into()));
+    servers.query("node-1", "DROP SUBSCRIPTION legacy")?;
     let said = place.run(["status"])?;
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.out.contains("answers") && said.out.contains("streaming"), "{said:?}");

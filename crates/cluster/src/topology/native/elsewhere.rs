@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    conninfo::ConnInfo,
+    conninfo::{ConnInfo, Host},
     inspect::{NodeState, SlotInUse},
     spec::{ClusterSpec, Directory, NodeSpec, is_own, is_own_machine},
     topology::{Elsewhere, Link, SessionKey, leads_nowhere},
@@ -70,7 +70,16 @@ impl Known<'_> {
             })
         };
         let words = what.words();
-        if self.names_a_node(conninfo) || self.is_peers_socket(node, conninfo) {
+        if let Some(strangers) = self.beside_nodes(conninfo) {
+            let message = format!(
+                "{words} names several servers ({}), and not all of them are described: {}. It must be let \
+                 in by whichever it tries first: describe them, too, or let it name described nodes only",
+                conninfo.to_masked_text(),
+                strangers.join(", ")
+            );
+            return tell(message, true);
+        }
+        if self.is_peers_socket(node, conninfo) {
             return tell(leads_nowhere(&words, conninfo).to_string(), true);
         }
         let leads =
@@ -92,19 +101,17 @@ impl Known<'_> {
         }
     }
 
-    /// Whether one of several hosts is a described node.
-    fn names_a_node(&self, conninfo: &ConnInfo) -> bool {
-        let list = |keyword| -> Vec<&str> {
-            conninfo.get(keyword).map(|list| list.split(',').collect()).unwrap_or_default()
-        };
-        let (hosts, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
-        let count = hosts.len().max(addresses.len());
-        (0..count).filter(|_| count > 1).any(|index| {
-            // One port is that of all.
-            let port = ports.get(index).or(ports.first()).map_or(Ok(5432), |port| port.parse());
-            let host = hosts.get(index).copied().filter(|host| !host.is_empty());
-            let address = addresses.get(index).copied().filter(|address| !address.is_empty());
-            port.is_ok_and(|port| self.directory.at(host, address, port).is_some())
+    /// The hosts that are no described nodes, of several of which some are.
+    fn beside_nodes(&self, conninfo: &ConnInfo) -> Option<Vec<String>> {
+        let hosts = conninfo.several_hosts()?;
+        let is_node =
+            |host: &&Host<'_>| self.directory.at(host.name, host.address, host.port).is_some();
+        let strangers: Vec<_> = hosts.iter().filter(|host| !is_node(host)).collect();
+        (strangers.len() < hosts.len()).then(|| {
+            let name = |host: &&Host<'_>| {
+                format!("{}:{}", host.name.or(host.address).unwrap_or_default(), host.port)
+            };
+            strangers.iter().map(name).collect()
         })
     }
 
@@ -303,6 +310,7 @@ mod tests {
             conninfo: conninfo.parse()?,
             slot: Some("s".to_owned()),
             enabled: true,
+            owner_needs_password: None,
         })
     }
 
@@ -324,7 +332,12 @@ mod tests {
             ("dbname=other user=repl", Some(false), stays),
             ("host=/run/pg dbname=other user=repl", Some(false), stays),
             ("host=/run/pg port=5433 dbname=app user=repl", Some(true), "over a Unix socket"),
-            ("host=db1,legacy dbname=app user=repl", Some(true), "names several servers"),
+            ("host=db1,db3 port=5432,5433 dbname=app user=repl", None, ""),
+            (
+                "host=db1,legacy dbname=app user=repl",
+                Some(true),
+                "not all of them are described: legacy:5432",
+            ),
             ("host=one,other dbname=app user=feed", Some(false), stays),
             ("service=feed dbname=app", Some(false), "the service file (service=feed)"),
             (

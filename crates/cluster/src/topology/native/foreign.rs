@@ -10,7 +10,10 @@ use std::collections::HashMap;
 use pg_version::PgVersion;
 use postgres_protocol::escape::escape_identifier;
 
-use super::elsewhere::{Stray, What};
+use super::{
+    elsewhere::{Stray, What},
+    several,
+};
 use crate::{
     conninfo::{ConnInfo, is_secret},
     error::Error,
@@ -19,7 +22,7 @@ use crate::{
     spec::{ClusterSpec, Directory, Mode},
     sql::literal,
     text::Text,
-    topology::{Dsn, ForeignPlace, Link, LinkPlace, SessionKey, Switch},
+    topology::{Cluster, Dsn, ForeignPlace, Link, LinkPlace, SessionKey, Switch},
 };
 
 /// The options that a mapping has, and a server never: which of both holds a parameter.
@@ -37,22 +40,41 @@ const OF_MAPPING: [&str; 8] = [
 pub(super) fn links<'a>(
     spec: &ClusterSpec,
     directory: &Directory<'_>,
+    states: &[NodeState],
     node: &'a NodeState,
     strays: &mut Vec<Stray<'a>>,
 ) -> Result<Vec<Link>, Error> {
     let mut links = Vec::new();
     for server in node.foreign_servers.iter().filter(|server| server.wrapper == "postgres_fdw") {
-        let Some(to) = directory.reached_from(&node.name, &server.options) else {
+        // Whom a session is with cannot be told before there is one: not where chance takes the host.
+        let of_several = || {
+            let by_chance = server.options.get("load_balance_hosts").unwrap_or("disable");
+            let target = || several::target(directory, states, node, &server.options, |_| false);
+            (by_chance == "disable").then(target).flatten()
+        };
+        let Some(to) = directory.reached_from(&node.name, &server.options).or_else(of_several)
+        else {
             let what = What::ForeignServer { name: &server.name, database: &server.database };
             strays.push(Stray { node, what, conninfo: &server.options });
             continue;
         };
-        for (index, (local, options)) in server.mappings.iter().enumerate() {
-            let mut conninfo = server.options.clone();
-            for (name, value) in options.iter() {
-                conninfo.set(name, value);
-            }
+        let mut first = true;
+        for (local, options) in &server.mappings {
+            let conninfo = merged(server, options);
             let whose = local.as_deref().unwrap_or("PUBLIC");
+            let is_link_role =
+                options.get("user").is_some_and(|user| spec.link_roles().any(|role| role == user));
+            if passes_keys_through(&conninfo) {
+                if !is_link_role {
+                    continue;
+                }
+                return Err(Error::plan(format!(
+                    "the user mapping for {whose} on server {} of node {} logs in as a role of the links, \
+                     with the password of whoever uses it (use_scram_passthrough), and a link has one of \
+                     its own: take that role out of the description, or drop the option",
+                    server.name, node.name
+                )));
+            }
             let Some(remote) = options.get("user") else {
                 return Err(Error::plan(format!(
                     "the user mapping for {whose} on server {} of node {} names no user, so it logs in \
@@ -62,7 +84,7 @@ pub(super) fn links<'a>(
                 )));
             };
             let remote = remote.to_owned();
-            if !spec.link_roles().any(|role| role == remote) {
+            if !is_link_role {
                 return Err(Error::plan(format!(
                     "the user mapping for {whose} on server {} of node {} logs in as \"{remote}\", \
                      which is no role of the description: add it to roles, or drop the mapping",
@@ -80,7 +102,7 @@ pub(super) fn links<'a>(
                     database: server.database.clone(),
                     server: server.name.clone(),
                     local: local.clone(),
-                    first: index == 0,
+                    first: std::mem::take(&mut first),
                     mapping_options: names(options),
                     // Superusers may anyway; PUBLIC may be anybody.
                     without_password: !superuser && node.version >= PgVersion::V13,
@@ -140,22 +162,86 @@ fn names(options: &ConnInfo) -> Vec<String> {
     options.iter().map(|(name, _)| name.to_owned()).collect()
 }
 
-/// How the link is used to look at it: by a foreign table that the mapping's role may read, else by
-/// asking for a schema that is not there, which only its superuser may.
+/// How the link is used to look at it: by a foreign table that a role of the mapping may read, else by
+/// asking for a schema that is not there.
 fn session(node: &NodeState, server: &ForeignServer, local: Option<&str>) -> SessionKey {
-    let role = local.unwrap_or(&node.admin.user).to_owned();
-    let table = server.tables.iter().find(|(reader, _)| *reader == role).map(|(_, table)| table);
-    let superuser = node.role(&role).is_some_and(|role| role.superuser);
-    let statement = match table {
-        // The scan begins, and connects, before it is found that no row is wanted.
-        Some(table) => format!("SELECT FROM {table} LIMIT 0"),
-        None if superuser => format!(
-            "IMPORT FOREIGN SCHEMA \"pgward: none\" FROM SERVER {} INTO pg_catalog",
-            escape_identifier(&server.name)
-        ),
-        None => return SessionKey::None,
+    let is_mapped =
+        |role: &str| server.mappings.iter().any(|(local, _)| local.as_deref() == Some(role));
+    let is_user = |role: &str| match local {
+        Some(local) => role == local,
+        None => !is_mapped(role),
     };
-    SessionKey::OnDemand { database: server.database.clone(), role, statement }
+    let database = server.database.clone();
+    if let Some((role, table)) = server.tables.iter().find(|(reader, _)| is_user(reader)) {
+        // The scan begins, and connects, before it is found that no row is wanted.
+        let statement = format!("SELECT FROM {table} LIMIT 0");
+        return SessionKey::OnDemand { database, role: role.clone(), statement };
+    }
+    let superuser = |role: &str| node.role(role).is_some_and(|role| role.superuser);
+    let own = Some(node.admin.user.as_str()).filter(|own| is_user(own));
+    let superusers = || node.roles.iter().filter(|role| role.superuser).map(|role| &*role.name);
+    let Some(role) = local.or(own).or_else(|| superusers().find(|role| is_user(role))) else {
+        return SessionKey::None;
+    };
+    // Nothing is made there: what is not found ends the transaction.
+    let schema = if superuser(role) { "pg_catalog" } else { "pg_temp" };
+    let statement = format!(
+        "IMPORT FOREIGN SCHEMA \"pgward: none\" FROM SERVER {} INTO {schema}",
+        escape_identifier(&server.name)
+    );
+    SessionKey::OnDemand { database, role: role.to_owned(), statement }
+}
+
+/// Whether a mapping logs in with the keys of whoever uses it (18 and later): it has no login of its own
+/// that could be secured.
+fn passes_keys_through(conninfo: &ConnInfo) -> bool {
+    let value = conninfo.get("use_scram_passthrough").unwrap_or_default().to_ascii_lowercase();
+    // As `parse_bool` takes what is not ambiguous.
+    !value.is_empty()
+        && (value == "on" || ["true", "yes", "1"].iter().any(|word| word.starts_with(&value)))
+}
+
+/// What an administrator must know of what logs in to nodes by ways that are no links.
+pub(super) fn notes(cluster: &Cluster<'_>, node: &NodeState) -> Vec<String> {
+    let spec = cluster.spec;
+    let directory = Directory::new(spec);
+    let mut notes = Vec::new();
+    for server in &node.foreign_servers {
+        let Some(to) = directory.reached_from(&node.name, &server.options) else { continue };
+        let ForeignServer { name, database, .. } = server;
+        for (local, options) in &server.mappings {
+            let whose = local.as_deref().unwrap_or("PUBLIC");
+            let user =
+                options.get("user").filter(|user| spec.link_roles().any(|role| role == *user));
+            match (server.wrapper.as_str(), user) {
+                ("dblink_fdw", Some(user)) => notes.push(format!(
+                    "the foreign server {name} of the database {database} is dblink's, which pgward does \
+                     not secure, and logs in to {} as {user} like the links: from then on it is let in as \
+                     they are, and by nothing else. Give the mapping for {whose} another user",
+                    to.name
+                )),
+                ("postgres_fdw", _) if passes_keys_through(&merged(server, options)) => {
+                    notes.push(format!(
+                        "the foreign server {name} of the database {database} passes the password of \
+                         whoever uses it on to {} (use_scram_passthrough, the mapping for {whose}): that is \
+                         no link of the cluster, and stays as it is",
+                        to.name
+                    ));
+                }
+                _ => {}
+            }
+        }
+    }
+    notes
+}
+
+/// The options of a server and of a mapping, as one connection string.
+fn merged(server: &ForeignServer, mapping: &ConnInfo) -> ConnInfo {
+    let mut conninfo = server.options.clone();
+    for (name, value) in mapping.iter() {
+        conninfo.set(name, value);
+    }
+    conninfo
 }
 
 /// The options as they shall be.
@@ -264,6 +350,10 @@ fn alter_options(alter: &str, catalog: &str, wanted: &[(String, String)]) -> Sta
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        inspect::sample,
+        topology::{Native, Topology as _},
+    };
 
     fn link(database: &str) -> Result<(Link, ForeignPlace), Box<dyn std::error::Error>> {
         let place = ForeignPlace {
@@ -287,6 +377,64 @@ mod tests {
             enabled: true,
         };
         Ok((link, place))
+    }
+
+    /// What logs in to a node beside the links: what is told of it, and how many links there are.
+    #[test]
+    fn what_is_no_link_is_left_and_told() -> Result<(), Box<dyn std::error::Error>> {
+        let spec = sample::spec(
+            "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"",
+            &[("n", "10.0.0.1", 5432), ("m", "10.0.0.2", 5432)],
+        )?;
+        let found = |wrapper: &str, options: &str, mapping: &str| {
+            let mut node = sample::node(b"", &[]);
+            node.foreign_servers = vec![ForeignServer {
+                name: "f".to_owned(),
+                wrapper: wrapper.to_owned(),
+                database: "app".to_owned(),
+                options: options.parse()?,
+                mappings: vec![(None, mapping.parse()?)],
+                usable_by: Vec::new(),
+                distributed_exec: None,
+                tables: Vec::new(),
+            }];
+            let mut other = sample::node(b"", &[]);
+            other.name = "m".to_owned();
+            let states = [node, other];
+            let links = Native.links(&spec, &states).map_err(|error| error.to_string());
+            let count = links.as_ref().map(Vec::len).map_err(Clone::clone);
+            let links = links.unwrap_or_default();
+            let told = notes(&Cluster::new(&spec, &states, &links), &states[0]).concat();
+            Ok::<_, Box<dyn std::error::Error>>((count, told))
+        };
+        for (wrapper, options, mapping, links, words) in [
+            ("postgres_fdw", "host=m", "user=repl", 1, ""),
+            ("postgres_fdw", "host=m use_scram_passthrough=false", "user=repl", 1, ""),
+            (
+                "postgres_fdw",
+                "host=m",
+                "user=app use_scram_passthrough=on",
+                0,
+                "passes the password",
+            ),
+            (
+                "postgres_fdw",
+                "host=m use_scram_passthrough=true",
+                "user=app",
+                0,
+                "the mapping for PUBLIC",
+            ),
+            ("dblink_fdw", "host=m", "user=app", 0, ""),
+            ("dblink_fdw", "host=m", "user=repl", 0, "logs in to m as repl like the links"),
+            ("dblink_fdw", "host=legacy", "user=repl", 0, ""),
+        ] {
+            let (count, told) = found(wrapper, options, mapping)?;
+            assert_eq!(count, Ok(links), "{wrapper} {options} {mapping}");
+            assert!(told.contains(words) && told.is_empty() == words.is_empty(), "{told}");
+        }
+        let (refused, _) = found("postgres_fdw", "host=m use_scram_passthrough=t", "user=repl")?;
+        assert!(refused.is_err_and(|told| told.contains("a link has one of its own")));
+        Ok(())
     }
 
     /// Every database may have a server of the same name, with another password.

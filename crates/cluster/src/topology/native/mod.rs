@@ -3,6 +3,7 @@
 
 mod elsewhere;
 mod foreign;
+mod several;
 mod standby;
 mod subscription;
 
@@ -43,10 +44,10 @@ impl Topology for Native {
         for node in nodes {
             // A standby has its primary's catalogue: subscriptions and servers are not its own.
             if node.in_recovery {
-                links.extend(standby::link(&directory, node, &mut strays));
+                links.extend(standby::link(&directory, nodes, node, &mut strays));
             } else {
-                subscriptions.links(node, &mut links, &mut strays);
-                links.extend(foreign::links(spec, &directory, node, &mut strays)?);
+                subscriptions.links(nodes, node, &mut links, &mut strays);
+                links.extend(foreign::links(spec, &directory, nodes, node, &mut strays)?);
             }
         }
         let known = Known { spec, directory: &directory, states: nodes, links: &links };
@@ -79,10 +80,12 @@ impl Topology for Native {
         let mut notes = Vec::new();
         if let Some(link) = from().find(|link| *link.place == LinkPlace::PrimaryConninfo) {
             standby::check(cluster, state, link)?;
-            notes.extend(standby::note(state));
         }
         standby::check_passwords(cluster, state)?;
+        subscription::check(state, from())?;
+        from().try_for_each(|link| several::check(cluster, state, link))?;
         foreign::check(spec, state, from())?;
+        notes.extend(foreign::notes(cluster, state));
         notes.extend(from().filter_map(|link| subscription::note(link, spec.role_of(link.user()))));
         Ok(Demand {
             root: Some(ROOT.into()),
@@ -223,6 +226,7 @@ mod tests {
             conninfo: "host=10.0.0.1 dbname=app user=repl".parse()?,
             slot: Some("s".to_owned()),
             enabled: true,
+            owner_needs_password: None,
         }];
         assert_eq!(asked(&[publisher, subscriber])?, [repl(), Vec::new()]);
         Ok(())

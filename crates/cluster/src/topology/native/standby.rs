@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use pg_version::PgVersion;
-
-use super::elsewhere::{Stray, What};
+use super::{
+    elsewhere::{Stray, What},
+    several,
+};
 use crate::{
     conninfo::ConnInfo,
     error::Error,
@@ -20,11 +21,16 @@ use crate::{
 
 pub(super) fn link<'a>(
     directory: &Directory<'_>,
+    states: &[NodeState],
     node: &'a NodeState,
     strays: &mut Vec<Stray<'a>>,
 ) -> Option<Link> {
     let conninfo = node.primary_conninfo.as_ref()?;
-    let Some(to) = directory.reached_from(&node.name, conninfo) else {
+    let of_several = || {
+        let receives = |to: &NodeState| several::receives_from(directory, node, conninfo, to);
+        several::target(directory, states, node, conninfo, receives)
+    };
+    let Some(to) = directory.reached_from(&node.name, conninfo).or_else(of_several) else {
         strays.push(Stray { node, what: What::PrimaryConninfo, conninfo });
         return None;
     };
@@ -171,15 +177,6 @@ pub(super) fn check_passwords(cluster: &Cluster<'_>, state: &NodeState) -> Resul
     Ok(())
 }
 
-/// What an administrator of a standby must know.
-pub(super) fn note(state: &NodeState) -> Option<String> {
-    (state.version < PgVersion::V13).then(|| {
-        "PostgreSQL 12 takes another primary_conninfo at a restart only: restart this standby before \
-         the way that it comes in by now is closed"
-            .to_owned()
-    })
-}
-
 /// The server at the beginning of the chain of standbys that a node is in: itself, if it is none.
 pub(super) fn primary_of<'a>(cluster: &Cluster<'a>, state: &'a NodeState) -> &'a NodeState {
     let mut at = state;
@@ -231,6 +228,46 @@ mod tests {
         let links = Native.links(&spec, &states)?;
         let cluster = Cluster::new(&spec, &states, &links);
         Ok([0, 1].map(|at| Native.application(&cluster, &links[at]).is_some()))
+    }
+
+    /// Roles and passwords of a standby whose primary is not described are nobody's here: that matters
+    /// where links lead to it, and they have passwords.
+    #[test]
+    fn passwords_of_links_to_a_strangers_standby_are_refused()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let demands = |mode: &str, is_led_to: bool| -> Result<Result<(), String>, _> {
+            let begin = format!("topology = \"native\"\nmode = \"{mode}\"\nlink-role = \"repl\"");
+            let nodes = [("n", "10.0.0.1", 5432), ("standby", "10.0.0.2", 5432)];
+            let spec = sample::spec(&begin, &nodes)?;
+            let mut standby = sample::node(b"", &[]);
+            standby.name = "standby".to_owned();
+            standby.in_recovery = true;
+            standby.primary_conninfo = Some("host=192.0.2.1 user=theirs".parse()?);
+            let mut node = sample::node(b"", &[]);
+            if is_led_to {
+                node.in_recovery = true;
+                node.primary_conninfo = Some("host=standby user=repl".parse()?);
+            }
+            let states = [node, standby];
+            let links = Native.links(&spec, &states)?;
+            assert_eq!(links.len(), usize::from(is_led_to));
+            let cluster = Cluster::new(&spec, &states, &links);
+            let demand = |state| Native.demand(&cluster, state).map(|demand| demand.roles);
+            let roles = states.iter().map(demand).collect::<Result<Vec<_>, _>>();
+            Ok::<_, Box<dyn std::error::Error>>(match roles {
+                // A standby's roles are never asked for.
+                Ok(roles) => {
+                    assert!(roles[1].is_empty());
+                    Ok(())
+                }
+                Err(error) => Err(error.to_string()),
+            })
+        };
+        assert_eq!(demands("scram", false)?, Ok(()));
+        assert_eq!(demands("cert", true)?, Ok(()));
+        let refused = demands("scram", true)?.err().unwrap_or_default();
+        assert!(refused.contains("its primary, which is not described"), "{refused}");
+        Ok(())
     }
 
     #[test]

@@ -11,10 +11,14 @@ use std::{
 
 use postgres_protocol::escape::escape_identifier;
 
-use super::elsewhere::{Stray, What};
+use super::{
+    elsewhere::{Stray, What},
+    several,
+};
 use crate::{
     conninfo::ConnInfo,
-    inspect::{NodeState, Subscription},
+    error::Error,
+    inspect::{NodeState, SlotInUse, Subscription},
     spec::{Directory, NodeSpec},
     text::Text,
     topology::{Dsn, Link, LinkPlace, SessionKey, Switch},
@@ -36,6 +40,7 @@ impl<'a> Subscriptions<'a> {
 
     pub(super) fn links(
         &mut self,
+        states: &[NodeState],
         node: &'a NodeState,
         links: &mut Vec<Link>,
         strays: &mut Vec<Stray<'a>>,
@@ -43,8 +48,18 @@ impl<'a> Subscriptions<'a> {
         let from: Text = (&node.name).into();
         links.reserve(node.subscriptions.len());
         for subscription in &node.subscriptions {
-            let Subscription { name, database, conninfo, slot, enabled } = subscription;
-            let Some((to, conninfo)) = self.target(&node.name, conninfo) else {
+            let Subscription { name, database, conninfo, slot, enabled, .. } = subscription;
+            let of_one = self.target(&node.name, conninfo);
+            let of_several = || {
+                let database = conninfo.get("dbname").or(conninfo.get("user"));
+                let is_its = |it: &SlotInUse| {
+                    Some(&it.name) == slot.as_ref() && it.database.as_deref() == database
+                };
+                let feeds = |to: &NodeState| to.slots_in_use.iter().any(is_its);
+                let to = several::target(self.directory, states, node, conninfo, feeds)?;
+                Some(((&to.name).into(), Arc::new(conninfo.clone())))
+            };
+            let Some((to, conninfo)) = of_one.or_else(of_several) else {
                 let what = What::Subscription { name, slot: slot.as_deref() };
                 strays.push(Stray { node, what, conninfo });
                 continue;
@@ -78,6 +93,31 @@ impl<'a> Subscriptions<'a> {
 pub(super) fn switch(link: &Link, database: &str, dsn: Dsn<'_>) -> Switch {
     let alter = format!("ALTER SUBSCRIPTION {} CONNECTION", escape_identifier(&link.name));
     Switch { statements: [(Some(database.into()), dsn.after(alter))].into(), reload: false }
+}
+
+/// What must be different before a subscription can do without a password of its own.
+///
+/// # Errors
+/// [`Error::Plan`].
+pub(super) fn check<'a>(
+    state: &NodeState,
+    mut links: impl Iterator<Item = &'a Link>,
+) -> Result<(), Error> {
+    let owner = |link: &Link| {
+        let LinkPlace::Subscription { database } = &*link.place else { return None };
+        let mut all = state.subscriptions.iter();
+        let its = all.find(|it| link.name == *it.name && it.database == *database)?;
+        Some((its, its.owner_needs_password.as_deref()?))
+    };
+    let Some((Subscription { name, database, .. }, owner)) = links.find_map(owner) else {
+        return Ok(());
+    };
+    Err(Error::plan(format!(
+        "the subscription {name} of the database {database} belongs to {owner}, who is no superuser: so it \
+         must have its password in its connection string, and it shall have none. Let a superuser allow \
+         that: ALTER SUBSCRIPTION {} SET (password_required = false)",
+        escape_identifier(name)
+    )))
 }
 
 /// What an administrator of a subscription must know that will log in as another role.

@@ -10,7 +10,7 @@ use crate::{
     demand::Demand,
     inspect::{NodeState, Role},
     spec::NodeSpec,
-    topology::{Cluster, Demands, Link},
+    topology::{self, Cluster, Demands, Link, nodes_named},
     verify::{Context, code::Code, finding::Finding},
 };
 
@@ -49,7 +49,21 @@ pub(super) fn check_file(
     wanted: &ConnInfo,
     findings: &mut Vec<Finding>,
 ) {
-    let (Some(from), Ok(to)) = (cluster.state(&link.from), cluster.node(&link.to)) else { return };
+    let others = nodes_named(cluster.spec, wanted).filter(|to| link.to != *to.name);
+    for to in cluster.node(&link.to).ok().into_iter().chain(others) {
+        check_login(cluster, demands, (link, wanted), to, findings);
+    }
+}
+
+/// The password with which a link logs in to one of its nodes.
+fn check_login(
+    cluster: &Cluster<'_>,
+    demands: &Demands,
+    (link, wanted): (&Link, &ConnInfo),
+    to: &NodeSpec,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(from) = cluster.state(&link.from) else { return };
     let Some(lookup) = Lookup::new(from, demands.get(&*link.from), wanted, to, cluster) else {
         return;
     };
@@ -63,7 +77,7 @@ pub(super) fn check_file(
         Ok(found) => found,
         Err(problem) => return find(problem),
     };
-    let Some(state) = cluster.state(&link.to) else { return };
+    let Some(state) = cluster.state(&to.name) else { return };
     let asks = demands.get(&state.name).is_some_and(|demand| demand.wants_password(role));
     let Some(secret) = state.role(role).and_then(|role| stored_secret(state, role)) else { return };
     if !asks || secret.verify(&found.password, &scram::Limits::default()) == Ok(true) {
@@ -123,12 +137,13 @@ impl<'a> Lookup<'a> {
         to: &'a NodeSpec,
         cluster: &Cluster<'a>,
     ) -> Option<Self> {
+        let host = topology::host_of(cluster.spec, wanted, to);
         Some(Self {
             from,
             path: from.in_data_directory(demand?.passfile.as_ref()?),
             role: wanted.get("user").unwrap_or(&cluster.spec.link_role),
-            host: wanted.get("host").or(wanted.get("hostaddr")).unwrap_or(to.host()),
-            port: wanted.get("port").map_or_else(|| to.port.to_string(), str::to_owned),
+            host: host.name.or(host.address).unwrap_or(to.host()),
+            port: host.port.to_string(),
             database: wanted.get("dbname"),
         })
     }
