@@ -44,7 +44,8 @@ pub(crate) fn make(
     for share in parallel::shares(cluster.states, 16, secure)? {
         work.extend(share?);
     }
-    let Switches { changes, prepare, switch } = links::switch(topology, cluster, demands)?;
+    let Switches { changes, prepare, switch } =
+        links::switch(topology, cluster, demands, &credentials.root)?;
     let shared = files::written(&credentials.shared, &work.place);
     let stages = [
         stage("put certificates and keys in place", Pace::AllAtOnce, work.place),
@@ -229,10 +230,8 @@ impl Maker<'_> {
         let Some(root) = demand.root.as_ref().filter(|_| !now.is_empty()) else {
             return Vec::new();
         };
-        let path = state.in_data_directory(root);
-        let ours =
-            state.file(&path).is_some_and(|file| *file.bytes == *self.credentials.root.as_bytes());
-        if ours && state.in_data_directory(now) == path {
+        let ours = files::has(state, root, &self.credentials.root);
+        if ours && state.in_data_directory(now) == state.in_data_directory(root) {
             return Vec::new();
         }
         let note = |rule: String| {
