@@ -246,25 +246,23 @@ async fn a_shared_password_file_stays_for_a_node_that_needs_it() -> Outcome {
     Ok(())
 }
 
-/// A group that runs as postgres, without the role that the document wants.
+/// A group that runs as postgres, without the role that the document wants. Secured, it is one that has
+/// an authority of its own, as after the document's second way: then it is turned to certificates of
+/// another.
 #[tokio::test(flavor = "multi_thread")]
-async fn pgd_gets_its_role() -> Outcome {
+async fn pgd_gets_its_role_and_another_authority() -> Outcome {
     let mesh = PgdMesh::builder(PgVersion::V18, 2, By::Ip).link_user("postgres").open().await?;
-    let folder = tempfile::tempdir()?;
     let from = mesh.site().peers_from();
-    let spec = describe(
-        TopologyKind::Pgd,
-        Mode::Scram,
-        "pgd_replication",
-        folder.path(),
-        mesh.nodes(),
-        &from,
-    )?;
-    secure(&spec).await?;
-    let after = look(&spec).await?;
-    assert!(after.proved(), "{after:#?}");
-    for seen in mesh.write_and_see().await? {
-        assert!(seen.missing_on.is_empty(), "{seen:?}");
+    let (kind, role) = (TopologyKind::Pgd, "pgd_replication");
+    let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
+    for (mode, folder) in [Mode::Scram, Mode::Cert].into_iter().zip(&folders) {
+        let spec = describe(kind, mode, role, folder.path(), mesh.nodes(), &from)?;
+        secure(&spec).await?;
+        let after = look(&spec).await?;
+        assert!(after.proved(), "{after:#?}");
+        for seen in mesh.write_and_see().await? {
+            assert!(seen.missing_on.is_empty(), "{seen:?}");
+        }
     }
     Ok(())
 }

@@ -10,6 +10,12 @@ use textfile::fs::Access;
 use super::{Action, Content, Expected, FileChange, SharedFile, Step};
 use crate::{inspect::NodeState, masked};
 
+/// Whether a node's file, by its path or that within the data directory, is this text.
+pub(super) fn has(state: &NodeState, path: &Path, text: &str) -> bool {
+    let there = state.file(&state.in_data_directory(path));
+    there.is_some_and(|file| *file.bytes == *text.as_bytes())
+}
+
 /// The step that writes a file, with what the reader is told of it; `None` if it is so already.
 pub(crate) fn write(
     state: &NodeState,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
+    path::Path,
     sync::Arc,
 };
 
@@ -38,9 +39,10 @@ pub(super) fn switch(
     topology: &dyn Topology,
     cluster: &Cluster<'_>,
     demands: &Demands,
+    root: &str,
 ) -> Result<Switches, Error> {
     // Each on its own, and there may be a million.
-    let switch_share = |links| Switcher::new(topology, cluster, demands).switch(links);
+    let switch_share = |links| Switcher::new(topology, cluster, demands, root).switch(links);
     let mut shares = parallel::shares(cluster.links, 1024, switch_share)?.into_iter();
     let mut all = shares.next().unwrap_or_else(|| Ok(Switches::default()))?;
     for share in shares {
@@ -97,12 +99,22 @@ struct Switcher<'a> {
     topology: &'a dyn Topology,
     cluster: &'a Cluster<'a>,
     demands: &'a Demands,
+    /// The certificate of the cluster's authority.
+    root: &'a str,
     /// What links connect with, each with a number.
-    clients: HashMap<Client<'a>, usize>,
+    starts: HashMap<Start<'a>, usize>,
     /// The node that the last link starts at, and what its links connect with.
-    from: Option<(&'a Text, Client<'a>, usize)>,
+    from: Option<(&'a Text, Start<'a>, usize)>,
     /// What becomes of the links of each kind; `None` where they are as they shall be.
     kinds: HashMap<Kind<'a>, Option<Change>>,
+}
+
+/// What the links that start at a node connect with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Start<'a> {
+    client: Client<'a>,
+    /// Whether the authority that they verify servers by is replaced.
+    gets_another_root: bool,
 }
 
 /// What decides about how a link is switched. A mesh of a thousand nodes has a million links, and a
@@ -110,7 +122,7 @@ struct Switcher<'a> {
 #[derive(PartialEq, Eq, Hash)]
 struct Kind<'a> {
     /// The number of what it connects with.
-    client: usize,
+    start: usize,
     to: &'a str,
     /// One and the same in memory: looking at what it says would take longer than anything else here.
     conninfo: *const ConnInfo,
@@ -125,9 +137,14 @@ struct Kind<'a> {
 const KINDS: usize = 1 << 16;
 
 impl<'a> Switcher<'a> {
-    fn new(topology: &'a dyn Topology, cluster: &'a Cluster<'a>, demands: &'a Demands) -> Self {
-        let (clients, kinds) = (HashMap::new(), HashMap::new());
-        Self { topology, cluster, demands, clients, from: None, kinds }
+    fn new(
+        topology: &'a dyn Topology,
+        cluster: &'a Cluster<'a>,
+        demands: &'a Demands,
+        root: &'a str,
+    ) -> Self {
+        let (starts, kinds) = (HashMap::new(), HashMap::new());
+        Self { topology, cluster, demands, root, starts, from: None, kinds }
     }
 
     fn switch(mut self, links: &'a [Link]) -> Result<Switches, Error> {
@@ -164,9 +181,9 @@ impl<'a> Switcher<'a> {
 
     /// What becomes of a link.
     fn change(&mut self, link: &'a Link) -> Result<Option<&mut Change>, Error> {
-        let (client, number) = self.client(&link.from)?;
+        let (start, number) = self.start(&link.from)?;
         let kind = Kind {
-            client: number,
+            start: number,
             to: &link.to,
             conninfo: Arc::as_ptr(&link.conninfo),
             place: Arc::as_ptr(&link.place),
@@ -182,27 +199,67 @@ impl<'a> Switcher<'a> {
                 let Link { conninfo, place, .. } = link;
                 let to = self.cluster.node(&link.to)?;
                 let application = new.key().application.as_deref();
-                let unsecured = Unsecured { conninfo, place, client, to, application };
+                let unsecured =
+                    Unsecured { conninfo, place, client: start.client, to, application };
                 let after = self.topology.secured(self.cluster.spec, &unsecured);
-                new.insert((after != **conninfo).then(|| Change::new(self.cluster, link, after)))
+                let (cluster, demands, root) = (self.cluster, self.demands, self.root);
+                let change = |after| {
+                    let either = either_way(cluster, link, &after)
+                        .filter(|it| agrees(cluster, demands, root, start, link, it));
+                    Change::new(link, either, after)
+                };
+                new.insert(Some(after).filter(|after| *after != **conninfo).map(change))
             }
         };
         Ok(change.as_mut())
     }
 
     /// What the links that start at a node connect with, and its number.
-    fn client(&mut self, from: &'a Text) -> Result<(Client<'a>, usize), Error> {
-        if let Some((last, client, number)) = self.from
+    fn start(&mut self, from: &'a Text) -> Result<(Start<'a>, usize), Error> {
+        if let Some((last, start, number)) = self.from
             && last == from
         {
-            return Ok((client, number));
+            return Ok((start, number));
         }
         let client = topology::client(self.cluster, self.demands, from)?;
-        let next = self.clients.len();
-        let number = *self.clients.entry(client).or_insert(next);
-        self.from = Some((from, client, number));
-        Ok((client, number))
+        let has_root =
+            |path| self.cluster.state(from).is_some_and(|state| files::has(state, path, self.root));
+        let start = Start { client, gets_another_root: !client.root.is_none_or(has_root) };
+        let next = self.starts.len();
+        let number = *self.starts.entry(start).or_insert(next);
+        self.from = Some((from, start, number));
+        Ok((start, number))
     }
+}
+
+/// Whether a link that connects anew before the servers have read what was put in place agrees with them
+/// on the authority. Its node may have another than the server's certificate is still of, and its own
+/// certificate may be of another than the server still asks for.
+fn agrees(
+    cluster: &Cluster<'_>,
+    demands: &Demands,
+    root: &str,
+    start: Start<'_>,
+    link: &Link,
+    either: &ConnInfo,
+) -> bool {
+    let Some(to) = cluster.state(&link.to).filter(|to| to.setting("ssl") == "on") else {
+        return true;
+    };
+    let verifies_by_it = || {
+        let from = cluster.state(&link.from)?;
+        let place = |path: &Path| from.in_data_directory(path);
+        Some(place(either.get("sslrootcert")?.as_ref()) == place(start.client.root?))
+    };
+    let asks_for_another = || {
+        let asked = Some(to.setting("ssl_ca_file")).filter(|it| !it.is_empty())?;
+        let ours = demands.get(&*link.to)?.root.as_deref()?;
+        let is_ours = to.in_data_directory(asked) == to.in_data_directory(ours);
+        Some(!is_ours || !files::has(to, ours, root))
+    };
+    let takes_another = start.gets_another_root && verifies_by_it().unwrap_or_default();
+    let shows_another = cluster.spec.mode == Mode::Cert && asks_for_another().unwrap_or_default();
+    !takes_another && !shows_another
 }
 
 /// What becomes of the links of one kind.
@@ -248,11 +305,11 @@ struct Named {
 }
 
 impl Change {
-    fn new(cluster: &Cluster<'_>, link: &Link, after: ConnInfo) -> Self {
+    fn new(link: &Link, either: Option<ConnInfo>, after: ConnInfo) -> Self {
         Self {
             to: (&*link.to).into(),
             place: Arc::new((*link.place).clone()),
-            either: either_way(cluster, link, &after).map(Shown::from),
+            either: either.map(Shown::from),
             found: (*link.conninfo).clone().into(),
             after: after.into(),
             last: None,
@@ -397,19 +454,8 @@ pub(crate) fn either_way(cluster: &Cluster<'_>, link: &Link, after: &ConnInfo) -
     match cluster.spec.mode {
         Mode::Trust => return None,
         Mode::Cert => {
-            let speaks_tls = cluster.state(&link.to).filter(|to| to.setting("ssl") == "on");
-            if matches!(sslmode, "prefer" | "allow") && speaks_tls.is_none() {
-                return None;
-            }
-            // A server that checks certificates by another authority ends the handshake over one of the
-            // cluster's, whether a rule asks for one or not.
-            let wanted = after.get("sslrootcert").unwrap_or_default();
-            let is_strangers = |to: &NodeState| {
-                let authority = to.setting("ssl_ca_file");
-                !authority.is_empty()
-                    && to.in_data_directory(authority) != to.in_data_directory(wanted)
-            };
-            if speaks_tls.is_some_and(is_strangers) {
+            let speaks_tls = cluster.state(&link.to).is_some_and(|to| to.setting("ssl") == "on");
+            if matches!(sslmode, "prefer" | "allow") && !speaks_tls {
                 return None;
             }
             for keyword in ["sslcert", "sslkey"] {
@@ -466,7 +512,7 @@ pub(crate) fn option_as_found(link: &Link, option: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        inspect::{BdrState, sample},
+        inspect::{BdrState, Setting, Subscription, sample},
         spec::ClusterSpec,
         topology::{Native, Pgd},
     };
@@ -481,10 +527,9 @@ mod tests {
     fn on_the_way(
         topology: &dyn Topology,
         kind: &str,
-        mode: &str,
         put: impl Fn(&mut NodeState),
     ) -> Outcome<Option<String>> {
-        let head = format!("topology = \"{kind}\"\nmode = \"{mode}\"\n");
+        let head = format!("topology = \"{kind}\"\nmode = \"scram\"\n");
         let spec = ClusterSpec::from_toml(&(head + NODES), "/".as_ref())?;
         let mut from = sample::node(b"", &[]);
         from.homes.environment = Some("/home".into());
@@ -509,7 +554,7 @@ mod tests {
     fn the_password_is_found_by_whatever_name_the_link_had() -> Outcome {
         let by = |host: &str| format!("host={host} dbname=app user=repl");
         let subscription = |conninfo: &str| -> Outcome<_> {
-            Ok(crate::inspect::Subscription {
+            Ok(Subscription {
                 name: "s".to_owned(),
                 database: "app".to_owned(),
                 conninfo: conninfo.parse()?,
@@ -529,7 +574,7 @@ mod tests {
                     state.subscriptions = vec![it.clone()];
                 }
             };
-            let told = on_the_way(&Native, "native", "scram", put)?;
+            let told = on_the_way(&Native, "native", put)?;
             assert_eq!(told.as_deref(), Some(expected));
         }
 
@@ -548,7 +593,7 @@ mod tests {
                     kinds: std::collections::BTreeMap::new(),
                 });
             };
-            on_the_way(&Pgd, "pgd", "scram", put)
+            on_the_way(&Pgd, "pgd", put)
         };
         // libpq looks in the home folder by itself.
         assert_eq!(interface(&by("db2"))?, None);
@@ -563,30 +608,59 @@ mod tests {
         Ok(())
     }
 
-    /// The certificate comes before the server's authority: where that is another, the server would end
-    /// the handshake over it.
+    /// What is put in place is there before the server reads it: a link by which both ends would go by
+    /// another authority than each other at that moment waits until the server has.
     #[test]
-    fn no_certificate_is_shown_to_who_checks_it_by_another_authority() -> Outcome {
-        for (ssl, authority, is_given) in [
-            ("off", "", false),
-            ("on", "", true),
-            ("on", "/etc/site.crt", false),
-            ("on", "pgward/root.crt", true),
-            ("on", "/d/pgward/root.crt", true),
+    fn no_link_is_made_anew_between_two_authorities() -> Outcome {
+        let text = |mode: &str| format!("topology = \"native\"\nmode = \"{mode}\"\n{NODES}");
+        let plain = "host=alias dbname=app user=repl sslmode=require";
+        let rooted =
+            "host=alias dbname=app user=repl sslmode=verify-full sslrootcert=pgward/root.crt";
+        let (none, ours, theirs) = (None, Some("ours"), Some("theirs"));
+        for (mode, conninfo, from_has, ssl_ca_file, to_has, expected) in [
+            ("cert", plain, none, "", none, true),
+            ("cert", plain, none, "own.crt", none, false),
+            ("cert", plain, none, "pgward/root.crt", theirs, false),
+            ("cert", plain, theirs, "pgward/root.crt", ours, true),
+            ("cert", rooted, ours, "pgward/root.crt", ours, true),
+            ("cert", rooted, theirs, "pgward/root.crt", ours, false),
+            ("scram", plain, theirs, "own.crt", theirs, true),
+            ("scram", rooted, theirs, "own.crt", theirs, false),
+            ("scram", rooted, ours, "own.crt", theirs, true),
         ] {
-            let put = |state: &mut NodeState| {
-                for (name, value) in [("ssl", ssl), ("ssl_ca_file", authority)] {
-                    let (value, source) = (value.to_owned(), String::new());
-                    let setting = crate::inspect::Setting { value, source };
-                    state.settings.insert(name.to_owned(), setting);
-                }
-                if state.name == "n" {
-                    state.in_recovery = true;
-                    state.primary_conninfo = "host=db2 user=repl".parse().ok();
-                }
+            let spec = ClusterSpec::from_toml(&text(mode), "/".as_ref())?;
+            let has = |state: &mut NodeState, root: Option<&str>| {
+                let found = root.map(|root| sample::file(root.as_bytes()));
+                sample::put(state, "/d/pgward/root.crt", found);
             };
-            let told = on_the_way(&Native, "native", "cert", put)?;
-            assert_eq!(told.is_some(), is_given, "{ssl} {authority}: {told:?}");
+            let mut from = sample::node(b"", &[]);
+            from.subscriptions = vec![Subscription {
+                name: "s".to_owned(),
+                database: "app".to_owned(),
+                conninfo: conninfo.parse()?,
+                slot: Some("s".to_owned()),
+                enabled: true,
+                owner_needs_password: None,
+            }];
+            has(&mut from, from_has);
+            let mut to = sample::node(b"", &[]);
+            to.name = "db2".to_owned();
+            has(&mut to, to_has);
+            for (name, value) in [("ssl", "on"), ("ssl_ca_file", ssl_ca_file)] {
+                let value = value.to_owned();
+                to.settings.insert(name.to_owned(), Setting { value, source: String::new() });
+            }
+            let states = [from, to];
+            let mut link = sample::link("n", "db2");
+            link.place = LinkPlace::Subscription { database: "app".to_owned() }.into();
+            link.conninfo = conninfo.parse::<ConnInfo>()?.into();
+            link.session = SessionKey::Slot("s".to_owned()).into();
+            let links = [link];
+            let cluster = Cluster::new(&spec, &states, &links);
+            let demands = topology::demands(&Native, &cluster)?;
+            let prepare = switch(&Native, &cluster, &demands, "ours")?.prepare;
+            let when = format!("{mode} {conninfo} {from_has:?} {ssl_ca_file} {to_has:?}");
+            assert_eq!(!prepare.is_empty(), expected, "{when}");
         }
         Ok(())
     }

@@ -33,7 +33,8 @@ pub(crate) fn make(
     demands: &Demands,
     credentials: &Credentials,
 ) -> Result<Plan, Error> {
-    let Switches { changes, prepare, switch } = links::switch(topology, cluster, demands)?;
+    let Switches { changes, prepare, switch } =
+        links::switch(topology, cluster, demands, &credentials.root)?;
     let waits = links::waiting_for_a_restart(cluster, &changes);
     let secure = |states: &[NodeState]| -> Result<Work, Error> {
         let mut all = Work::default();
@@ -239,10 +240,8 @@ impl Maker<'_> {
         let Some(root) = demand.root.as_ref().filter(|_| !now.is_empty()) else {
             return Vec::new();
         };
-        let path = state.in_data_directory(root);
-        let ours =
-            state.file(&path).is_some_and(|file| *file.bytes == *self.credentials.root.as_bytes());
-        if ours && state.in_data_directory(now) == path {
+        let ours = files::has(state, root, &self.credentials.root);
+        if ours && state.in_data_directory(now) == state.in_data_directory(root) {
             return Vec::new();
         }
         let note = |rule: String| {
