@@ -432,11 +432,17 @@ impl<'a> Cluster<'a> {
                     used.to.insert(link.to.clone());
                 }
                 used.to.extend(nodes_named(self.spec, &link.conninfo).map(|to| (&to.name).into()));
-                let database = link.database().filter(|name| !used.databases.contains(*name));
-                match &*link.place {
-                    LinkPlace::PrimaryConninfo => used.physical = true,
-                    _ => used.databases.extend(database.map(str::to_owned)),
+                let mut database = link.database();
+                if *link.place == LinkPlace::PrimaryConninfo {
+                    used.physical = true;
+                    // From 17 on a standby comes for its primary's slots, too, to the database that is
+                    // named (`slotsync.c`; documentation, "Replication Slot Synchronization").
+                    let comes =
+                        self.state(&link.from).is_some_and(|it| it.version >= PgVersion::V17);
+                    database = link.conninfo.get("dbname").filter(|_| comes);
                 }
+                let new = database.filter(|name| !used.databases.contains(*name));
+                used.databases.extend(new.map(str::to_owned));
                 used.replicates |= !matches!(*link.place, LinkPlace::ForeignServer(_));
             }
             uses.into_iter().map(|(role, used)| (role.into(), used)).collect()

@@ -196,8 +196,11 @@ pub(super) fn primary_of<'a>(cluster: &Cluster<'a>, state: &'a NodeState) -> &'a
 
 #[cfg(test)]
 mod tests {
+    use pg_version::PgVersion;
+
     use super::*;
     use crate::{
+        demand::Databases,
         inspect::sample,
         topology::{Native, Topology as _},
     };
@@ -228,6 +231,33 @@ mod tests {
         let links = Native.links(&spec, &states)?;
         let cluster = Cluster::new(&spec, &states, &links);
         Ok([0, 1].map(|at| Native.application(&cluster, &links[at]).is_some()))
+    }
+
+    /// A standby of 17 or later synchronizes slots by a session of the database that it names; before,
+    /// nothing came of a name.
+    #[test]
+    fn a_standby_is_let_in_to_the_database_that_it_synchronizes_slots_by()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let begin = "topology = \"native\"\nmode = \"cert\"\nlink-role = \"repl\"";
+        let spec = sample::spec(begin, &[("n", "10.0.0.1", 5432), ("m", "10.0.0.2", 5432)])?;
+        let named = || Databases::Names(vec!["app".to_owned()]);
+        for (version, more, expected) in [
+            (PgVersion::V17, " dbname=app", vec![named(), Databases::Replication]),
+            (PgVersion::V17, "", vec![Databases::Replication]),
+            (PgVersion::V16, " dbname=app", vec![Databases::Replication]),
+        ] {
+            let mut standby = sample::node(b"", &[]);
+            standby.name = "m".to_owned();
+            standby.version = version;
+            standby.in_recovery = true;
+            standby.primary_conninfo = Some(format!("host=10.0.0.1 user=repl{more}").parse()?);
+            let states = [sample::node(b"", &[]), standby];
+            let links = Native.links(&spec, &states)?;
+            let cluster = Cluster::new(&spec, &states, &links);
+            let demand = Native.demand(&cluster, &states[0])?;
+            assert_eq!(demand.ways_in[0].databases, expected, "{version}{more}");
+        }
+        Ok(())
     }
 
     /// Roles and passwords of a standby whose primary is not described are nobody's here: that matters
