@@ -6,12 +6,14 @@ use std::{
     sync::Arc,
 };
 
+use hba_parser::Method;
 use pg_version::PgVersion;
 
 use super::{Action, AutoConf, LinkChange, Step, Warning, files};
 use crate::{
     conninfo::ConnInfo,
     error::Error,
+    hba::{Question, Reading},
     inspect::NodeState,
     parallel,
     spec::Mode,
@@ -205,7 +207,8 @@ impl<'a> Switcher<'a> {
                 let (cluster, demands, root) = (self.cluster, self.demands, self.root);
                 let change = |after| {
                     let either = either_way(cluster, link, &after)
-                        .filter(|it| agrees(cluster, demands, root, start, link, it));
+                        .filter(|it| agrees(cluster, demands, root, start, link, it))
+                        .filter(|it| is_let_in(cluster, link, it));
                     Change::new(link, either, after)
                 };
                 new.insert(Some(after).filter(|after| *after != **conninfo).map(change))
@@ -260,6 +263,36 @@ fn agrees(
     let takes_another = start.gets_another_root && verifies_by_it().unwrap_or_default();
     let shows_another = cluster.spec.mode == Mode::Cert && asks_for_another().unwrap_or_default();
     !takes_another && !shows_another
+}
+
+/// Whether the rules from before let a link in that connects anew. Where they do not, it only works until
+/// its session ends. Of several that differ in nothing but where they come from, one speaks for all: one
+/// that is taken to be shut out is switched when the secured way is open.
+fn is_let_in(cluster: &Cluster<'_>, link: &Link, either: &ConnInfo) -> bool {
+    let (Some(to), Ok(node)) = (cluster.state(&link.to), cluster.node(&link.to)) else {
+        return true;
+    };
+    let Ok(from) = cluster.node(&link.from) else { return true };
+    let Some(user) = either.get("user") else { return true };
+    let speaks_tls = to.setting("ssl") == "on";
+    let plain_too = matches!(either.get("sslmode").unwrap_or("prefer"), "prefer" | "allow");
+    let reading = Reading::of(to, node.address);
+    let lets_in = |tls| {
+        let question = Question {
+            address: Some(from.address),
+            tls,
+            user,
+            database: either.get("dbname").unwrap_or(user),
+            physical: *link.place == LinkPlace::PrimaryConninfo,
+        };
+        reading.decide(&question).is_some_and(|rule| match rule.method {
+            Method::Reject => false,
+            // Without authorities the server takes nobody's.
+            Method::Cert => !to.setting("ssl_ca_file").is_empty(),
+            _ => true,
+        })
+    };
+    (speaks_tls && lets_in(true)) || ((plain_too || !speaks_tls) && lets_in(false))
 }
 
 /// What becomes of the links of one kind.
@@ -608,16 +641,24 @@ mod tests {
         Ok(())
     }
 
-    /// What is put in place is there before the server reads it: a link by which both ends would go by
-    /// another authority than each other at that moment waits until the server has.
+    /// A mode, a connection string, the authority that it verifies by, the server's file of those that it
+    /// takes, what it holds, and whether the link connects anew before the secured way is open.
+    type Case<'a> = (&'a str, &'a str, Option<&'a str>, &'a str, Option<&'a str>, bool);
+
+    /// What is put in place is there before the server reads it: a link whose ends would go by two
+    /// authorities at that moment waits until the server has. So does one that the rules shut out.
     #[test]
-    fn no_link_is_made_anew_between_two_authorities() -> Outcome {
+    fn a_link_is_made_anew_only_where_it_would_be_let_in() -> Outcome {
         let text = |mode: &str| format!("topology = \"native\"\nmode = \"{mode}\"\n{NODES}");
         let plain = "host=alias dbname=app user=repl sslmode=require";
         let rooted =
             "host=alias dbname=app user=repl sslmode=verify-full sslrootcert=pgward/root.crt";
         let (none, ours, theirs) = (None, Some("ours"), Some("theirs"));
-        for (mode, conninfo, from_has, ssl_ca_file, to_has, expected) in [
+        let (open, shut) = ("host all all all trust", "host all all all reject");
+        let (certs, postgres) = ("hostssl all all all cert", "host all postgres all trust");
+        let by = |hba, it: Case<'static>| (hba, it);
+        let shut_out = ["cert", "scram"].map(|mode| (mode, plain, none, "", none, false));
+        let open = [
             ("cert", plain, none, "", none, true),
             ("cert", plain, none, "own.crt", none, false),
             ("cert", plain, none, "pgward/root.crt", theirs, false),
@@ -627,7 +668,13 @@ mod tests {
             ("scram", plain, theirs, "own.crt", theirs, true),
             ("scram", rooted, theirs, "own.crt", theirs, false),
             ("scram", rooted, ours, "own.crt", theirs, true),
-        ] {
+        ]
+        .map(|it| by(open, it));
+        let shut = [shut, postgres].into_iter().flat_map(|hba| shut_out.map(|it| by(hba, it)));
+        let no_authority = by(certs, ("cert", plain, none, "", none, false));
+        for (hba, (mode, conninfo, from_has, ssl_ca_file, to_has, expected)) in
+            open.into_iter().chain(shut).chain([no_authority])
+        {
             let spec = ClusterSpec::from_toml(&text(mode), "/".as_ref())?;
             let has = |state: &mut NodeState, root: Option<&str>| {
                 let found = root.map(|root| sample::file(root.as_bytes()));
@@ -643,7 +690,7 @@ mod tests {
                 owner_needs_password: None,
             }];
             has(&mut from, from_has);
-            let mut to = sample::node(b"", &[]);
+            let mut to = sample::node(hba.as_bytes(), &[]);
             to.name = "db2".to_owned();
             has(&mut to, to_has);
             for (name, value) in [("ssl", "on"), ("ssl_ca_file", ssl_ca_file)] {
@@ -659,7 +706,7 @@ mod tests {
             let cluster = Cluster::new(&spec, &states, &links);
             let demands = topology::demands(&Native, &cluster)?;
             let prepare = switch(&Native, &cluster, &demands, "ours")?.prepare;
-            let when = format!("{mode} {conninfo} {from_has:?} {ssl_ca_file} {to_has:?}");
+            let when = format!("{mode} {conninfo} {from_has:?} {ssl_ca_file} {to_has:?} {hba}");
             assert_eq!(!prepare.is_empty(), expected, "{when}");
         }
         Ok(())

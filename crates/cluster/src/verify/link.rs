@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use super::{
-    Code, Context, Finding,
+    Code, Context, Finding, checks,
     log::{self, Told},
     moment,
 };
@@ -172,7 +172,12 @@ pub(super) async fn prove(
             if let Some(Err(error)) = used.get(&index) {
                 proofs.push(failing(link, error));
             } else if let Some(session) = session {
-                proofs.push(judge.judge(link, wanted, session));
+                let (mut proof, about) = judge.judge(link, wanted, session);
+                if let Some(from) = context.state(&link.from) {
+                    let others = checks::otherwise(from, link, wanted);
+                    proof.missing.extend(others.into_iter().map(|other| other.what));
+                }
+                proofs.push((proof, about));
             } else if !link.is_idle() {
                 let why = sessions::of_several(&link.session, &senders);
                 proofs.push(down(link, reconnected.contains(&index), why));

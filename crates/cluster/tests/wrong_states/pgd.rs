@@ -557,6 +557,20 @@ async fn with_passwords() -> Outcome {
             &back,
         )
         .await?;
+    let beneath = two.value("SELECT subconninfo FROM pg_subscription")?;
+    let under = |conninfo: &str| -> standin::Result {
+        let name = two.value("SELECT subname FROM pg_subscription")?;
+        two.sql(&format!("ALTER SUBSCRIPTION \"{name}\" CONNECTION '{conninfo}'"))?;
+        Ok(())
+    };
+    bench
+        .wrong(
+            "the subscription beneath takes any server, and node_summary does not tell",
+            &[Code::ServerNotVerified],
+            &|| under(&beneath.replace("verify-full", "require")),
+            &|| under(&beneath),
+        )
+        .await?;
     assert!(!bench.report().contains("hunter2"));
 
     insta::assert_snapshot!("pgd_with_passwords", bench.report());

@@ -1,6 +1,7 @@
 //! What the files, settings, rules and roles of the nodes say by themselves, whatever the sessions
 //! look like now: each difference from what the topology asks, and what silently does not work.
 
+mod beneath;
 mod certificates;
 mod passwords;
 mod revocation;
@@ -18,6 +19,7 @@ use time::OffsetDateTime;
 #[cfg(feature = "report")]
 pub(crate) use self::certificates::WARN_DAYS;
 pub(super) use self::{
+    beneath::otherwise,
     passwords::link_password,
     rules::{Login, link_addresses, logins},
 };
@@ -57,6 +59,9 @@ pub(crate) fn all(
     }
     for (link, wanted) in links.values().flatten() {
         check_link(cluster.spec.mode, link, wanted, &mut findings);
+        if let Some(from) = cluster.state(&link.from) {
+            findings.extend(otherwise(from, link, wanted).iter().map(|other| other.finding(link)));
+        }
         if cluster.spec.mode == Mode::Scram && link.enabled {
             passwords::check_file(cluster, demands, link, wanted, &mut findings);
         }
