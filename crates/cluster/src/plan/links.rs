@@ -277,9 +277,9 @@ fn is_let_in(cluster: &Cluster<'_>, link: &Link, either: &ConnInfo) -> bool {
     let speaks_tls = to.setting("ssl") == "on";
     let plain_too = matches!(either.get("sslmode").unwrap_or("prefer"), "prefer" | "allow");
     let reading = Reading::of(to, node.address);
-    let lets_in = |tls| {
+    let lets_in_from = |address, tls| {
         let question = Question {
-            address: Some(from.address),
+            address: Some(address),
             tls,
             user,
             database: either.get("dbname").unwrap_or(user),
@@ -292,6 +292,11 @@ fn is_let_in(cluster: &Cluster<'_>, link: &Link, either: &ConnInfo) -> bool {
             _ => true,
         })
     };
+    // It need not come from the address by which others reach its node.
+    let networks = node.peers_from.iter();
+    let others = networks.map(|network| network.hosts().next().unwrap_or_else(|| network.addr()));
+    let addresses: Vec<_> = std::iter::once(from.address).chain(others).collect();
+    let lets_in = |tls| addresses.iter().any(|address| lets_in_from(*address, tls));
     (speaks_tls && lets_in(true)) || ((plain_too || !speaks_tls) && lets_in(false))
 }
 
@@ -649,7 +654,9 @@ mod tests {
     /// authorities at that moment waits until the server has. So does one that the rules shut out.
     #[test]
     fn a_link_is_made_anew_only_where_it_would_be_let_in() -> Outcome {
-        let text = |mode: &str| format!("topology = \"native\"\nmode = \"{mode}\"\n{NODES}");
+        // The links come from the peers' network, and not from the address of the node.
+        let nodes = NODES.replace("10.0.0.1", "192.0.2.1");
+        let text = |mode: &str| format!("topology = \"native\"\nmode = \"{mode}\"\n{nodes}");
         let plain = "host=alias dbname=app user=repl sslmode=require";
         let rooted =
             "host=alias dbname=app user=repl sslmode=verify-full sslrootcert=pgward/root.crt";
@@ -671,9 +678,12 @@ mod tests {
         ]
         .map(|it| by(open, it));
         let shut = [shut, postgres].into_iter().flat_map(|hba| shut_out.map(|it| by(hba, it)));
+        let for_peers = "host all all 10.0.0.0/8 trust";
+        let peers =
+            ["cert", "scram"].map(|mode| by(for_peers, (mode, plain, none, "", none, true)));
         let no_authority = by(certs, ("cert", plain, none, "", none, false));
         for (hba, (mode, conninfo, from_has, ssl_ca_file, to_has, expected)) in
-            open.into_iter().chain(shut).chain([no_authority])
+            open.into_iter().chain(shut).chain(peers).chain([no_authority])
         {
             let spec = ClusterSpec::from_toml(&text(mode), "/".as_ref())?;
             let has = |state: &mut NodeState, root: Option<&str>| {
