@@ -191,3 +191,112 @@ fn no_option_takes_a_password() -> Outcome {
     }
     Ok(())
 }
+
+/// A private key that was named by mistake: messages about its lines would show them.
+#[test]
+fn no_line_of_a_private_key_is_shown() -> Outcome {
+    let place = Place::new()?;
+    let key =
+        "-----BEGIN EC PRIVATE KEY-----\r\nMHcCAQEEIhunter2\r\n-----END EC PRIVATE KEY-----\r\n";
+    place.write("server.key", key, 0o600)?;
+    place.write("pg_hba.conf", "include server.key\n", 0o600)?;
+    place.write("pg_ident.conf", "include server.key\n", 0o600)?;
+    place.write("postgresql.conf", "include 'server.key'\n", 0o600)?;
+    place.write("good.conf", "local all all peer\n", 0o600)?;
+    for (arguments, named) in [
+        (&["hba", "check", "server.key"][..], "server.key"),
+        (&["hba", "check", "--ident", "server.key"], "server.key"),
+        (&["hba", "lint", "server.key"], "server.key"),
+        (&["hba", "fmt", "server.key"], "server.key"),
+        (&["hba", "decide", "server.key", "--user", "x"], "server.key"),
+        (&["hba", "diff", "good.conf", "server.key"], "server.key"),
+        (&["hba", "upgrade", "server.key", "--from", "13"], "server.key"),
+        (&["hba", "add", "server.key", "local all all peer", "--diff"], "server.key"),
+        (&["hba", "remove", "server.key", "--line", "2", "--diff"], "server.key"),
+        (&["hba", "remove", "-", "--line", "2", "--diff"], "standard input"),
+        (&["hba", "check", "pg_hba.conf"], "server.key"),
+        (&["hba", "check", "pg_ident.conf"], "server.key"),
+        (&["conf", "check", "server.key"], "server.key"),
+        (&["conf", "check", "-"], "standard input"),
+        (&["conf", "get", "server.key", "port"], "server.key"),
+        (&["conf", "set", "server.key", "port", "1", "--diff"], "server.key"),
+        (&["conf", "unset", "server.key", "port", "--diff"], "server.key"),
+        (&["conf", "check", "postgresql.conf"], "server.key"),
+        (&["plan", "server.key"], "server.key"),
+        (&["passfile", "check", "server.key"], "server.key"),
+        (&["passfile", "lookup", "server.key", "--host", "x", "--user", "x"], "server.key"),
+    ] {
+        for format in ["text", "json"] {
+            let mut command = place.command(arguments.iter().chain(&["--format", format]));
+            command.stdin(std::fs::File::open(place.path("server.key"))?);
+            let said = Said::of(command.output()?)?;
+            for part in ["MHcCAQEEI", "hunter2"] {
+                assert!(!said.out.contains(part), "{arguments:?} {said:?}");
+                assert!(!said.talk.contains(part), "{arguments:?} {said:?}");
+            }
+            assert_eq!(said.code, Some(1), "{arguments:?} {said:?}");
+            if arguments[0] != "passfile" {
+                let words = format!("{named}: there is a private key in it");
+                let all = said.out.clone() + &said.talk;
+                assert!(all.contains(&words), "{arguments:?} {said:?}");
+            }
+        }
+    }
+    assert_eq!(place.read("server.key")?, key);
+    Ok(())
+}
+
+/// A value that comes from a file may be a password: it is written, and shown nowhere.
+#[test]
+fn a_value_from_a_file_is_not_shown() -> Outcome {
+    let place = Place::new()?;
+    place.write("postgresql.conf", "port = 5432\n", 0o600)?;
+    place.write("value", "hunter2\n", 0o600)?;
+    for (setting, code) in [
+        ("port", 1),
+        ("wal_level", 1),
+        ("work_mem", 1),
+        ("datestyle", 1),
+        ("cluster_name", 0),
+        ("archive_command", 0),
+    ] {
+        for format in ["text", "json"] {
+            let set = ["conf", "set", "postgresql.conf", setting, "--value-file", "value"];
+            let how = ["--pg", "16", "--diff", "-n", "--format", format];
+            let said = place.run(set.iter().chain(&how))?;
+            assert_eq!(said.code, Some(code), "{said:?}");
+            assert!(!format!("{said:?}").contains("hunter2"), "{said:?}");
+            let stars = said.out.contains(&format!("+{setting} = ********"));
+            assert_eq!(stars, code == 0, "{said:?}");
+            let told = (said.out.clone() + &said.talk).contains("came from a file");
+            assert_eq!(told, code == 1, "{said:?}");
+        }
+    }
+    Ok(())
+}
+
+/// `pg_basebackup -R` writes a password into postgresql.auto.conf: that its line counts is told
+/// without it.
+#[test]
+fn the_line_that_has_the_last_word_is_told_without_its_password() -> Outcome {
+    let place = Place::new()?;
+    place.write("postgresql.conf", "primary_conninfo = 'host=old'\n", 0o600)?;
+    let auto = "primary_conninfo = 'host=a user=r password=hunter2'\n";
+    place.write("postgresql.auto.conf", auto, 0o600)?;
+    for command in [
+        &["set", "postgresql.conf", "primary_conninfo", "host=b"][..],
+        &["unset", "postgresql.conf", "primary_conninfo"],
+    ] {
+        for format in ["text", "json"] {
+            let how = ["--pg", "16", "-n", "--format", format];
+            let said = place.run(["conf"].iter().chain(command).chain(&how))?;
+            assert_eq!(said.code, Some(0), "{said:?}");
+            assert!(!format!("{said:?}").contains("hunter2"), "{said:?}");
+            assert!(
+                said.talk.contains("still sets it to \"host=a user=r password=***"),
+                "{said:?}"
+            );
+        }
+    }
+    Ok(())
+}

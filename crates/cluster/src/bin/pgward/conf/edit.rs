@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use pgconf::{Activation, Catalogue, Change, ConfFile, Configuration, EditError, Outcome, Unset};
+use pgconf::{
+    Activation, Catalogue, Change, ConfFile, Configuration, EditError, InvalidValue, Outcome,
+    Unset, Warning,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -109,6 +112,7 @@ pub(super) fn set(arguments: &SetArguments, console: &Console) -> Result<Answer,
         arguments.pg,
         arguments.edit,
         name,
+        from_file.is_some(),
         |configuration| match &path {
             Some(path) => {
                 use std::os::unix::ffi::OsStrExt as _;
@@ -124,7 +128,7 @@ pub(super) fn set(arguments: &SetArguments, console: &Console) -> Result<Answer,
 pub(super) fn unset(arguments: &UnsetArguments, console: &Console) -> Result<Answer, Failure> {
     let name = arguments.name.as_str();
     let how = if arguments.remove { Unset::Remove } else { Unset::CommentOut };
-    change(console, &arguments.file, arguments.pg, arguments.edit, name, |configuration| {
+    change(console, &arguments.file, arguments.pg, arguments.edit, name, false, |configuration| {
         configuration.unset(name, how)
     })
 }
@@ -135,24 +139,31 @@ fn change(
     pg: version::VersionArguments,
     arguments: edit::EditArguments,
     name: &str,
+    from_file: bool,
     edit: impl FnOnce(&mut Configuration) -> Result<Outcome, EditError>,
 ) -> Result<Answer, Failure> {
     let version = pg.version(console);
     let (mut reading, stored) = reading::open(&file.path, &file.auto, console, version)?;
     let before = reading.configuration.clone();
-    let outcome =
-        edit(&mut reading.configuration).map_err(|error| refused(&error, name, &before))?;
+    let outcome = edit(&mut reading.configuration).map_err(|error| match error {
+        EditError::InvalidValue(invalid) if from_file => unshown(&invalid, name),
+        error => refused(&error, name, &before),
+    })?;
     let after = &reading.configuration;
-    for warning in &outcome.warnings {
-        console.warn(&warning.to_string());
+    let warnings: Vec<String> =
+        outcome.warnings.iter().map(|warning| warning_words(warning, name, from_file)).collect();
+    for warning in &warnings {
+        console.warn(warning);
     }
 
     let mut diffs = String::new();
     let mut changed = Vec::new();
     for (path, file) in after.edited() {
         let old = before.file(path).map(secrets::masked).unwrap_or_default();
+        let secret = (from_file && path == &*outcome.file).then_some(outcome.line);
+        let new = secrets::masked_with(file, secret);
         let shown = reading.name(path);
-        diffs.push_str(&textfile::diff::unified(&shown, &shown, &old, &secrets::masked(file)));
+        diffs.push_str(&textfile::diff::unified(&shown, &shown, &old, &new));
         changed.push(shown);
     }
     let is_input = stored.is_none();
@@ -187,7 +198,7 @@ fn change(
         "line": outcome.line,
         "effective-value-changed": outcome.effective_value_changed,
         "activation": outcome.activation.map(Activation::as_str),
-        "warnings": outcome.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "warnings": warnings,
         "changed": !changed.is_empty(),
         "written": written,
         "diff": diffs,
@@ -195,6 +206,31 @@ fn change(
     });
     let shown = Shown { diff: &diffs, output: text.as_deref() };
     Ok(arguments.answer(console, shown, &said, result))
+}
+
+/// A refused value that came from a file, and may be a password: the server's message and its detail
+/// quote it, its hint names what it takes.
+fn unshown(invalid: &InvalidValue, name: &str) -> Failure {
+    let failure = Failure::user(format!("the server refuses the value for {name}"));
+    let words = format!("pgward conf explain {name} tells what it takes");
+    let mut failure = failure.fix(invalid.hint().map_or(words, str::to_owned));
+    failure.problem.why.push("the value came from a file, and is not shown".to_owned());
+    failure
+}
+
+/// A warning, with the secrets in what it quotes as stars.
+fn warning_words(warning: &Warning, name: &str, from_file: bool) -> String {
+    let mut warning = warning.clone();
+    match &mut warning {
+        Warning::AlterSystemWins { value, .. } | Warning::LaterFileWins { value, .. } => {
+            *value = secrets::shown(name.as_bytes(), value).into_bytes();
+        }
+        Warning::BuildDependentValue(_) if from_file => {
+            return format!("only some servers take this value for {name}");
+        }
+        _ => {}
+    }
+    warning.to_string()
 }
 
 fn refused(error: &EditError, name: &str, configuration: &Configuration) -> Failure {

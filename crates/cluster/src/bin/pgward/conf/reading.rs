@@ -14,7 +14,7 @@ use crate::frame::{
     console::Console,
     diagnostic::{Diagnostic, Place},
     failure::Failure,
-    input::Input,
+    input::{Input, refuse_private_key},
     version,
 };
 
@@ -107,19 +107,27 @@ pub(super) fn open(
     console: &Console,
     version: PgVersion,
 ) -> Result<(Reading, Option<Stored>), Failure> {
-    let input = Input::read(path)?;
+    let input = Input::read_shown(path)?;
     let main = input.path();
     let folder = auto.folder(console, &main);
     if input.snapshot().is_some() {
         let stored = Stored::open(&main, folder.as_deref(), version)?;
         let configuration = stored.configuration.clone();
+        refuse_included_keys(&input, &configuration)?;
         return Ok((Reading { input, configuration }, Some(stored)));
     }
     let bytes = main.as_os_str().as_bytes();
     let files = Beside { main: bytes, bytes: input.bytes() };
     let folder = folder.as_ref().map(|folder| folder.as_os_str().as_bytes());
     let configuration = Configuration::read(&files, bytes, folder, version);
+    refuse_included_keys(&input, &configuration)?;
     Ok((Reading { input, configuration }, None))
+}
+
+fn refuse_included_keys(input: &Input, configuration: &Configuration) -> Result<(), Failure> {
+    configuration.files().try_for_each(|(path, file)| {
+        refuse_private_key(&input.name_of(path_of(path)), &file.to_bytes())
+    })
 }
 
 impl Reading {

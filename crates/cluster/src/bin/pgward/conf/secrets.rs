@@ -40,10 +40,15 @@ pub(super) fn shown(name: &[u8], value: &[u8]) -> String {
 /// Where in a file secrets are: values that have one, and what follows the word "password" in
 /// comments and in lines that cannot be read.
 pub(super) fn find(file: &ConfFile) -> Secrets {
+    find_with(file, None)
+}
+
+/// The same, with the value of this line, from 1, taken for a secret whatever it is.
+fn find_with(file: &ConfFile, secret_line: Option<usize>) -> Secrets {
     let mut found = Secrets::new();
     let mut start = 0;
-    for (line, text) in file.lines().zip(file.document().lines()) {
-        if let Some(secret) = in_line(&line) {
+    for (index, (line, text)) in file.lines().zip(file.document().lines()).enumerate() {
+        if let Some(secret) = in_line(&line, secret_line == Some(index + 1)) {
             found.push(start + secret.start..start + secret.end);
         }
         start += text.bytes().len();
@@ -51,10 +56,10 @@ pub(super) fn find(file: &ConfFile) -> Secrets {
     found
 }
 
-fn in_line(line: &ConfLine<'_>) -> Option<Range<usize>> {
+fn in_line(line: &ConfLine<'_>, is_secret: bool) -> Option<Range<usize>> {
     let text = line.text();
     if let (Some(name), Some(raw), Some(value)) = (line.name(), line.raw_value(), line.value()) {
-        if !is_in(name, &value) {
+        if !is_secret && !is_in(name, &value) {
             return None;
         }
         let start = name.len();
@@ -71,7 +76,12 @@ fn in_line(line: &ConfLine<'_>) -> Option<Range<usize>> {
 
 /// A file's bytes with stars in the place of secrets.
 pub(super) fn masked(file: &ConfFile) -> Vec<u8> {
-    diagnostic::masked(&file.to_bytes(), &find(file))
+    masked_with(file, None)
+}
+
+/// The same, with stars for the value of this line, from 1, whatever it is.
+pub(super) fn masked_with(file: &ConfFile, secret_line: Option<usize>) -> Vec<u8> {
+    diagnostic::masked(&file.to_bytes(), &find_with(file, secret_line))
 }
 
 #[cfg(test)]

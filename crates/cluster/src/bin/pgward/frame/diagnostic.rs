@@ -229,6 +229,10 @@ pub(crate) fn masked(bytes: &[u8], secrets: &Secrets) -> Vec<u8> {
     out
 }
 
+/// The longest line that is shown, in bytes: nobody finds anything in a longer one, and to lay it out
+/// once for each of its many problems takes minutes.
+const LONGEST_SHOWN: usize = 1 << 16;
+
 impl Place {
     /// A line that must not be shown: it may hold a secret anywhere.
     pub(crate) fn hidden(file: impl Into<String>, line: usize) -> Self {
@@ -265,6 +269,10 @@ impl Place {
             .iter()
             .position(|byte| *byte == b'\n')
             .map_or(bytes.len(), |at| last + at);
+        if line_end - line_start > LONGEST_SHOWN {
+            let column = String::from_utf8_lossy(&bytes[line_start..start]).chars().count() + 1;
+            return Self { file: file.into(), line, column: Some(column), excerpt: None };
+        }
         let mut text = String::new();
         push_masked(&mut text, bytes, line_start..start, secrets);
         let from = text.len();
@@ -274,12 +282,8 @@ impl Place {
         push_masked(&mut text, bytes, last..line_end, secrets);
         text.truncate(text.trim_end_matches(['\r', '\n']).len());
         let span = from.min(text.len())..to.min(text.len());
-        Self {
-            file: file.into(),
-            line,
-            column: Some(column),
-            excerpt: Some(Excerpt { first: line, text, span }),
-        }
+        let excerpt = (text.len() <= LONGEST_SHOWN).then_some(Excerpt { first: line, text, span });
+        Self { file: file.into(), line, column: Some(column), excerpt }
     }
 
     /// A line of a file, by its number.
@@ -320,7 +324,11 @@ impl Place {
     ) -> Group<'a> {
         let file = super::text::plain(&self.file);
         let Some(excerpt) = &self.excerpt else {
-            return group.element(Origin::path(file).line(self.line));
+            let origin = Origin::path(file).line(self.line);
+            return group.element(match self.column {
+                Some(column) => origin.char_column(column),
+                None => origin,
+            });
         };
         let mut annotation = kind.span(excerpt.span.clone());
         if let Some(label) = label {
@@ -398,6 +406,15 @@ mod tests {
   = help: write a method of this major, in small letters
 "
         );
+    }
+
+    /// A file of one line of megabytes has hundreds of problems in it.
+    #[test]
+    fn a_line_that_nobody_could_read_is_named_and_not_shown() {
+        let mut bytes = vec![b'x'; LONGEST_SHOWN + 1];
+        bytes.splice(0..0, *b"# one\n");
+        let text = shown(&Diagnostic::error("what").at(Place::of("f", &bytes, 16..20, &vec![])));
+        assert_eq!(text, "error: what\n--> f:2:11\n");
     }
 
     #[test]

@@ -59,6 +59,14 @@ impl Input {
         })
     }
 
+    /// Reads a file whose lines are shown in what is said about it; `-` is standard input. A private key,
+    /// named by mistake, is refused.
+    pub(crate) fn read_shown(path: &Path) -> Result<Self, Failure> {
+        let input = Self::read(path)?;
+        refuse_private_key(&input.name, &input.bytes)?;
+        Ok(input)
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -86,6 +94,20 @@ impl Input {
         let short = here.and_then(|here| path.strip_prefix(here).ok());
         short.unwrap_or(path).display().to_string()
     }
+}
+
+/// Refuses what a private key is in, by the file's name and without a word of what it holds: a message
+/// about a line shows it, and messages are kept in logs and sent to others.
+pub(crate) fn refuse_private_key(name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    let begins = |line: &[u8]| {
+        let line = line.trim_ascii();
+        line.starts_with(b"-----BEGIN ") && line.ends_with(b"PRIVATE KEY-----")
+    };
+    if bytes.split(|byte| matches!(byte, b'\n' | b'\r')).any(begins) {
+        return Err(Failure::user(format!("{name}: there is a private key in it"))
+            .fix("name another file: nothing of this one is shown, and nothing is changed"));
+    }
+    Ok(())
 }
 
 /// Whether it is a pipe, such as the one of a shell's `<(…)`, or a device such as `/dev/null`: it is read

@@ -36,7 +36,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Failure> {
     let server = arguments.server.server(console);
-    let (before, after) = (Input::read(&arguments.before)?, Input::read(&arguments.after)?);
+    let (before, after) =
+        (Input::read_shown(&arguments.before)?, Input::read_shown(&arguments.after)?);
     let mut both = Vec::new();
     for input in [&before, &after] {
         let (_, rules) = rules(input, &server)?;

@@ -107,7 +107,7 @@ pub(super) fn add(arguments: &AddArguments, console: &Console) -> Result<Answer,
     if let Some(comment) = &arguments.comment {
         new = new.comment(comment);
     }
-    let input = Input::read(&arguments.file)?;
+    let input = Input::read_shown(&arguments.file)?;
     let (document, rules) = rules(&input, &server)?;
     warn_if_refused(console, &input, &rules);
     let PlaceArguments { first, last, before, after } = arguments.place;
@@ -153,7 +153,7 @@ fn in_effect(
 
 pub(super) fn remove(arguments: &RemoveArguments, console: &Console) -> Result<Answer, Failure> {
     let server = arguments.server.server(console);
-    let input = Input::read(&arguments.file)?;
+    let input = Input::read_shown(&arguments.file)?;
     let (document, rules) = rules(&input, &server)?;
     let mut lines = arguments.line.clone();
     for text in &arguments.rule {

@@ -20,7 +20,7 @@ use crate::frame::{
     console::Console,
     diagnostic::{Diagnostic, Place, Secrets, Severity},
     failure::Failure,
-    input::Input,
+    input::{Input, refuse_private_key},
     text::lossy,
     version,
 };
@@ -109,7 +109,7 @@ impl FileArgument {
     }
 
     pub(super) fn input(&self) -> Result<Input, Failure> {
-        Input::read(&self.path)
+        Input::read_shown(&self.path)
     }
 }
 
@@ -132,6 +132,7 @@ pub(super) fn ident(input: &Input) -> Result<IdentDocument, Failure> {
 pub(super) fn rules(input: &Input, server: &Server) -> Result<(HbaDocument, Rules), Failure> {
     let document = hba(input)?;
     let rules = document.interpret_at(&path_in(input), server, &DiskFiles);
+    refuse_included_keys(input, rules.files())?;
     Ok((document, rules))
 }
 
@@ -140,10 +141,18 @@ pub(super) fn meaning(
     input: &Input,
     server: &Server,
 ) -> Result<Meaning, Failure> {
-    Ok(if file.is_ident() {
-        Meaning::Ident(ident(input)?.interpret_at(&path_in(input), server, &DiskFiles))
-    } else {
-        Meaning::Hba(rules(input, server)?.1)
+    if !file.is_ident() {
+        return Ok(Meaning::Hba(rules(input, server)?.1));
+    }
+    let mappings = ident(input)?.interpret_at(&path_in(input), server, &DiskFiles);
+    refuse_included_keys(input, mappings.files())?;
+    Ok(Meaning::Ident(mappings))
+}
+
+fn refuse_included_keys(input: &Input, files: &[Text]) -> Result<(), Failure> {
+    files.iter().skip(1).map(|file| path_of(file.as_bytes())).try_for_each(|path| {
+        // What is gone since it was read is not shown either.
+        refuse_private_key(&input.name_of(path), &std::fs::read(path).unwrap_or_default())
     })
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Description {
 
 impl DescriptionArgument {
     pub(super) fn read(&self, console: &Console) -> Result<Description, Failure> {
-        let input = Input::read(&self.path).map_err(|failure| {
+        let input = Input::read_shown(&self.path).map_err(|failure| {
             if failure.exit == crate::frame::failure::Exit::Findings {
                 failure.fix("name the description, or write one with pgward init")
             } else {
