@@ -203,7 +203,10 @@ impl Maker<'_> {
     ) -> Option<Pair> {
         let certificate = state.file(&state.in_data_directory(&place.certificate))?;
         let key_file = state.file(&state.in_data_directory(&place.key))?;
-        if key_file.access.mode & 0o077 != 0 || !belongs_to(key_file, state) {
+        if key_file.access.mode & 0o077 != 0
+            || !belongs_to(key_file, state)
+            || !state.can_read(certificate)
+        {
             return None;
         }
         let found = Certificate::from_pem(&certificate.bytes).ok()?;
@@ -258,4 +261,50 @@ fn serves(certificate: &Certificate, profile: &Profile) -> bool {
     };
     let signs = matches!(profile, Profile::TimescaleIntermediate(_));
     role && hosts && certificate.is_authority() == signs
+}
+
+#[cfg(test)]
+mod tests {
+    use pki::{KeyAlgorithm, Subject};
+
+    use super::*;
+    use crate::inspect::sample;
+
+    /// What somebody made as root with a narrow umask looks good to whoever reads it as root.
+    #[test]
+    fn a_pair_that_the_server_cannot_read_is_made_anew() -> Result<(), Box<dyn std::error::Error>> {
+        let head = "topology = \"pgd\"\nmode = \"cert\"\nlink-role = \"repl\"";
+        let spec = sample::spec(head, &[("n", "10.0.0.1", 5432)])?;
+        let now = OffsetDateTime::now_utc();
+        let validity = Validity::days(now - BACKDATE, 100);
+        let subject = Subject::common_name("ca");
+        let authority = Authority::create(KeyAlgorithm::EcdsaP256, &subject, validity)?;
+        let profile = Profile::client("repl");
+        let issued = authority.issue(KeyAlgorithm::EcdsaP256, &profile, validity)?;
+        let place = PairPlace::new("client.crt", "client.key");
+        let maker = Maker { spec: &spec, renew: false, now };
+
+        let mut state = sample::node(b"", &[]);
+        let certificate = sample::file(issued.chain_pem().as_bytes());
+        let key = sample::file(issued.key.to_pem().as_bytes());
+        let roots = |file: &NodeFile, mode| {
+            let mut file = file.clone();
+            (file.access.uid, file.access.gid, file.access.mode) = (0, 0, mode);
+            file
+        };
+        for (certificate, key, is_kept) in [
+            (certificate.clone(), key.clone(), true),
+            (roots(&certificate, 0o644), key.clone(), true),
+            (roots(&certificate, 0o600), key.clone(), false),
+            (certificate.clone(), roots(&key, 0o600), false),
+        ] {
+            let accesses = (certificate.access, key.access);
+            sample::put(&mut state, "/d/client.crt", Some(certificate));
+            sample::put(&mut state, "/d/client.key", Some(key));
+            let mut vault = Vault::default();
+            let pair = maker.pair(&authority, &state, &place, &profile, &mut vault)?;
+            assert_eq!(pair.new.is_none(), is_kept, "{accesses:?}");
+        }
+        Ok(())
+    }
 }

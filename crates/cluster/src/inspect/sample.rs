@@ -25,6 +25,7 @@ pub(crate) const ACCESS: Access = Access { mode: 0o600, uid: 1, gid: 1 };
 /// Unix socket.
 pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
     let mut files = MemoryFiles::default();
+    files.insert("/d/postgresql.conf", "");
     for (path, text) in included {
         files.insert(*path, *text);
     }
@@ -49,7 +50,10 @@ pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
             ("data_directory".to_owned(), setting("/d")),
         ]),
         owner: ACCESS,
-        files: BTreeMap::from([(PathBuf::from("/d/pg_hba.conf"), Some(file(hba)))]),
+        files: BTreeMap::from([
+            (PathBuf::from("/d/pg_hba.conf"), Some(file(hba))),
+            (PathBuf::from("/d/postgresql.conf"), Some(file(b""))),
+        ]),
         folders: BTreeSet::new(),
         configuration: Configuration::read(&files, "/d/postgresql.conf", None, PgVersion::V17),
         hba_included: files,
