@@ -102,3 +102,22 @@ fn descriptions_are_written_once() -> Outcome {
     );
     Ok(())
 }
+
+/// A host name is what people write first.
+#[test]
+fn an_address_that_is_a_name_is_told_where_names_go() -> Outcome {
+    let place = Place::new()?;
+    for (key, name) in [
+        ("address = \"127.0.0.1\"", "address = \"db1.example.com\""),
+        ("peers-from = [\"127.0.0.0/8\"]", "peers-from = [\"db1.example.com\"]"),
+    ] {
+        place.describe("a", "host=127.0.0.1")?;
+        let text = place.read("pgward.toml")?.replace(key, name);
+        place.write("pgward.toml", text, 0o600)?;
+        let said = place.run(["plan"])?;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.talk.contains(name), "{said:?}");
+        assert!(said.talk.contains("a host name is for the node's host"), "{said:?}");
+    }
+    Ok(())
+}

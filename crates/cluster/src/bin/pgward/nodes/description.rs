@@ -119,6 +119,12 @@ fn misdescribed(name: &str, text: &str, error: &SpecError) -> Failure {
     if ["unknown field", "missing field"].iter().any(|what| error.message.starts_with(what)) {
         diagnostic = diagnostic.fix("pgward init - prints a description with every key explained");
     }
+    if error.message == "invalid IP address syntax" {
+        diagnostic = diagnostic.fix(
+            "write an address in figures, such as 192.0.2.7, and a network of peers-from as \
+             192.0.2.0/24; a host name is for the node's host",
+        );
+    }
     Failure::at(diagnostic)
 }
 

@@ -36,7 +36,10 @@ pub(super) fn work(
             signals.map_err(|error| Failure::failed(format!("no signal handler: {error}")))?;
         loop {
             tokio::select! {
-                ended = &mut acting => return Ok(ended),
+                ended = &mut acting => {
+                    end_at_next(signals);
+                    return Ok(ended);
+                }
                 // Everything is on disk: a process that is killed all the same leaves a run that can
                 // be finished or taken back.
                 _ = signals.next() => console.warn(
@@ -53,6 +56,15 @@ pub(super) fn work(
     let outcome = ended?;
     progress.end(if outcome.is_ok() { "done" } else { "failed" });
     outcome.map_err(failure)
+}
+
+/// The runtime keeps its signal handlers for the rest of the process: what follows the work, such as the
+/// proof, which may wait long for a node, is broken off as it would be without them.
+fn end_at_next(mut signals: Signals) {
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        std::process::exit(128 + i32::from(signal));
+    });
 }
 
 fn told(progress: &Progress<'_>, event: &Event) {
