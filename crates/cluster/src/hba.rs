@@ -53,14 +53,6 @@ pub(crate) fn secure(state: &NodeState, ways: &[WayIn]) -> Result<HbaEdit, Error
     Ok(HbaEdit { open: bytes(&open), closed: bytes(&closed), notes })
 }
 
-/// Whether the administrator comes in by the password that the server stores for the role.
-pub(crate) fn admin_uses_stored_password(state: &NodeState) -> bool {
-    let file = File { state, server: server(state), roles: roles(state), ways: &[] };
-    let rules = file.interpret(&file.found());
-    let method = file.admins_rule(&rules).map(|rule| rule.method());
-    matches!(method, Some(Method::ScramSha256 | Method::Md5 | Method::Password))
-}
-
 /// Looks at the file that is on the disk before the server reads it: it must be one that is loaded,
 /// and that lets this administrator in.
 ///

@@ -141,7 +141,7 @@ impl Maker<'_> {
         self.place_files(demand, state, own);
         for role in &demand.roles {
             if let Some(secret) = own.scram_secrets.get(&role.name) {
-                self.set_password(state, role, secret)?;
+                self.set_password(state, role, secret);
             }
         }
         for message in &demand.notes {
@@ -345,23 +345,8 @@ impl Maker<'_> {
         Some(step)
     }
 
-    /// # Errors
-    /// [`Error::Plan`] where that is the password by which the administrator comes in: neither what is left
-    /// of the run nor its rollback could be done.
-    fn set_password(
-        &mut self,
-        state: &NodeState,
-        demand: &RoleDemand,
-        secret: &str,
-    ) -> Result<(), Error> {
+    fn set_password(&mut self, state: &NodeState, demand: &RoleDemand, secret: &str) {
         let role = &demand.name;
-        if state.admin.user == *role && hba::admin_uses_stored_password(state) {
-            return Err(Error::plan(format!(
-                "the links' role {role} would get another password, and by the one that it has you log in \
-                 yourself: connect over the Unix socket or as another role, or (to keep the password) \
-                 enter it in the password file from which the links shall take it"
-            )));
-        }
         let alter = demand.local(&format!("ALTER ROLE {} PASSWORD", escape_identifier(role)));
         let set = |statement| Action::SetPassword { role: role.clone(), statement };
         let found = state.role(role);
@@ -377,7 +362,6 @@ impl Maker<'_> {
             // A role that is made here goes as a whole.
             undo: found.map(|_| set(undo)),
         });
-        Ok(())
     }
 
     /// `postgresql.conf` and `pg_hba.conf`: first both ways in are open, then only the secured one.

@@ -514,40 +514,6 @@ mod tests {
         Ok(())
     }
 
-    /// The superuser that adds data nodes is often the one that an administrator logs in as: with
-    /// another password nobody could go on with the run, nor take it back.
-    #[test]
-    fn a_password_that_the_administrator_logs_in_with_is_not_replaced() -> Outcome {
-        let mut spec = spec(&[("dn1", "10.0.0.2")])?;
-        spec.mode = Mode::Scram;
-        let from_afar = "host all all 192.168.0.0/24 scram-sha-256\n";
-        let refusal = |hba: &str, is_local: bool| {
-            let mut data = sample::node(hba.as_bytes(), &[]);
-            data.name = "dn1".to_owned();
-            if !is_local {
-                data.admin.address = Some([192, 168, 0, 1].into());
-            }
-            let states = [sample::node(b"local all all peer\n", &[]), data];
-            let prepared = crate::prepare::prepare(&spec, &states, time::OffsetDateTime::now_utc());
-            prepared.err().map(|error| error.to_string()).unwrap_or_default()
-        };
-        for (hba, is_local, is_refused) in [
-            (from_afar, false, true),
-            ("local all all md5\n", true, true),
-            ("local all all peer\n", true, false),
-            ("host all all 192.168.0.0/24 ldap ldapserver=x ldapprefix=a\n", false, false),
-        ] {
-            let refusal = refusal(hba, is_local);
-            assert_eq!(
-                refusal.contains("postgres would get another password"),
-                is_refused,
-                "{refusal}"
-            );
-            assert_eq!(refusal.is_empty(), !is_refused, "{hba}{refusal}");
-        }
-        Ok(())
-    }
-
     #[test]
     fn a_data_node_that_is_not_described_is_refused() -> Outcome {
         let spec = spec(&[("dn1", "10.0.0.2")])?;
