@@ -88,6 +88,34 @@ fn a_password_of_a_user_mapping_is_the_roles() -> Result<(), Box<dyn std::error:
     Ok(())
 }
 
+/// Who logs in by the password of the links' role is not shut out by another one.
+#[test]
+fn the_administrators_password_is_not_replaced() -> Result<(), Box<dyn std::error::Error>> {
+    let coming_by = |line: &str, has: &str| -> Result<Cluster, Box<dyn std::error::Error>> {
+        let mut cluster = Cluster::new(TopologyKind::Timescale, Mode::Scram, 3)?;
+        let secret = scram::Secret::generate(&scram::Password::new(has), 4096)?.to_text();
+        for state in &mut cluster.states {
+            state.admin.user = "repl".to_owned();
+            for role in &mut state.roles {
+                role.superuser = true;
+                role.stored_password = Some(secret.to_string().into());
+            }
+            let path = state.hba_file().to_owned();
+            let file = state.files.get_mut(&path).and_then(Option::as_mut).ok_or("no file")?;
+            file.bytes = [line.as_bytes(), &file.bytes].concat().into();
+        }
+        Ok(cluster)
+    };
+    for method in ["scram-sha-256", "md5", "password"] {
+        let refused = plan(&coming_by(&format!("local all all {method}\n"), "mine")?);
+        let told = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains("you come in as repl by its password"), "{method}: {told}");
+        assert!(told.starts_with("node node-"), "{method}: {told}");
+    }
+    plan(&coming_by("local all all peer\n", "mine")?)?;
+    Ok(())
+}
+
 /// What a foreign server calls its data node stays: there the access node finds the password by that name.
 #[test]
 fn an_access_node_finds_a_password_by_what_it_calls_the_node()
