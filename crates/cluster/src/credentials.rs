@@ -5,7 +5,10 @@ mod lines;
 mod passwords;
 mod shared;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use pki::{Authority, Certificate, GeneralName, HostNames, PrivateKey, Profile, Validity};
 use time::OffsetDateTime;
@@ -45,6 +48,8 @@ pub(crate) struct NodeCredentials {
     pub(crate) pairs: Vec<(PairPlace, NewPair)>,
     /// The vault's names of the SCRAM secrets that the node shall store, by role.
     pub(crate) scram_secrets: BTreeMap<String, String>,
+    /// The roles that have a password on the node, and get another.
+    pub(crate) replaced_passwords: BTreeSet<String>,
     /// The vault's name of the password file's new content.
     pub(crate) passfile: Option<String>,
 }

@@ -61,6 +61,9 @@ pub(super) fn make(
             for state in missing_on {
                 if let Some(node) = credentials.nodes.get_mut(&state.name) {
                     node.scram_secrets.insert(used.role.to_owned(), name.clone());
+                    if !renew && has_another(state, used.role, &password) {
+                        node.replaced_passwords.insert(used.role.to_owned());
+                    }
                 }
             }
         }
@@ -311,17 +314,20 @@ fn settle<'a>(
     Ok(Settled { password, missing_on, secret, called })
 }
 
+/// Whether a role has a password on a node, and not this one.
+fn has_another(state: &NodeState, role: &str, password: &str) -> bool {
+    let stored = state.role(role).and_then(|found| found.stored_password.as_ref());
+    stored.is_some_and(|stored| {
+        judge(stored, state.version, role, password.as_bytes()) == Stored::Another
+    })
+}
+
 /// # Errors
 /// [`Error::Plan`] where a role is to get another password on a node than the administrator, who comes in as
 /// that role, has by now: neither the run nor anybody after it would get in.
 fn stays_the_admins(state: &NodeState, role: &str, password: &str) -> Result<(), Error> {
-    if state.admin.user != role || !hba::asks_admin_for_password(state) {
-        return Ok(());
-    }
-    let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
-    let is_same =
-        |stored| judge(stored, state.version, role, password.as_bytes()) != Stored::Another;
-    if stored.is_some_and(|stored| is_same(stored)) {
+    let comes_by_it = state.admin.user == role && hba::asks_admin_for_password(state);
+    if !comes_by_it || !has_another(state, role, password) {
         return Ok(());
     }
     Err(Error::plan(format!(

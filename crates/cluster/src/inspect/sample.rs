@@ -51,6 +51,7 @@ pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
         owner: ACCESS,
         files: BTreeMap::from([(PathBuf::from("/d/pg_hba.conf"), Some(file(hba)))]),
         folders: BTreeSet::new(),
+        shut_folders: BTreeSet::new(),
         configuration: Configuration::read(&files, "/d/postgresql.conf", None, PgVersion::V17),
         hba_included: files,
         admin: AdminSession {

@@ -165,7 +165,7 @@ impl<'a> Lookup<'a> {
         if let Err(refusal) = FileStatus::plain(file.access.mode).check() {
             return Err((Code::PassfileIgnored, format!("{path} {refusal}")));
         }
-        if !self.from.can_read(file) {
+        if !self.from.can_read(&self.path, file) {
             let what = format!("{path} cannot be read by the server's user");
             return Err((Code::PassfileIgnored, what));
         }
