@@ -5,7 +5,10 @@ mod lines;
 mod passwords;
 mod shared;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use pki::{Authority, Certificate, GeneralName, HostNames, PrivateKey, Profile, Validity};
 use time::OffsetDateTime;
@@ -45,6 +48,8 @@ pub(crate) struct NodeCredentials {
     pub(crate) pairs: Vec<(PairPlace, NewPair)>,
     /// The vault's names of the SCRAM secrets that the node shall store, by role.
     pub(crate) scram_secrets: BTreeMap<String, String>,
+    /// The roles that have a password on the node, and get another.
+    pub(crate) replaced_passwords: BTreeSet<String>,
     /// The vault's name of the password file's new content.
     pub(crate) passfile: Option<String>,
 }
@@ -205,7 +210,7 @@ impl Maker<'_> {
         let key_file = state.file(&state.in_data_directory(&place.key))?;
         if key_file.access.mode & 0o077 != 0
             || !belongs_to(key_file, state)
-            || !state.can_read(certificate)
+            || !state.can_read(&state.in_data_directory(&place.certificate), certificate)
         {
             return None;
         }

@@ -92,6 +92,16 @@ pub(crate) fn check_on_disk(state: &NodeState) -> Result<(), Error> {
     }
 }
 
+/// Whether the rules as they are let this administrator in by the password that the server stores for
+/// the role.
+pub(crate) fn asks_admin_for_password(state: &NodeState) -> bool {
+    let file = File { state, server: server(state), roles: roles(state), ways: &[] };
+    let rules = file.interpret(&file.found());
+    file.admins_rule(&rules).is_some_and(|rule| {
+        matches!(rule.method(), Method::ScramSha256 | Method::Md5 | Method::Password)
+    })
+}
+
 /// The rules that ask others than the links for certificates, as they are written.
 pub(crate) fn others_with_certificates(state: &NodeState, ways: &[WayIn]) -> Vec<String> {
     let file = File { state, server: server(state), roles: roles(state), ways };

@@ -82,6 +82,8 @@ pub struct NodeState {
     pub files: BTreeMap<PathBuf, Option<NodeFile>>,
     /// The folders for credentials that are there.
     pub folders: BTreeSet<PathBuf>,
+    /// Those of them that the server's user cannot enter: what is in them is not there for it.
+    pub shut_folders: BTreeSet<PathBuf>,
     /// `postgresql.conf` with all that it includes, and `postgresql.auto.conf`.
     pub configuration: Configuration,
     /// The files that `pg_hba.conf` includes.
@@ -381,9 +383,15 @@ impl NodeState {
 
     /// Whether the server's user may read a file. What other groups it is in is not known: a file that
     /// its group may read is taken for one that it may.
-    pub(crate) fn can_read(&self, file: &NodeFile) -> bool {
+    pub(crate) fn can_read(&self, path: &Path, file: &NodeFile) -> bool {
         let bits = if file.access.uid == self.owner.uid { 0o400 } else { 0o044 };
-        file.access.mode & bits != 0
+        file.access.mode & bits != 0 && self.shut_folder(path).is_none()
+    }
+
+    /// The folder above a file that keeps the server's user from it.
+    pub(crate) fn shut_folder(&self, path: &Path) -> Option<&Path> {
+        let shut = |folder: &Path| self.shut_folders.get(folder).map(PathBuf::as_path);
+        path.ancestors().skip(1).find_map(shut)
     }
 
     /// The role of a name.
@@ -422,11 +430,12 @@ pub(crate) async fn read_paths_of_others(
     let paths = topology::of(spec.topology).paths_of_others(spec, states);
     let files = |(name, paths): (String, Vec<PathBuf>)| {
         let node = nodes.iter().find(|node| node.spec.name == name)?;
-        Some((name, node.files.clone(), paths))
+        let owner = states.iter().find(|state| state.name == name)?.owner;
+        Some((name, node.files.clone(), paths, owner))
     };
     let asked: Vec<_> = paths.into_iter().filter_map(files).collect();
-    let read = for_each(AT_ONCE, asked, move |(name, files, paths)| async move {
-        let read = disk::read_credentials(files, paths);
+    let read = for_each(AT_ONCE, asked, move |(name, files, paths, owner)| async move {
+        let read = disk::read_credentials(files, paths, owner);
         (name, within(patience, "the node's files", read).await)
     });
     let mut failed = Vec::new();
@@ -435,6 +444,7 @@ pub(crate) async fn read_paths_of_others(
             (Ok(read), Some(state)) => {
                 state.files.extend(read.files);
                 state.folders.extend(read.folders);
+                state.shut_folders.extend(read.shut_folders);
             }
             (Ok(_), None) => {}
             (Err(error), _) => failed.push((name, error)),
@@ -568,6 +578,7 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
         owner: on_disk.owner,
         files: on_disk.files,
         folders: on_disk.folders,
+        shut_folders: on_disk.shut_folders,
         configuration: on_disk.configuration,
         hba_included: on_disk.hba_included,
         admin,

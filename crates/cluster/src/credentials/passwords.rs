@@ -16,7 +16,8 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    error::Error,
+    error::{Error, NodeContext as _},
+    hba,
     inspect::NodeState,
     parallel,
     spec::NodeSpec,
@@ -60,6 +61,9 @@ pub(super) fn make(
             for state in missing_on {
                 if let Some(node) = credentials.nodes.get_mut(&state.name) {
                     node.scram_secrets.insert(used.role.to_owned(), name.clone());
+                    if !renew && has_another(state, used.role, &password) {
+                        node.replaced_passwords.insert(used.role.to_owned());
+                    }
                 }
             }
         }
@@ -290,6 +294,9 @@ fn settle<'a>(
             used.role, link.name
         )));
     }
+    for state in &missing_on {
+        stays_the_admins(state, used.role, &password).on_node(&state.name)?;
+    }
     let make = || {
         let password = scram::Password::new(password.as_bytes());
         scram::Secret::generate(&password, scram::DEFAULT_ITERATIONS)
@@ -305,6 +312,30 @@ fn settle<'a>(
         }
     }
     Ok(Settled { password, missing_on, secret, called })
+}
+
+/// Whether a role has a password on a node, and not this one.
+fn has_another(state: &NodeState, role: &str, password: &str) -> bool {
+    let stored = state.role(role).and_then(|found| found.stored_password.as_ref());
+    stored.is_some_and(|stored| {
+        judge(stored, state.version, role, password.as_bytes()) == Stored::Another
+    })
+}
+
+/// # Errors
+/// [`Error::Plan`] where a role is to get another password on a node than the administrator, who comes in as
+/// that role, has by now: neither the run nor anybody after it would get in.
+fn stays_the_admins(state: &NodeState, role: &str, password: &str) -> Result<(), Error> {
+    let comes_by_it = state.admin.user == role && hba::asks_admin_for_password(state);
+    if !comes_by_it || !has_another(state, role, password) {
+        return Ok(());
+    }
+    Err(Error::plan(format!(
+        "you come in as {role} by its password, and that is to be another, for the links log in as this \
+         role: connect over the Unix socket by a rule that asks for no password, or as another superuser; \
+         or, for the links to have the password that you have, write it into the password file of each \
+         node that connects (pgward passfile add) before you apply the description"
+    )))
 }
 
 /// The host and port by which a link goes on to call a node, where the description has others: a data

@@ -38,6 +38,7 @@ pub(super) struct OnDisk {
     pub(super) owner: Access,
     pub(super) files: BTreeMap<PathBuf, Option<NodeFile>>,
     pub(super) folders: BTreeSet<PathBuf>,
+    pub(super) shut_folders: BTreeSet<PathBuf>,
     pub(super) configuration: Configuration,
     pub(super) hba_included: MemoryFiles,
     /// What the server reads at a reload beside those that its views name: what `pg_hba.conf` includes,
@@ -66,7 +67,8 @@ pub(super) async fn read_files(
         let Included { files: hba_included, names, crash: hba_crash } =
             hba_included(files.as_ref(), &hba_file, version)?;
         let read_at_reload = [names, tls].concat();
-        let Credentials { files: mut found, folders } = Credentials::read(&*files, credentials)?;
+        let Credentials { files: mut found, folders, shut_folders } =
+            Credentials::read(&*files, credentials, owner)?;
         let others = configuration.files().map(|(path, _)| path_of(path).to_owned());
         for path in std::iter::once(hba_file).chain(others) {
             let file = files.find(&path)?;
@@ -76,6 +78,7 @@ pub(super) async fn read_files(
             owner,
             files: found,
             folders,
+            shut_folders,
             configuration,
             hba_included,
             read_at_reload,
@@ -89,14 +92,23 @@ pub(super) async fn read_files(
 pub(super) struct Credentials {
     pub(super) files: BTreeMap<PathBuf, Option<NodeFile>>,
     pub(super) folders: BTreeSet<PathBuf>,
+    /// Those of them that the server's user cannot enter.
+    pub(super) shut_folders: BTreeSet<PathBuf>,
 }
 
 impl Credentials {
-    fn read(files: &dyn NodeFiles, paths: Vec<PathBuf>) -> Result<Self, Error> {
-        let mut folders = BTreeSet::new();
+    fn read(files: &dyn NodeFiles, paths: Vec<PathBuf>, server: Access) -> Result<Self, Error> {
+        let (mut folders, mut shut_folders) = (BTreeSet::new(), BTreeSet::new());
         for folder in paths.iter().flat_map(|path| path.ancestors().skip(1)) {
-            if !folders.contains(folder) && files.access(folder)?.is_some() {
-                folders.insert(folder.to_owned());
+            if folders.contains(folder) {
+                continue;
+            }
+            let Some(access) = files.access(folder)? else { continue };
+            folders.insert(folder.to_owned());
+            // What other groups its user is in is not known.
+            let bits = if access.uid == server.uid { 0o100 } else { 0o011 };
+            if access.mode & bits == 0 {
+                shut_folders.insert(folder.to_owned());
             }
         }
         let mut found = BTreeMap::new();
@@ -104,7 +116,7 @@ impl Credentials {
             let file = files.find(&path)?;
             found.insert(path, file);
         }
-        Ok(Self { files: found, folders })
+        Ok(Self { files: found, folders, shut_folders })
     }
 }
 
@@ -112,8 +124,9 @@ impl Credentials {
 pub(super) async fn read_credentials(
     files: Arc<dyn NodeFiles>,
     paths: Vec<PathBuf>,
+    server: Access,
 ) -> Result<Credentials, Error> {
-    let read = move || Credentials::read(&*files, paths);
+    let read = move || Credentials::read(&*files, paths, server);
     tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
             (PathBuf::from("/d/postgresql.conf"), Some(file(b""))),
         ]),
         folders: BTreeSet::new(),
+        shut_folders: BTreeSet::new(),
         configuration: Configuration::read(&files, "/d/postgresql.conf", None, PgVersion::V17),
         hba_included: files,
         admin: AdminSession {

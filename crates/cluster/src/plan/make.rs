@@ -14,7 +14,7 @@ use super::{
 use crate::{
     conf,
     credentials::{Credentials, NodeCredentials},
-    demand::{Demand, RoleDemand},
+    demand::{Demand, RoleDemand, WayIn},
     error::{Error, NodeContext as _},
     hba,
     inspect::NodeState,
@@ -133,6 +133,7 @@ impl Maker<'_> {
                 error.message
             )));
         }
+        server_finds_its_files(demand, state)?;
         for role in &demand.roles {
             self.make_role(state, role)?;
         }
@@ -142,6 +143,17 @@ impl Maker<'_> {
         for role in &demand.roles {
             if let Some(secret) = own.scram_secrets.get(&role.name) {
                 self.set_password(state, role, secret);
+            }
+            let for_others = |way: &WayIn| way.role == role.name && !way.links_only;
+            if own.replaced_passwords.contains(&role.name) && demand.ways_in.iter().any(for_others)
+            {
+                let message = format!(
+                    "the role {} has a password that the links do not know, and gets another: whoever \
+                     else logs in with it (people, another access node) must be told. For it to stay, \
+                     write it into the password file of each node that connects before",
+                    role.name
+                );
+                self.work.warnings.push(Warning::new(&state.name, message));
             }
         }
         for message in &demand.notes {
@@ -279,6 +291,18 @@ impl Maker<'_> {
             );
             self.work.warnings.push(Warning::new(&state.name, message));
         }
+        if let Some(root) = &demand.root
+            && let Some(other) = self.other_authority(state, root)
+        {
+            let message = format!(
+                "{} holds another authority ({other}), which is replaced: what logs in here by its \
+                 certificates, or finds only it in this node's, no longer does. If another cluster has \
+                 this node as well (a data node of two access nodes), give both one authority first: its \
+                 ca.crt and ca.key in the folder of secrets of this description",
+                root.display()
+            );
+            self.work.warnings.push(Warning::new(&state.name, message));
+        }
         for (path, mode, content) in contents {
             let path = state.in_data_directory(path);
             let access = Access { mode, ..state.owner };
@@ -287,6 +311,18 @@ impl Maker<'_> {
                 self.work.place.push(step);
             }
         }
+    }
+
+    /// The authority that a server goes by now and that the file is to hold no more.
+    fn other_authority(&self, state: &NodeState, root: &Path) -> Option<String> {
+        let path = state.in_data_directory(root);
+        let is_used = state.setting("ssl") == "on"
+            && state.in_data_directory(state.setting("ssl_ca_file")) == path;
+        let found =
+            Certificate::all_from_pem(&state.file(&path).filter(|_| is_used)?.bytes).ok()?;
+        let ours = Certificate::from_pem(self.credentials.root.as_bytes()).ok()?;
+        let other = found.first().filter(|_| !found.contains(&ours))?;
+        Some(other.subject().to_string())
     }
 
     fn is_of_another_authority(&self, pem: &[u8]) -> bool {
@@ -428,6 +464,25 @@ impl Maker<'_> {
         }
         Ok(())
     }
+}
+
+/// # Errors
+/// [`Error::Plan`] where a folder keeps the server's user from a file that it or its links need: they would
+/// go on without it, or fail.
+fn server_finds_its_files(demand: &Demand, state: &NodeState) -> Result<(), Error> {
+    let pairs = demand.pairs().flat_map(|pair| [&pair.certificate, &pair.key]);
+    for path in demand.root.iter().chain(pairs).chain(&demand.passfile) {
+        let path = state.in_data_directory(path);
+        if let Some(folder) = state.shut_folder(&path) {
+            return Err(Error::plan(format!(
+                "the server's user cannot enter the folder {}, and must read {}: give the folder to that \
+                 user (chown), or let others through (chmod a+x)",
+                folder.display(),
+                path.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the server goes by something else than its files say: they are right, and nobody has had it

@@ -7,9 +7,11 @@ mod written;
 
 use cluster::{
     Error,
+    inspect::Setting,
     plan::{Action, Plan},
     prepare,
     spec::{Mode, TopologyKind},
+    transport::NodeFile,
 };
 use time::macros::datetime;
 
@@ -85,6 +87,85 @@ fn a_password_of_a_user_mapping_is_the_roles() -> Result<(), Box<dyn std::error:
         told.contains("logs in as \"stranger\", which is no role of the description"),
         "{told}"
     );
+    Ok(())
+}
+
+/// What lies where the server's user cannot go is of no use to it.
+#[test]
+fn a_folder_that_keeps_the_server_out_is_refused() -> Result<(), Box<dyn std::error::Error>> {
+    for (mode, file) in [(Mode::Cert, "certs"), (Mode::Scram, "secret/passfile")] {
+        let mut cluster = Cluster::new(TopologyKind::Timescale, mode, 3)?;
+        let access = &mut cluster.states[0];
+        for (name, value) in
+            [("timescaledb.ssl_dir", "certs"), ("timescaledb.passfile", "secret/passfile")]
+        {
+            let setting = Setting { value: value.to_owned(), source: String::new() };
+            access.settings.insert(name.to_owned(), setting);
+        }
+        let folder = access.in_data_directory(file.trim_end_matches("/passfile"));
+        access.folders.insert(folder.clone());
+        plan(&cluster)?;
+        cluster.states[0].shut_folders.insert(folder.clone());
+        let told = plan(&cluster).err().map(|error| error.to_string()).unwrap_or_default();
+        let words =
+            format!("node node-1: the server's user cannot enter the folder {}", folder.display());
+        assert!(told.starts_with(&words), "{told}");
+    }
+    Ok(())
+}
+
+/// A data node that another cluster has as well, or whose server has its site's authority.
+#[test]
+fn another_authority_is_not_replaced_without_a_word() -> Result<(), Box<dyn std::error::Error>> {
+    let mut cluster = Cluster::new(TopologyKind::Timescale, Mode::Cert, 3)?;
+    let told = |cluster: &Cluster| -> Result<Vec<String>, Error> {
+        let words = "/data/root.crt holds another authority (CN=theirs), which is replaced";
+        let warnings = plan(cluster)?.warnings.into_iter();
+        let about = warnings.filter(|it| format!("/data/{}", it.message).starts_with(words));
+        Ok(about.map(|it| it.node).collect())
+    };
+    let subject = pki::Subject::common_name("theirs");
+    let validity = pki::Validity::days(datetime!(2026-01-01 0:00 UTC), 9);
+    let theirs = pki::Authority::create(pki::KeyAlgorithm::EcdsaP256, &subject, validity)?;
+    let state = &mut cluster.states[1];
+    let bytes = theirs.root().to_pem().as_bytes().to_vec().into();
+    let file = NodeFile { bytes, access: state.owner };
+    state.files.insert(state.in_data_directory("root.crt"), Some(file));
+    // A file that lies there and is not used is nobody's.
+    assert!(told(&cluster)?.is_empty());
+    for (name, value) in [("ssl", "on"), ("ssl_ca_file", "root.crt")] {
+        let setting = Setting { value: value.to_owned(), source: String::new() };
+        cluster.states[1].settings.insert(name.to_owned(), setting);
+    }
+    assert_eq!(told(&cluster)?, ["node-2"]);
+    Ok(())
+}
+
+/// Who logs in by the password of the links' role is not shut out by another one.
+#[test]
+fn the_administrators_password_is_not_replaced() -> Result<(), Box<dyn std::error::Error>> {
+    let coming_by = |line: &str, has: &str| -> Result<Cluster, Box<dyn std::error::Error>> {
+        let mut cluster = Cluster::new(TopologyKind::Timescale, Mode::Scram, 3)?;
+        let secret = scram::Secret::generate(&scram::Password::new(has), 4096)?.to_text();
+        for state in &mut cluster.states {
+            state.admin.user = "repl".to_owned();
+            for role in &mut state.roles {
+                role.superuser = true;
+                role.stored_password = Some(secret.to_string().into());
+            }
+            let path = state.hba_file().to_owned();
+            let file = state.files.get_mut(&path).and_then(Option::as_mut).ok_or("no file")?;
+            file.bytes = [line.as_bytes(), &file.bytes].concat().into();
+        }
+        Ok(cluster)
+    };
+    for method in ["scram-sha-256", "md5", "password"] {
+        let refused = plan(&coming_by(&format!("local all all {method}\n"), "mine")?);
+        let told = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains("you come in as repl by its password"), "{method}: {told}");
+        assert!(told.starts_with("node node-"), "{method}: {told}");
+    }
+    plan(&coming_by("local all all peer\n", "mine")?)?;
     Ok(())
 }
 

@@ -53,6 +53,7 @@ pub(crate) fn open_node(
             (PathBuf::from("/data/postgresql.auto.conf"), file("")),
         ]),
         folders: BTreeSet::from(["/", "/data", "/home"].map(PathBuf::from)),
+        shut_folders: BTreeSet::new(),
         configuration,
         hba_included: MemoryFiles::default(),
         admin: AdminSession {

@@ -52,7 +52,7 @@ fn check_root(
         findings.push(find(Code::RootMissing, format!("{} is not there", path.display())));
         return Vec::new();
     };
-    if !state.can_read(file) {
+    if !state.can_read(&path, file) {
         let what = format!("{} cannot be read by the server's user", path.display());
         findings.push(find(Code::RootMissing, what));
     }
@@ -108,7 +108,7 @@ fn check_pair(
         }
     }
     if let Some(file) = state.file(&certificate) {
-        if !state.can_read(file) {
+        if !state.can_read(&certificate, file) {
             let what = format!("{} cannot be read by the server's user{of}", certificate.display());
             findings.push(find(Code::CertificateRefused, what));
         }

@@ -23,9 +23,12 @@ pub(super) fn stored_secret(state: &NodeState, role: &Role) -> Option<scram::Sec
 pub(super) fn check_mappings(state: &NodeState, findings: &mut Vec<Finding>) {
     for server in state.foreign_servers.iter().filter(|s| s.wrapper == "timescaledb_fdw") {
         for (user, options) in &server.mappings {
+            // Whoever a role is there by itself, a mapping that says so changes nothing.
+            let is_itself =
+                |option: &str| option == "user" && options.get("user") == user.as_deref();
             let named: Vec<&str> = ["user", "password"]
                 .into_iter()
-                .filter(|option| options.get(option).is_some())
+                .filter(|option| options.get(option).is_some() && !is_itself(option))
                 .collect();
             if !named.is_empty() {
                 let what = format!(
@@ -165,7 +168,7 @@ impl<'a> Lookup<'a> {
         if let Err(refusal) = FileStatus::plain(file.access.mode).check() {
             return Err((Code::PassfileIgnored, format!("{path} {refusal}")));
         }
-        if !self.from.can_read(file) {
+        if !self.from.can_read(&self.path, file) {
             let what = format!("{path} cannot be read by the server's user");
             return Err((Code::PassfileIgnored, what));
         }
@@ -197,7 +200,36 @@ impl<'a> Lookup<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::sample;
+    use crate::inspect::{ForeignServer, sample};
+
+    #[test]
+    fn a_mapping_to_the_role_itself_is_nothing_to_be_told() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let mut node = sample::node(b"", &[]);
+        for (whose, options, told) in [
+            (Some("repl"), "user=repl", ""),
+            (Some("repl"), "user=postgres", "has options user:"),
+            (None, "user=repl", "has options user:"),
+            (Some("repl"), "user=repl password=hunter2", "has options password:"),
+        ] {
+            node.foreign_servers = vec![ForeignServer {
+                name: "dn1".to_owned(),
+                wrapper: "timescaledb_fdw".to_owned(),
+                database: "tsdb".to_owned(),
+                options: ConnInfo::default(),
+                mappings: vec![(whose.map(str::to_owned), options.parse()?)],
+                usable_by: Vec::new(),
+                tables: Vec::new(),
+                distributed_exec: None,
+            }];
+            let mut findings = Vec::new();
+            check_mappings(&node, &mut findings);
+            let said = findings.iter().map(|found| found.what.as_str()).collect::<String>();
+            assert_eq!(findings.len(), usize::from(!told.is_empty()), "{options}: {said}");
+            assert!(said.contains(told) && !said.contains("hunter2"), "{said}");
+        }
+        Ok(())
+    }
 
     #[test]
     fn a_password_file_is_looked_for_where_libpq_does() {
