@@ -453,14 +453,26 @@ pub(crate) async fn read_paths_of_others(
     Ok(failed)
 }
 
+/// What is waited for.
+pub(crate) const ANSWER: &str = "the node's answer";
+
 /// Inspects a node.
 ///
 /// # Errors
-/// [`Error`] with the node's name if it cannot be reached, or lets this user not read what it must.
+/// [`Error`] with the node's name if it cannot be reached, lets this user not read what it must, or
+/// falls silent after it let the user in.
 pub async fn inspect(spec: &ClusterSpec, node: &Node) -> Result<NodeState, Error> {
-    let name = &node.spec.name;
+    inspect_within(sql::PATIENCE, spec, node).await
+}
+
+/// [`inspect`] with another patience once it is connected.
+pub(crate) async fn inspect_within(
+    patience: Duration,
+    spec: &ClusterSpec,
+    node: &Node,
+) -> Result<NodeState, Error> {
     let client = sql::connect(&node.spec, None).await?;
-    inspect_with(&client, spec, node).await.on_node(name)
+    within(patience, ANSWER, inspect_with(&client, spec, node)).await.on_node(&node.spec.name)
 }
 
 /// [`inspect`] by a session that is open already.

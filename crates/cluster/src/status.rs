@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::{
     bounded::{AT_ONCE, for_each},
+    deadline::within,
     error::{Error, NodeContext as _},
-    inspect::{self, Node, NodeState},
+    inspect::{self, ANSWER, Node, NodeState},
     sessions::{self, Session, WalSender, pick},
     spec::ClusterSpec,
     sql,
@@ -150,7 +151,7 @@ async fn look(spec: &Arc<ClusterSpec>, node: &Node) -> Result<Looked, Error> {
         let walsenders = sessions::walsenders(&client).await?;
         Ok::<_, Error>(Looked { state, started: row.get(0), loaded: row.get(1), walsenders })
     };
-    look.await.on_node(&node.spec.name)
+    within(sql::PATIENCE, ANSWER, look).await.on_node(&node.spec.name)
 }
 
 fn of_link(link: &Link, session: Option<Session>) -> LinkStatus {

@@ -15,7 +15,7 @@ pub(super) fn section(view: &View<'_>) -> Markup {
             p { "Nothing was tried." }
         } @else {
             p.lead { "Each was tried as a role of the links, and must be refused." }
-            (scrolled("Who must not get in", &tried(view, refusals)))
+            (scrolled("Table of attempts", &tried(view, refusals)))
         }
         @if !controls.is_empty() {
             h3 { "What the links log in with, from here" }

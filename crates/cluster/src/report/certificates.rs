@@ -39,7 +39,7 @@ pub(super) fn section(view: &View<'_>) -> Markup {
                 "From the day of the verification to the day that each expires, on a scale on which far \
                  days lie closer together. Fewer than " (WARN_DAYS) " days are worth a word."
             }
-            (scrolled("Certificates", &table))
+            (scrolled("Table of certificates", &table))
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn section(view: &View<'_>) -> Markup {
     };
     html! {
         p.lead { "Each server is verified as the links do: by the cluster's authority, by name and by address." }
-        (scrolled("Nodes", &table))
+        (scrolled("Table of nodes", &table))
     }
 }
 

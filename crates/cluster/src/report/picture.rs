@@ -270,14 +270,17 @@ fn node(view: &View<'_>, index: usize, at: Point) -> Markup {
     };
     let (x, y) = (at.x - WIDTH / 2.0, at.y - HEIGHT / 2.0);
     let place = |value: f64| format!("{value:.1}");
+    // It begins with what is to be seen: who speaks to the browser says that.
+    let words = format!("{name} {below}: {}", node_word(state));
     html! {
-        a.entry.node href={ "#node-" (index) } aria-label={ (name) ": " (node_word(state)) ", " (below) }
+        a.entry.node href={ "#node-" (index) } aria-label=(words)
             data-nodes=(index) data-state=(state.filter()) data-codes="" {
-            title { (name) ": " (node_word(state)) ", " (below) }
+            title { (words) }
             rect.box.(state.class()) x=(place(x)) y=(place(y)) width=(WIDTH) height=(HEIGHT) rx="8" {}
             use.mark.(state.class()) href={ "#mark-" (state.class()) } width="16" height="16"
                 x=(place(x + 9.0)) y=(place(y + 15.0)) {}
             text.name x=(place(x + 33.0)) y=(place(y + 20.0)) { (cut(name, 13)) }
+            " "
             text.below x=(place(x + 33.0)) y=(place(y + 36.0)) { (cut(&below, 16)) }
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     bounded::for_each,
     deadline::within,
     error::Error,
-    inspect::{self, Node, NodeState, Role, THIS_MACHINE},
+    inspect::{self, ANSWER, Node, NodeState, Role, THIS_MACHINE},
 };
 
 /// What a server tells of the links' roles, and of the settings that links need.
@@ -62,7 +62,7 @@ pub(super) async fn observe(work: &Arc<Work>) -> Vec<(String, Observed)> {
     let asked = for_each(work.limits.nodes.max(1), nodes, move |node: Node| {
         let work = shared.clone();
         async move {
-            let asked = within(work.limits.answer, "the node's answer", ask(&work, &node)).await;
+            let asked = within(work.limits.answer, ANSWER, ask(&work, &node)).await;
             (node.spec.name, asked)
         }
     });

@@ -49,7 +49,7 @@ use crate::{
     deadline::within,
     demand::Demand,
     error::{Error, NodeContext as _},
-    inspect::{self, Node, NodeState, THIS_MACHINE},
+    inspect::{self, ANSWER, Node, NodeState, THIS_MACHINE},
     prepare::{self, Prepared},
     rfc3339, run,
     spec::{ClusterSpec, Mode, TopologyKind},
@@ -332,9 +332,6 @@ impl Context {
 /// So many links of a node begin to be used at the same time, to look at them.
 const USES_AT_ONCE: usize = 16;
 
-/// What is waited for.
-const ANSWER: &str = "the node's answer";
-
 /// Inspects every node. One that cannot be inspected in time is a finding.
 async fn inspect_each(
     spec: &ClusterSpec,
@@ -346,7 +343,8 @@ async fn inspect_each(
     let inspected = for_each(AT_ONCE, nodes.to_vec(), move |node| {
         let spec = shared.clone();
         async move {
-            let inspected = within(patience, ANSWER, inspect::inspect(&spec, &node)).await;
+            let inspect = inspect::inspect_within(patience, &spec, &node);
+            let inspected = within(patience, ANSWER, inspect).await;
             (node.spec.name, inspected)
         }
     })

@@ -1,8 +1,12 @@
 //! The cluster's commands without a cluster: nothing answers, or something does that is no server.
 
-use std::net::TcpListener;
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::Stdio,
+};
 
-use super::support::{Outcome, Place, closed_port};
+use super::support::{Outcome, Place, Said, closed_port};
 
 /// All but `verify`, to which a node that does not answer is a finding.
 const COMMANDS: [&[&str]; 4] =
@@ -53,10 +57,58 @@ fn a_server_that_never_answers() -> Outcome {
     verify_finds(&place, "no answer within 1 s")
 }
 
+/// A machine that goes away, a firewall that forgets the session, a server that hangs: nobody waits for
+/// it for ever. All commands wait at the same time, each for as long as it has patience.
+#[test]
+fn a_server_that_lets_in_and_falls_silent() -> Outcome {
+    let place = Place::new()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    place.describe("a", &format!("host=127.0.0.1 port={port} user=x sslmode=disable"))?;
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            std::thread::spawn(move || let_in_and_fall_silent(client));
+        }
+    });
+    let commands = [&["inspect"][..], &["plan"], &["rotate", "certs", "--yes"], &["status"]];
+    let start = |arguments: &&[&str]| {
+        let mut command = place.command(*arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    };
+    let started = commands.iter().map(start).collect::<Result<Vec<_>, _>>()?;
+    for (arguments, running) in commands.iter().zip(started) {
+        let said = Said::of(running.wait_with_output()?)?;
+        assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
+        let all = said.out.clone() + &said.talk;
+        assert!(all.contains("gave up after "), "{arguments:?}: {said:?}");
+        assert!(all.contains("node a: ") || arguments == &["status"], "{arguments:?}: {said:?}");
+    }
+    Ok(())
+}
+
+/// Lets a client in, answers its first statement, which is how pgward begins, and no other. One that
+/// waits much too long is cut off, so that it ends.
+fn let_in_and_fall_silent(mut client: TcpStream) -> std::io::Result<()> {
+    const READY: &[u8] = b"Z\0\0\0\x05I";
+    let mut message = |kind: usize| {
+        let mut head = vec![0; kind + 4];
+        client.read_exact(&mut head)?;
+        let length =
+            u32::from_be_bytes([head[kind], head[kind + 1], head[kind + 2], head[kind + 3]]);
+        client.read_exact(&mut vec![0; length as usize - 4])?;
+        // Let in (AuthenticationOk) after the start-up message, and a statement's end after that.
+        let answer: &[u8] = if kind == 0 { b"R\0\0\0\x08\0\0\0\0" } else { b"C\0\0\0\x08SET\0" };
+        client.write_all(&[answer, READY].concat())
+    };
+    message(0)?;
+    message(1)?;
+    client.set_read_timeout(Some(std::time::Duration::from_secs(300)))?;
+    client.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
 #[test]
 fn something_that_is_no_server() -> Outcome {
-    use std::io::Write as _;
-
     let place = Place::new()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();

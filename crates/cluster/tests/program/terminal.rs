@@ -1,6 +1,7 @@
 //! What is different at a terminal: colours, and what is told of work under way.
 
 use std::{
+    io::{Read as _, Write as _},
     net::TcpListener,
     process::{Command, Stdio},
 };
@@ -77,5 +78,53 @@ fn what_takes_longer_than_a_second_is_told_of() -> Outcome {
         assert_eq!(line["message"], "verify the links");
     }
     assert!(told[1]["seconds"].as_f64().is_some_and(|seconds| seconds >= 1.0), "{said:?}");
+    Ok(())
+}
+
+/// Whoever thinks better of it at a prompt has a terminal that shows what is typed afterwards.
+#[test]
+fn a_prompt_leaves_the_terminal_as_it_was() -> Outcome {
+    let place = Place::new()?;
+    // The shell outlives the signal, and tells how the program ended and what the terminal is like.
+    let script = format!(
+        "trap : INT; {} scram secret --pg 17; echo ended $?; stty -a",
+        env!("CARGO_BIN_EXE_pgward")
+    );
+    for (typed, ended) in
+        [("\x03", 130), ("\x04", 1), ("hunter2\nhunter3\n", 1), ("hunter2\nhunter2\n", 0)]
+    {
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &script, "/dev/null"]);
+        command.current_dir(place.path(".")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = command.spawn()?;
+        let mut input = running.stdin.take().ok_or("no input")?;
+        let mut output = running.stdout.take().ok_or("no output")?;
+        let (mut said, mut part) = (Vec::new(), [0; 4096]);
+        let mut answers = typed.split_inclusive('\n');
+        let mut asked = 0;
+        loop {
+            let length = output.read(&mut part)?;
+            if length == 0 {
+                break;
+            }
+            said.extend_from_slice(&part[..length]);
+            // An answer for each question, once it is there: what is typed before is not for it.
+            let questions = String::from_utf8_lossy(&said).matches(": ").count();
+            while asked < questions.min(2) {
+                asked += 1;
+                input.write_all(answers.next().unwrap_or_default().as_bytes())?;
+            }
+        }
+        running.wait()?;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(said.contains(&format!("ended {ended}\r")), "{typed:?}: {said}");
+        let modes: Vec<&str> = said.split_whitespace().collect();
+        for mode in ["echo", "icanon", "isig"] {
+            assert!(modes.contains(&mode), "{typed:?}: {mode}: {said}");
+        }
+        assert!(!said.contains("hunter"), "{typed:?}: {said}");
+        let eof = typed == "\x04" && said.contains("no password was given");
+        assert!(eof || typed != "\x04", "{said}");
+    }
     Ok(())
 }

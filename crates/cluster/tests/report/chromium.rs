@@ -125,6 +125,20 @@ fn it_can_be_listened_to() -> Outcome {
                     const by = document.getElementById(section.getAttribute('aria-labelledby'));
                     if (!by || !by.textContent.trim()) wrong.push(`section ${section.id}`);
                 }
+                const landmarks = [
+                    ...all('main section').map((one) => one.querySelector('h2').textContent),
+                    ...all('[role=region]').map((one) => one.getAttribute('aria-label')),
+                ];
+                for (const [index, name] of landmarks.entries()) {
+                    if (landmarks.indexOf(name) !== index) wrong.push(`two are called ${name}`);
+                }
+                for (const node of all('svg a.node')) {
+                    const seen = [...node.querySelectorAll('text')].map((one) => one.textContent);
+                    const label = node.getAttribute('aria-label');
+                    if (!seen.some((one) => one.endsWith('…')) && !label.includes(seen.join(' '))) {
+                        wrong.push(`${label} has no ${seen}`);
+                    }
+                }
                 for (const table of all('table')) {
                     if (!table.caption) wrong.push('a table without a caption');
                 }

@@ -133,6 +133,9 @@ fn fix_of(error: &Error) -> Option<&'static str> {
              pg_hba.conf lets this user in from here",
         ),
         Error::TimedOut { .. } => Some("look into the server's log, and try again"),
+        Error::Sql(lost) if lost.is_closed() => {
+            Some("the session broke off: look into the server's log, and try again")
+        }
         Error::Files(FsError::Io { source, .. })
             if source.kind() == io::ErrorKind::PermissionDenied =>
         {

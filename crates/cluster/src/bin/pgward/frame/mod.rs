@@ -7,6 +7,7 @@ pub(crate) mod diagnostic;
 pub(crate) mod edit;
 pub(crate) mod failure;
 pub(crate) mod input;
+mod prompt;
 pub(crate) mod secret;
 pub(crate) mod signals;
 pub(crate) mod table;

@@ -10,7 +10,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{console::Console, failure::Failure, input::standard_input, text::plain};
+use super::{console::Console, failure::Failure, input::standard_input, prompt, text::plain};
 
 /// Where a password comes from.
 #[derive(Clone, Debug, clap::Args)]
@@ -115,12 +115,13 @@ pub(crate) fn ask(what: &str, ask: Ask) -> Result<Zeroizing<Vec<u8>>, Failure> {
 /// Asks on the terminal, without echo; `instead` is what to do where there is none.
 fn ask_for(what: &str, ask: Ask, instead: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let what = plain(what);
-    let once = |prompt: String| {
-        rpassword::prompt_password(prompt).map(String::into_bytes).map(Zeroizing::new).map_err(
-            |_| {
-                Failure::user(format!("there is no terminal to ask for the {what} at")).fix(instead)
-            },
-        )
+    let once = |question: String| match prompt::ask(&question) {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(Failure::user(format!("no {what} was given")).fix(instead)),
+        Err(_) => {
+            let message = format!("there is no terminal to ask for the {what} at");
+            Err(Failure::user(message).fix(instead))
+        }
     };
     let password = once(format!("{what}: "))?;
     if ask == Ask::Twice && *once(format!("{what} once more: "))? != *password {
