@@ -472,11 +472,13 @@ async fn a_network_that_is_cut_is_taken_back_when_it_is_there_again() -> Tested 
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// `None` where nobody may mount.
+    /// It belongs to whom the folder does. `None` where nobody may mount.
     fn mount(path: &Path, size: &str) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let (uid, gid) = fs::metadata(path).map(|owner| (owner.uid(), owner.gid())).ok()?;
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o"])
-            .arg(format!("size={size},mode=0700"))
+            .arg(format!("size={size},mode=0700,uid={uid},gid={gid}"))
             .arg("tmpfs")
             .arg(path)
             .status();
