@@ -42,7 +42,21 @@ const GENERATOR: &str = concat!("pgward ", env!("CARGO_PKG_VERSION"));
 #[must_use]
 pub fn html(verification: &Verification) -> String {
     let view = View::of(verification);
-    page(&view).into_string()
+    still(page(&view).into_string())
+}
+
+/// Shows the characters that turn the direction of writing (Unicode's annex 9, 2.1 to 2.5), which then do
+/// nothing: one that is not ended would turn what stands beside a name round, out of its element, too.
+fn still(page: String) -> String {
+    let turns = |character| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !page.contains(turns) {
+        return page;
+    }
+    let shown = |character: char| match turns(character) {
+        true => character.escape_unicode().to_string(),
+        false => character.to_string(),
+    };
+    page.chars().map(shown).collect()
 }
 
 /// Whether these bytes are such a page, of this version or another: one that may be replaced by a newer

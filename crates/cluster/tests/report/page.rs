@@ -140,3 +140,17 @@ fn a_large_cluster_is_no_large_page() {
     let page = report::html(&sample::mesh(50));
     assert!(page.len() < 6_000_000, "{} bytes", page.len());
 }
+
+/// A name that turns the direction of writing would turn the verdict beside it, too.
+#[test]
+fn no_name_turns_the_page_round() {
+    let mut verification = sample::mesh(2);
+    let name = "שלום\u{202e}dne\u{2066}";
+    for link in &mut verification.links {
+        link.name = name.to_owned();
+    }
+    verification.nodes[0].server_version = Some(name.to_owned());
+    let page = report::html(&verification);
+    assert!(page.contains("שלום\\u{202e}dne\\u{2066}"));
+    assert!(!page.contains(['\u{202e}', '\u{2066}']));
+}

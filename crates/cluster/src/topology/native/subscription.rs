@@ -103,12 +103,18 @@ pub(super) fn check<'a>(
     state: &NodeState,
     mut links: impl Iterator<Item = &'a Link>,
 ) -> Result<(), Error> {
+    // Few have such an owner, and there may be a thousand.
+    let needs = |it: &&Subscription| it.owner_needs_password.is_some();
+    let needing: Vec<_> = state.subscriptions.iter().filter(needs).collect();
     let owner = |link: &Link| {
         let LinkPlace::Subscription { database } = &*link.place else { return None };
-        let mut all = state.subscriptions.iter();
+        let mut all = needing.iter();
         let its = all.find(|it| link.name == *it.name && it.database == *database)?;
-        Some((its, its.owner_needs_password.as_deref()?))
+        Some((*its, its.owner_needs_password.as_deref()?))
     };
+    if needing.is_empty() {
+        return Ok(());
+    }
     let Some((Subscription { name, database, .. }, owner)) = links.find_map(owner) else {
         return Ok(());
     };
