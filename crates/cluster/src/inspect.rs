@@ -623,8 +623,7 @@ mod tests {
         let mut node = sample::node(b"", &[]);
         let mut wanted = |version, value: &str| {
             node.version = version;
-            let setting = Setting { value: value.to_owned(), source: String::new() };
-            node.settings.insert("log_connections".to_owned(), setting);
+            sample::set(&mut node, "log_connections", value);
             node.log_connections_wanted()
         };
         let on = Some("on".to_owned());

@@ -88,6 +88,12 @@ pub(crate) fn file(bytes: &[u8]) -> NodeFile {
     NodeFile { bytes: Zeroizing::new(bytes.to_vec()), access: ACCESS }
 }
 
+/// Gives a node a setting that nobody has set.
+pub(crate) fn set(node: &mut NodeState, name: &str, value: &str) {
+    let setting = Setting { value: value.to_owned(), source: String::new() };
+    node.settings.insert(name.to_owned(), setting);
+}
+
 /// Gives a node a file.
 pub(crate) fn put(node: &mut NodeState, path: impl AsRef<Path>, found: Option<NodeFile>) {
     node.files.insert(path.as_ref().to_owned(), found);

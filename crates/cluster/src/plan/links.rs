@@ -550,7 +550,7 @@ pub(crate) fn option_as_found(link: &Link, option: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        inspect::{BdrState, Setting, Subscription, sample},
+        inspect::{BdrState, Subscription, sample},
         spec::ClusterSpec,
         topology::{Native, Pgd},
     };
@@ -703,10 +703,8 @@ mod tests {
             let mut to = sample::node(hba.as_bytes(), &[]);
             to.name = "db2".to_owned();
             has(&mut to, to_has);
-            for (name, value) in [("ssl", "on"), ("ssl_ca_file", ssl_ca_file)] {
-                let value = value.to_owned();
-                to.settings.insert(name.to_owned(), Setting { value, source: String::new() });
-            }
+            sample::set(&mut to, "ssl", "on");
+            sample::set(&mut to, "ssl_ca_file", ssl_ca_file);
             let states = [from, to];
             let mut link = sample::link("n", "db2");
             link.place = LinkPlace::Subscription { database: "app".to_owned() }.into();

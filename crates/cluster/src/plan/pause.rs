@@ -220,8 +220,7 @@ mod tests {
     fn what_keeps_it_long_is_said() -> Tested {
         let on_the_command_line = node("5000", "command line")?;
         let mut forbidden = node("5000", "default")?;
-        let off = Setting { value: "off".to_owned(), source: String::new() };
-        forbidden.settings.insert("allow_alter_system".to_owned(), off);
+        sample::set(&mut forbidden, "allow_alter_system", "off");
         let mut nobody = node("5000", "default")?;
         nobody.admin.user = "repl".to_owned();
         let mut fileless = node("5000", "default")?;

@@ -413,15 +413,11 @@ mod tests {
     #[test]
     fn roles_and_settings_are_told() -> Result<(), Box<dyn std::error::Error>> {
         let (spec, key) = (spec()?, key()?);
-        let setting = |value: &str| crate::inspect::Setting {
-            value: value.to_owned(),
-            source: String::new(),
-        };
         let mut state = sample::node(b"", &[]);
         for role in &mut state.roles {
             role.attributes = "INHERIT NOCREATEDB CONNECTION LIMIT -1".to_owned();
         }
-        state.settings.insert("ssl_ca_file".to_owned(), setting("root.crt"));
+        sample::set(&mut state, "ssl_ca_file", "root.crt");
         let Observed { roles, settings } = Observed::inspected(&state, &["repl"]);
         let applied = applied(AppliedNode { roles, settings, ..AppliedNode::default() });
         let told = |states: &[NodeState]| -> Vec<String> {
@@ -435,7 +431,7 @@ mod tests {
         role.attributes = "INHERIT CREATEDB CONNECTION LIMIT 0".to_owned();
         role.valid_until = Some("2030-01-01 00:00:00".to_owned());
         role.member_of = vec!["web".to_owned()];
-        states[0].settings.insert("ssl_ca_file".to_owned(), setting(""));
+        sample::set(&mut states[0], "ssl_ca_file", "");
         assert_eq!(
             told(&states),
             [

@@ -292,12 +292,8 @@ mod tests {
         let node = |(name, port): (&str, &str)| {
             let mut node = sample::node(b"", &[]);
             node.name = name.to_owned();
-            for (setting, value) in [("port", port), ("unix_socket_directories", "/run/pg, /tmp")] {
-                let value = value.to_owned();
-                let setting =
-                    (setting.to_owned(), crate::inspect::Setting { value, source: String::new() });
-                node.settings.extend([setting]);
-            }
+            sample::set(&mut node, "port", port);
+            sample::set(&mut node, "unix_socket_directories", "/run/pg, /tmp");
             node
         };
         [("db1", "5432"), ("db2", "5432"), ("db3", "5433")].map(node).into()

@@ -83,7 +83,7 @@ impl Topology for Native {
         }
         standby::check_passwords(cluster, state)?;
         subscription::check(state, from())?;
-        from().try_for_each(|link| several::check(cluster, state, link))?;
+        several::check(cluster, state, from())?;
         foreign::check(spec, state, from())?;
         notes.extend(foreign::notes(cluster, state));
         notes.extend(from().filter_map(|link| subscription::note(link, spec.role_of(link.user()))));

@@ -61,15 +61,21 @@ pub(super) fn receives_from(
 ///
 /// # Errors
 /// [`Error::Plan`] for a node that its own link names, and that would not let itself in.
-pub(super) fn check(cluster: &Cluster<'_>, state: &NodeState, link: &Link) -> Result<(), Error> {
+pub(super) fn check<'a>(
+    cluster: &Cluster<'_>,
+    state: &NodeState,
+    mut links: impl Iterator<Item = &'a Link>,
+) -> Result<(), Error> {
     let own = cluster.node(&state.name)?;
-    let names_itself =
-        nodes_named(cluster.spec, &link.conninfo).any(|named| named.name == own.name);
-    let is_let_in = || own.peers_from.iter().any(|network| network.contains(&own.address));
+    let is_let_in = own.peers_from.iter().any(|network| network.contains(&own.address));
     // Over the loopback it comes from whichever of its addresses.
-    if !names_itself || own.address.is_loopback() || is_let_in() {
+    if own.address.is_loopback() || is_let_in {
         return Ok(());
     }
+    let names_itself = |link: &&Link| {
+        nodes_named(cluster.spec, &link.conninfo).any(|named| named.name == own.name)
+    };
+    let Some(link) = links.find(names_itself) else { return Ok(()) };
     Err(Error::plan(format!(
         "{} names several servers, and this node among them: libpq tries no other where one refuses the \
          login, so the node must let itself in. Add its own address {} to its peers-from, or take it out \

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::{
         demand::{ClientPlace, Demand, PairPlace},
-        inspect::{Setting, sample},
+        inspect::sample,
     };
 
     #[test]
@@ -121,8 +121,7 @@ mod tests {
                 state
             });
             for (name, value) in [("ssl_ca_file", "root.crt"), ("ssl_crl_file", "root.crl")] {
-                let setting = Setting { value: value.to_owned(), source: String::new() };
-                states[0].settings.insert(name.to_owned(), setting);
+                sample::set(&mut states[0], name, value);
             }
             let file = list.map(|list| sample::file(list.as_bytes()));
             sample::put(&mut states[0], "/d/root.crl", file);

@@ -110,7 +110,7 @@ pub(super) fn check_speaking(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::{Setting, sample};
+    use crate::inspect::sample;
 
     #[test]
     fn ends_that_speak_no_common_version_are_told() -> Result<(), Box<dyn std::error::Error>> {
@@ -134,8 +134,7 @@ mod tests {
             for (name, value) in
                 [("ssl_min_protocol_version", least), ("ssl_max_protocol_version", most)]
             {
-                let setting = Setting { value: value.to_owned(), source: String::new() };
-                state.settings.insert(name.to_owned(), setting);
+                sample::set(&mut state, name, value);
             }
             let mut findings = Vec::new();
             let links = [(sample::link("m", "n"), link.parse()?)];
