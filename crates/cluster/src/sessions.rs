@@ -249,19 +249,10 @@ pub(crate) async fn open(
             let set = format!("SET postgres_fdw.application_name = {}", literal(&name));
             user.batch_execute(&set).await?;
         }
-        // TimescaleDB puts the search path as it is into a statement for the data node: an empty one makes
-        // that invalid.
-        user.batch_execute("SET search_path = pg_catalog").await?;
-        user.batch_execute(&format!("SET ROLE {}", escape_identifier(role))).await?;
-        user.batch_execute(statement).await
+        use_link(&user, role, statement).await
     };
     let used = used.await;
     let rows = client.query(QUERY, &[&remote, &name]).await?;
-    // Who asks a server for a schema that is not there has asked it.
-    let used = match used {
-        Err(error) if error.code() == Some(&SqlState::FDW_SCHEMA_NOT_FOUND) => Ok(()),
-        other => other,
-    };
     let made = rows.iter().find(|row| !before.contains(&row.get(0)));
     let mut session = made.map(|row| Session::of(row, format!("made by using the link as {role}")));
     if let Err(error) = used {
@@ -276,6 +267,24 @@ pub(crate) async fn open(
         }
     }
     Ok(OnDemand { session, _user: user })
+}
+
+/// Uses a link that has no session of its own, as its role: in `user`, a session on the node that the link
+/// starts at.
+pub(crate) async fn use_link(
+    user: &Client,
+    role: &str,
+    statement: &str,
+) -> Result<(), tokio_postgres::Error> {
+    // TimescaleDB puts the search path as it is into a statement for the data node: an empty one makes
+    // that invalid.
+    user.batch_execute("SET search_path = pg_catalog").await?;
+    user.batch_execute(&format!("SET ROLE {}", escape_identifier(role))).await?;
+    match user.batch_execute(statement).await {
+        // Who asks a server for a schema that is not there has asked it.
+        Err(error) if error.code() == Some(&SqlState::FDW_SCHEMA_NOT_FOUND) => Ok(()),
+        other => other,
+    }
 }
 
 /// A name that no other session has.

@@ -9,6 +9,7 @@ mod alone;
 mod finish;
 mod links;
 mod log;
+mod on_demand;
 mod prove;
 mod reload;
 mod step;
@@ -210,6 +211,7 @@ impl Work {
             Record::Applied => Event::Applied,
             Record::TakeBack => Event::TakingBack,
             Record::Undo { at, .. } => Event::Undoing { node: place(at), what: undoes(at) },
+            Record::Undone { at, .. } if self.step(*at)?.action.only_looks() => return None,
             Record::Undone { at, .. } => Event::Undone { node: place(at), what: undoes(at) },
             Record::Left { at, reason } => Event::Left { node: place(at), reason: reason.clone() },
             Record::TakenBack => Event::TakenBack,

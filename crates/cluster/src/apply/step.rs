@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_postgres::error::{DbError, SqlState};
 use zeroize::Zeroizing;
 
-use super::{Work, reload, undo::put_back_auto_conf};
+use super::{Work, on_demand, reload, undo::put_back_auto_conf};
 use crate::{
     deadline::within,
     error::Error,
@@ -154,6 +154,7 @@ pub(super) async fn run(
             // What keeps it away is no fault of what was done, and others wait for the end of it.
             let _ = tokio::time::timeout_at(end, back).await;
         }
+        Action::UseLink { .. } => return on_demand::look(work, node, step).await,
         Action::EndOldSessions { roles, networks, tls } => {
             let way = SecuredWay {
                 roles,

@@ -18,6 +18,7 @@ use super::{
     Work, by_node,
     finish::{finish, is_last},
     links::LinksNow,
+    on_demand,
     prove::{self, LinkToProve, LinksBefore},
     reload,
     undo::{self, Undone},
@@ -75,6 +76,7 @@ pub(crate) async fn take_back(work: &Arc<Work>) -> Ended {
     let before = before.with(std::mem::take(&mut taking.switched));
     let proved = prove::as_found(work, before, &links, &taking.stuck).await;
     taking.ended.left.extend(proved);
+    taking.ended.left.extend(on_demand::as_found(work, &links, &taking.stuck).await);
     for index in 0..first {
         taking.stage(index).await;
     }
@@ -198,6 +200,10 @@ impl Undoing {
         let (reloads, steps): (Vec<At>, Vec<At>) = steps.iter().copied().partition(is_reload);
         let (mut undone, mut whole) = (false, true);
         for at in steps {
+            if self.work.step(at).is_some_and(|step| step.action.only_looks()) {
+                self.undone(at, None).await;
+                continue;
+            }
             let ended = match self.keeper(at) {
                 Some(reason) => Err(Error::NotTaken { reason }),
                 None => self.one(at, links).await,

@@ -10,6 +10,7 @@ use textfile::fs::Access;
 use super::{
     Action, Content, Expectation, FileChange, Pace, Plan, Stage, Statement, Step, Warning, files,
     links::{self, Switches},
+    on_demand,
 };
 use crate::{
     conf,
@@ -58,8 +59,16 @@ pub(crate) fn make(
         stage("open the secured way in", Pace::NodeByNode, work.open),
         stage("prepare the databases", Pace::AllAtOnce, work.statements),
         stage("switch the links over", Pace::AllAtOnce, switch),
+        on_demand::again(cluster),
         stage("close the open way in", Pace::NodeByNode, work.close),
     ];
+    let changes_something =
+        |stage: &Stage| stage.steps.iter().any(|step| !step.action.only_looks());
+    let stages = if stages.iter().any(changes_something) {
+        std::iter::once(on_demand::before(cluster)).chain(stages).collect()
+    } else {
+        Vec::new()
+    };
     Ok(Plan {
         mode: cluster.spec.mode,
         files: work.files,

@@ -7,6 +7,7 @@
 pub(crate) mod files;
 pub(crate) mod links;
 mod make;
+pub(crate) mod on_demand;
 mod pause;
 mod statement;
 mod step;

@@ -169,6 +169,19 @@ pub enum Action {
         /// How its session there is found.
         session: Arc<SessionKey>,
     },
+    /// Uses a link that has a session only while it is used, as its role, and looks whether it works.
+    UseLink {
+        /// The node that the link leads to.
+        to: Text,
+        /// What the link is called where it is kept.
+        name: Text,
+        /// Where it is kept: a name is unique in its place only.
+        place: Arc<LinkPlace>,
+        /// How it is used.
+        session: Arc<SessionKey>,
+        /// Whether it was used before the run changed anything: one that worked then must work now.
+        again: bool,
+    },
     /// Ends the roles' sessions from the network that were let in by other rules than those of the
     /// secured way: all that began before it was open, and of the later ones those that cannot have
     /// come by it.
@@ -183,6 +196,11 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it changes nothing.
+    pub(crate) const fn only_looks(&self) -> bool {
+        matches!(self, Self::AwaitLink { .. } | Self::UseLink { .. })
+    }
+
     /// The vault's names of the secrets that it needs.
     pub(crate) fn secrets(&self) -> Vec<&str> {
         match self {
@@ -259,6 +277,13 @@ impl fmt::Display for Action {
             }
             Self::Reconnect { to, .. } => write!(f, "let the link to {to} connect anew"),
             Self::AwaitLink { to, .. } => write!(f, "wait until the link to {to} works"),
+            Self::UseLink { name, session, again, .. } => {
+                write!(f, "use the link {name}")?;
+                if let SessionKey::OnDemand { role, .. } = &**session {
+                    write!(f, " as {role}")?;
+                }
+                f.write_str(if *again { ", and look that it still works" } else { "" })
+            }
             Self::EndOldSessions { roles, .. } => {
                 write!(f, "end the sessions of {} that began before", roles.join(", "))
             }

@@ -65,17 +65,20 @@ pub fn authority(
         }
     }
     let keep = authority::keep(&new, &spec.secrets, Some(&old), &mut vault);
+    let cluster = preparation.cluster();
     let stages = [
+        Some(plan::on_demand::before(&cluster)),
         Some(plan::stage("trust both authorities", Pace::NodeByNode, trust)),
         Some(plan::stage("put new certificates and keys in place", Pace::AllAtOnce, place)),
         Some(plan::stage("present the new certificates", Pace::NodeByNode, present)),
         reconnect(&preparation),
+        Some(plan::on_demand::again(&cluster)),
         Some(plan::stage("keep the new authority", Pace::AllAtOnce, keep)),
         Some(plan::stage("trust the new authority only", Pace::NodeByNode, drop)),
     ];
     let stages = stages.into_iter().flatten().collect();
     let mut plan = plan_of(spec, &credentials, changes, stages);
-    plan::shorten(&mut plan, &preparation.cluster())?;
+    plan::shorten(&mut plan, &cluster)?;
     Ok(Prepared { plan, vault })
 }
 

@@ -123,6 +123,11 @@ pub(crate) enum Seen {
     Nothing,
     /// The server has read its configuration.
     Loaded(Loaded),
+    /// The link was used.
+    Used {
+        /// It could be.
+        works: bool,
+    },
 }
 
 impl Seen {

@@ -8,7 +8,7 @@ use pgtest::{Server, Session};
 
 use crate::{
     found::{files, taken_back},
-    support::{Outcome, look, plan, secured_and_proved, server, spec_of, states},
+    support::{Outcome, look, plan, secure, secured_and_proved, server, spec_of, states},
 };
 
 /// Two nodes that read each other's tables, as a superuser, as another role, and as whoever it is.
@@ -149,6 +149,27 @@ async fn foreign_servers_of_other_databases() -> Outcome {
     assert!(options()?.iter().flatten().all(|options| !options.contains("password=")));
     assert_eq!(in_app(&one)?.query("SELECT sum(i) FROM theirs")?.value(), Some("42"));
     taken_back(&spec).await?;
+    assert_eq!(files(&[&one, &two])?, found);
+    assert_eq!(options()?, options_found);
+    assert_eq!(in_app(&one)?.query("SELECT sum(i) FROM theirs")?.value(), Some("42"));
+
+    // What no plan can see: it is found out before the old way in is closed.
+    for statement in [
+        "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) THEN \
+         RAISE 'not with TLS'; END IF; END $$",
+        "CREATE EVENT TRIGGER refuse ON login EXECUTE FUNCTION refuse()",
+    ] {
+        in_app(&two)?.query(statement)?;
+    }
+    match secure(&spec).await {
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.contains("worked before") && error.contains("not with TLS"), "{error}");
+            assert!(!error.contains("does not work"), "{error}");
+        }
+        Ok(()) => panic!("the link does not work, and the old way in is closed"),
+    }
     assert_eq!(files(&[&one, &two])?, found);
     assert_eq!(options()?, options_found);
     assert_eq!(in_app(&one)?.query("SELECT sum(i) FROM theirs")?.value(), Some("42"));

@@ -19,7 +19,9 @@ use crate::{
 pub(super) fn record(node: &BundleNode, plan: &Plan, vault: &Vault) -> Result<(), BundleError> {
     let mut phase = Phase(1);
     let mut begun = false;
-    for stage in plan.stages.iter().filter(|stage| !stage.steps.is_empty()) {
+    // Whoever goes on by hand looks at the links with `verify`.
+    let changes = |stage: &&Stage| stage.steps.iter().any(|step| !step.action.only_looks());
+    for stage in plan.stages.iter().filter(changes) {
         let has = |is: fn(&Action) -> bool| stage.steps.iter().any(|step| is(&step.action));
         let connects = has(|it| matches!(it, Action::SwitchLink { .. } | Action::Reconnect { .. }));
         // A link that connects anew needs what was done before, on the other node, too.
@@ -36,7 +38,7 @@ pub(super) fn record(node: &BundleNode, plan: &Plan, vault: &Vault) -> Result<()
                 Action::Reconnect { to, .. } => to,
                 _ => &step.node,
             };
-            if *at != node.0.node {
+            if *at != node.0.node || step.action.only_looks() {
                 continue;
             }
             node.begin(phase, stage.title.as_str())?;
@@ -71,8 +73,8 @@ fn record_action(
         Action::AlterSystem { name, value, .. } => {
             record_statement(node, None, &alter_system(name, value.as_deref()), vault)?;
         }
-        // Whoever goes on by hand sees to it.
-        Action::AwaitLink { .. } => {}
+        // They only look.
+        Action::AwaitLink { .. } | Action::UseLink { .. } => {}
         Action::SetPassword { role, statement } => {
             if let Some(Action::SetPassword { statement: found, .. }) = undo {
                 let guard = unless_changed(role, [found, statement], vault);
