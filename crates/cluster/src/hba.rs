@@ -74,8 +74,12 @@ pub(crate) fn check_on_disk(state: &NodeState) -> Result<(), Error> {
         }
     }
     let AdminSession { user, database, .. } = &state.admin;
-    let admin = question(&state.admin);
-    let decision = rules.decide(&admin.connection(), &file.roles, &UnknownNetwork);
+    let mut decision =
+        rules.decide(&question(&state.admin).connection(), &file.roles, &UnknownNetwork);
+    if decision.is_rejected() && state.setting("ssl") == "on" && state.admin.tls_if_spoken {
+        let by_tls = Question { tls: true, ..question(&state.admin) };
+        decision = rules.decide(&by_tls.connection(), &file.roles, &UnknownNetwork);
+    }
     // Whom a name or `samenet` stands for, only the node can tell.
     let by_name = |rule: &Rule<'_>| {
         !matches!(rule.address(), None | Some(Address::All | Address::Network(..)))
@@ -97,9 +101,12 @@ pub(crate) fn check_on_disk(state: &NodeState) -> Result<(), Error> {
 pub(crate) fn asks_admin_for_password(state: &NodeState) -> bool {
     let file = File { state, server: server(state), roles: roles(state), ways: &[] };
     let rules = file.interpret(&file.found());
-    file.admins_rule(&rules).is_some_and(|rule| {
-        matches!(rule.method(), Method::ScramSha256 | Method::Md5 | Method::Password)
-    })
+    file.admins_rule(&rules).is_some_and(|rule| asks_for_password(rule.method()))
+}
+
+/// Whether a method asks for the password that the server stores.
+fn asks_for_password(method: Method) -> bool {
+    matches!(method, Method::ScramSha256 | Method::Md5 | Method::Password)
 }
 
 /// The rules that ask others than the links for certificates, as they are written.
@@ -109,7 +116,15 @@ pub(crate) fn others_with_certificates(state: &NodeState, ways: &[WayIn]) -> Vec
     let rules = file.interpret(&found);
     let asks =
         |rule: &Rule<'_>| rule.method() == Method::Cert || rule.options().client_cert.is_some();
-    let others = rules.iter().filter(|rule| asks(rule) && !file.only_links(rule));
+    // The same roles may come from elsewhere as well, from another access node.
+    let is_ours = |rule: &Rule<'_>| {
+        file.only_links(rule)
+            && ways.iter().any(|way| {
+                way.links_only
+                    || way.networks.iter().any(|network| overlaps(rule.address(), network))
+            })
+    };
+    let others = rules.iter().filter(|rule| asks(rule) && !is_ours(rule));
     others.map(|rule| words(&found, &rule, state.version)).collect()
 }
 
@@ -364,25 +379,43 @@ impl File<'_> {
     }
 
     fn admins_rule<'r>(&self, rules: &'r Rules) -> Option<Rule<'r>> {
-        let admin = question(&self.state.admin);
-        rules.decide(&admin.connection(), &self.roles, &UnknownNetwork).rule
+        self.rule_for(&question(&self.state.admin), rules)
     }
 
-    /// The administrator must get in as before: by the same method, with the same options.
+    fn rule_for<'r>(&self, asked: &Question<'_>, rules: &'r Rules) -> Option<Rule<'r>> {
+        rules.decide(&asked.connection(), &self.roles, &UnknownNetwork).rule
+    }
+
+    /// The administrator must get in as before: by the same method, with the same options. Where the links
+    /// get TLS the server speaks it, and who takes it then comes in with it; where they log in by SCRAM as
+    /// the administrator's role, its password stays and is stored for SCRAM before.
     fn admin_still_gets_in(&self, before: &Rules, after: &Rules, stage: &str) -> Result<(), Error> {
-        let way =
-            |rules| self.admins_rule(rules).map(|rule| (rule.method(), rule.options().clone()));
-        let (old, new) = (way(before), way(after));
-        if old == new {
+        let admin = question(&self.state.admin);
+        let old = self.admins_rule(before);
+        let is_as_before = |new: Option<Rule<'_>>| match (old, new) {
+            (Some(old), Some(new)) => {
+                let is_scram = || {
+                    asks_for_password(old.method())
+                        && new.method() == Method::ScramSha256
+                        && self.accept().iter().any(|accept| accept.is_read_as(&new))
+                };
+                old.options() == new.options() && (old.method() == new.method() || is_scram())
+            }
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        let plain_or_not = self.admins_rule(after);
+        let takes_tls = self.state.admin.tls_if_spoken && self.ways.iter().any(|way| way.tls);
+        let by_tls = || self.rule_for(&Question { tls: true, ..admin }, after);
+        if is_as_before(plain_or_not) || (takes_tls && is_as_before(by_tls())) {
             return Ok(());
         }
         let AdminSession { user, database, .. } = &self.state.admin;
-        let words = |way: Option<(Method, _)>| way.map_or("nothing", |(method, _)| method.as_str());
+        let words = |rule: Option<Rule<'_>>| rule.map_or("nothing", |rule| rule.method().as_str());
         Err(Error::plan(format!(
             "{stage} would shut your own way in as {user} to {database}: {} lets you in now, {} \
              would then; connect as another role or over the Unix socket",
             words(old),
-            words(new)
+            words(plain_or_not)
         )))
     }
 }
@@ -622,6 +655,58 @@ mod tests {
                 "hostssl all +web all scram-sha-256 clientcert=verify-ca",
             ]
         );
+    }
+
+    /// Another access node comes as the same roles.
+    #[test]
+    fn the_links_roles_from_elsewhere_are_others() {
+        let way = WayIn {
+            role: "postgres".to_owned(),
+            databases: vec![Databases::All],
+            networks: "10.0.0.1/32".parse().into_iter().collect(),
+            method: Method::Cert,
+            tls: true,
+            links_only: false,
+        };
+        let hba = "hostssl all postgres 10.0.0.1/32 cert\nhostssl all postgres 10.9.9.9/32 cert\n";
+        let others =
+            |way: WayIn| others_with_certificates(&sample::node(hba.as_bytes(), &[]), &[way]);
+        assert_eq!(others(way.clone()), ["hostssl all postgres 10.9.9.9/32 cert"]);
+        assert!(others(WayIn { links_only: true, ..way }).is_empty());
+    }
+
+    /// An administrator on the access node's machine, with the password that the links have.
+    #[test]
+    fn who_comes_by_a_password_still_does_so_by_tls() -> Result<(), Error> {
+        let gets_in = |method: &str, tls_if_spoken, links: Method| {
+            let hba = format!("local all all peer\nhost all all all {method}\n");
+            let mut state = sample::node(hba.as_bytes(), &[]);
+            state.admin.address = Some([10, 0, 0, 1].into());
+            state.admin.tls_if_spoken = tls_if_spoken;
+            let way = WayIn {
+                role: "postgres".to_owned(),
+                databases: vec![Databases::All],
+                networks: "10.0.0.1/32".parse().into_iter().collect(),
+                method: links,
+                tls: true,
+                links_only: false,
+            };
+            let edit = secure(&state, std::slice::from_ref(&way))?;
+            // Before its server reads it: the session is still the one from before.
+            sample::set(&mut state, "ssl", "on");
+            sample::put(&mut state, "/d/pg_hba.conf", Some(sample::file(&edit.closed)));
+            check_on_disk(&state)
+        };
+        for method in ["scram-sha-256", "md5"] {
+            gets_in(method, true, Method::ScramSha256)?;
+            for (tls_if_spoken, links) in [(false, Method::ScramSha256), (true, Method::Cert)] {
+                let refused = gets_in(method, tls_if_spoken, links).err();
+                let refused = refused.map(|error| error.to_string()).unwrap_or_default();
+                let words = format!("{method} lets you in now, reject would then");
+                assert!(refused.contains(&words), "{refused}");
+            }
+        }
+        Ok(())
     }
 
     #[test]

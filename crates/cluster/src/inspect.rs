@@ -138,6 +138,8 @@ pub struct AdminSession {
     pub address: Option<IpAddr>,
     /// Whether it has TLS.
     pub tls: bool,
+    /// Whether another session like it has TLS where the server speaks it, by the `sslmode` of `sql`.
+    pub tls_if_spoken: bool,
 }
 
 /// A replication slot that somebody uses.
@@ -564,7 +566,7 @@ async fn look(client: &Client, spec: &ClusterSpec, node: &Node) -> Result<NodeSt
         bdr,
     ) = tokio::try_join!(
         changed,
-        queries::admin_session(client),
+        queries::admin_session(client, &node.spec.sql),
         queries::configuration_errors(client),
         queries::pending_restart(client),
         queries::roles(client, &link_roles),

@@ -72,6 +72,12 @@ pub(crate) fn check(sql: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether one of the attempts by a connection string is with TLS.
+pub(crate) fn takes_tls(sql: &str) -> bool {
+    let access = sql.parse().ok().and_then(|conninfo: ConnInfo| Access::of(&conninfo).ok());
+    access.is_some_and(|access| access.attempts().any(|tls| tls))
+}
+
 async fn connect_to(conninfo: &ConnInfo, login: Login<'_>) -> Result<Client, Error> {
     let patience = connect_patience(conninfo).unwrap_or(login.patience);
     let place = || conninfo.to_masked_text();

@@ -9,7 +9,7 @@ use super::{
     AdminSession, BdrState, ForeignServer, HbaError, Role, SETTINGS, Setting, SlotInUse,
     Subscription,
 };
-use crate::{conninfo::ConnInfo, error::Error};
+use crate::{conninfo::ConnInfo, error::Error, sql};
 
 pub(crate) async fn settings(client: &Client) -> Result<BTreeMap<String, Setting>, Error> {
     // An extension's setting that the extension has not defined yet is in no view.
@@ -28,7 +28,7 @@ pub(crate) async fn settings(client: &Client) -> Result<BTreeMap<String, Setting
         .collect())
 }
 
-pub(super) async fn admin_session(client: &Client) -> Result<AdminSession, Error> {
+pub(super) async fn admin_session(client: &Client, sql: &str) -> Result<AdminSession, Error> {
     const QUERY: &str = "SELECT session_user::text, pg_catalog.current_database()::text, \
                                 pg_catalog.inet_client_addr(), \
                                 coalesce((SELECT ssl FROM pg_catalog.pg_stat_ssl \
@@ -39,6 +39,7 @@ pub(super) async fn admin_session(client: &Client) -> Result<AdminSession, Error
         database: row.get(1),
         address: row.get(2),
         tls: row.get(3),
+        tls_if_spoken: sql::takes_tls(sql),
     })
 }
 

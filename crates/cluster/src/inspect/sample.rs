@@ -63,6 +63,7 @@ pub(crate) fn node(hba: &[u8], included: &[(&str, &str)]) -> NodeState {
             database: "postgres".to_owned(),
             address: None,
             tls: false,
+            tls_if_spoken: false,
         },
         hba_errors: Vec::new(),
         configuration_errors: Vec::new(),

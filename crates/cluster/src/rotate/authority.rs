@@ -10,9 +10,10 @@ use crate::{
     authority,
     credentials::Renew,
     error::Error,
+    hba,
     inspect::NodeState,
-    plan::{self, Action, Content, Expectation, Pace, Step, files},
-    prepare::Prepared,
+    plan::{self, Action, Content, Expectation, Pace, Step, Warning, files},
+    prepare::{Preparation, Prepared},
     spec::ClusterSpec,
 };
 
@@ -78,8 +79,30 @@ pub fn authority(
     ];
     let stages = stages.into_iter().flatten().collect();
     let mut plan = plan_of(spec, &credentials, changes, stages);
+    plan.warnings = others_shut_out(&preparation);
     plan::shorten(&mut plan, &cluster)?;
     Ok(Prepared { plan, vault })
+}
+
+/// What logs in by certificates of the old authority and is no link of this cluster.
+fn others_shut_out(preparation: &Preparation<'_>) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for state in preparation.states {
+        let Some(demand) = preparation.demands.get(&state.name) else { continue };
+        if demand.root.is_none() {
+            continue;
+        }
+        for rule in hba::others_with_certificates(state, &demand.ways_in) {
+            let message = format!(
+                "\"{rule}\" asks clients for certificates: those of the old authority are refused when \
+                 this is done, so give these clients such of the new one then. What has this node in \
+                 another description (a data node of two access nodes) needs the new ca.crt and ca.key \
+                 in that one's folder of secrets, and to be applied"
+            );
+            warnings.push(Warning::new(&state.name, message));
+        }
+    }
+    warnings
 }
 
 fn reload(state: &NodeState, certificate: Option<String>) -> Step {

@@ -212,14 +212,18 @@ fn servers<'a>(
     let servers = access.foreign_servers.iter().filter(|server| server.wrapper == WRAPPER);
     let with_node = |server: &'a ForeignServer| {
         let port = server.options.get("port").map_or(Ok(5432), str::parse).ok();
-        let there = port.and_then(|port| spec.node_at(server.options.get("host"), None, port));
+        // The address is what libpq connects to, whatever the host is called.
+        let [host, address] = ["host", "hostaddr"].map(|option| server.options.get(option));
+        let there = port.and_then(|port| spec.node_at(host, address, port));
         let node = there.or_else(|| spec.node(&server.name)).ok_or_else(|| {
             Error::plan(format!(
                 "the data node {} of the database {} ({}) is none of the described nodes: describe it, \
-                 or delete it",
+                 or delete it; for one that is described by another name, say `host = \"{}\"` there (and \
+                 the port)",
                 server.name,
                 server.database,
-                server.options.to_masked_text()
+                server.options.to_masked_text(),
+                host.unwrap_or("its host")
             ))
         })?;
         Ok((server, node))
@@ -511,6 +515,19 @@ mod tests {
             }
         }
         assert!(paths["dn1"].contains(&PathBuf::from("/d/passfile")));
+        Ok(())
+    }
+
+    #[test]
+    fn a_data_node_is_the_one_that_the_access_node_connects_to() -> Outcome {
+        let spec = spec(&[("dn1", "10.0.0.2"), ("dn2", "10.0.0.3")])?;
+        let mut access = sample::node(b"", &[]);
+        let options = "host=shard.example.com hostaddr=10.0.0.3 dbname=metrics";
+        access.foreign_servers = vec![server("shard", "metrics", options)?];
+        let links = Timescale.links(&spec, &[access])?;
+        let to: Vec<String> =
+            links.iter().map(|link| format!("{} {}", link.name, link.to)).collect();
+        assert_eq!(to, ["dn1 dn1", "dn1 dn1", "shard dn2", "shard dn2"]);
         Ok(())
     }
 

@@ -48,9 +48,9 @@ pub(crate) fn since(
                 None => drifted(what),
             }));
         }
-        findings.extend(password_drift(node, state, key).into_iter().map(drifted));
-        let now = Observed::inspected(state, &link_roles);
-        findings.extend(observed_drift(node, &now, state.in_recovery).into_iter().map(drifted));
+        findings.extend(undescribed(node, state, &link_roles).into_iter().map(drifted));
+        findings.extend(password_drift(node, state, &link_roles, key).into_iter().map(drifted));
+        findings.extend(observed_drift(node, state, &link_roles).into_iter().map(drifted));
         for left in &node.links {
             let AppliedLink { name, place, to, conninfo } = left;
             let finding = match links.find(&state.name, left) {
@@ -203,7 +203,29 @@ fn file_drift(
     drift
 }
 
-fn password_drift(node: &AppliedNode, state: &NodeState, key: Option<&DigestKey>) -> Vec<String> {
+/// The roles that the description had for links and has no more. Inspection does not look at them.
+fn undescribed(node: &AppliedNode, state: &NodeState, link_roles: &[&str]) -> Vec<String> {
+    let left: BTreeSet<&String> = node.roles.keys().chain(node.passwords.keys()).collect();
+    let is_other = |role: &&String| !link_roles.contains(&role.as_str());
+    left.into_iter()
+        .filter(is_other)
+        .filter(|role| !state.in_recovery && state.role(role).is_some())
+        .map(|role| {
+            format!(
+                "the role {role} is not described any more, and what was made for its links stays (rules, \
+                 certificate, password): take it out by hand if the role shall not come in any more; apply \
+                 --accept-changes takes it as it is"
+            )
+        })
+        .collect()
+}
+
+fn password_drift(
+    node: &AppliedNode,
+    state: &NodeState,
+    link_roles: &[&str],
+    key: Option<&DigestKey>,
+) -> Vec<String> {
     let what = |(role, digest): (&String, &crate::run::Digest)| {
         let stored = state.role(role).and_then(|role| role.stored_password.as_ref());
         let Some(now) = stored else {
@@ -217,14 +239,18 @@ fn password_drift(node: &AppliedNode, state: &NodeState, key: Option<&DigestKey>
             )),
         }
     };
-    node.passwords.iter().filter_map(what).collect()
+    let described = |(role, _): &(&String, _)| link_roles.contains(&role.as_str());
+    node.passwords.iter().filter(described).filter_map(what).collect()
 }
 
 /// What became of the links' roles, and of the settings that are in force.
-fn observed_drift(node: &AppliedNode, now: &Observed, in_recovery: bool) -> Vec<String> {
+fn observed_drift(node: &AppliedNode, state: &NodeState, link_roles: &[&str]) -> Vec<String> {
+    let now = Observed::inspected(state, link_roles);
     let mut drift = Vec::new();
     // A standby has its primary's roles: that one tells of them.
-    for (name, before) in node.roles.iter().filter(|_| !in_recovery) {
+    let described =
+        |(name, _): &(&String, _)| !state.in_recovery && link_roles.contains(&name.as_str());
+    for (name, before) in node.roles.iter().filter(described) {
         let changed = match now.roles.get(name) {
             None => Some(format!("the role {name} is gone")),
             Some(after) => {
@@ -447,6 +473,31 @@ mod tests {
         states[0].in_recovery = false;
         states[0].roles.remove(1);
         assert_eq!(told(&states)[0], "the role repl is gone");
+        Ok(())
+    }
+
+    #[test]
+    fn a_role_that_is_not_described_any_more_is_not_gone() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let (spec, key) = (spec()?, key()?);
+        let mut state = sample::node(b"", &[]);
+        let name = "former".to_owned();
+        state.roles.push(crate::inspect::Role { name: name.clone(), ..state.roles[1].clone() });
+        let Observed { roles, settings } = Observed::inspected(&state, &["repl", "former"]);
+        let passwords = [(name, key.digest(b"SCRAM-SHA-256$"))].into();
+        let applied = applied(AppliedNode { roles, settings, passwords, ..AppliedNode::default() });
+        let mut states = [state];
+        let told = |states: &[NodeState]| -> Vec<String> {
+            let found = since(&applied, &spec, states, &[], Some(&key));
+            found.into_iter().map(|it| it.what).collect()
+        };
+        let found = told(&states);
+        assert!(found[0].starts_with("the role former is not described any more"), "{found:?}");
+        assert_eq!(found.len(), 1, "{found:?}");
+        let accepted = accepting(applied.clone(), &spec, &states, &[], &key);
+        assert_eq!(since(&accepted, &spec, &states, &[], Some(&key)), []);
+        states[0].roles.pop();
+        assert_eq!(told(&states), Vec::<String>::new());
         Ok(())
     }
 

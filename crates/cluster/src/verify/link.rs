@@ -363,7 +363,7 @@ impl Judge<'_> {
 
         let method_wanted = self.spec.mode.hba_method();
         let role_wanted = wanted.get("user").unwrap_or(&self.spec.link_role);
-        let tls_wanted = wanted_tls(self.spec, wanted);
+        let tls_wanted = wanted_tls(self.spec, link, wanted);
         let mut missing = |so: bool, code: Option<Code>, what: String| {
             if !so {
                 findings.extend(code.map(|code| about(code, &what)));
@@ -504,8 +504,36 @@ impl Judge<'_> {
 }
 
 /// Whether the link shall have TLS.
-fn wanted_tls(spec: &ClusterSpec, wanted: &ConnInfo) -> bool {
-    // An access node's links have no connection string that says so.
-    spec.mode != Mode::Trust
-        && (wanted.get("sslmode").is_some() || !spec.i_know.plain_text_can_be_read)
+fn wanted_tls(spec: &ClusterSpec, link: &Link, wanted: &ConnInfo) -> bool {
+    // An access node's links have no connection string that says so: what a foreign server has of it is
+    // as somebody left it, and an access node that speaks TLS goes by its own.
+    let is_said = *link.place != LinkPlace::AccessNode && wanted.get("sslmode").is_some();
+    spec.mode != Mode::Trust && (is_said || !spec.i_know.plain_text_can_be_read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::sample;
+
+    #[test]
+    fn what_a_foreign_server_of_an_access_node_says_of_tls_is_not_what_is_wanted()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let head = "topology = \"native\"\nmode = \"scram\"\nlink-role = \"repl\"";
+        let mut spec = sample::spec(head, &[("n", "10.0.0.1", 5432), ("m", "10.0.0.2", 5432)])?;
+        let standby = sample::link("n", "m");
+        let access = Link { place: LinkPlace::AccessNode.into(), ..standby.clone() };
+        let (said, unsaid) = ("sslmode=prefer".parse()?, ConnInfo::default());
+        for (plain_text, link, wanted, tls) in [
+            (false, &access, &unsaid, true),
+            (false, &access, &said, true),
+            (true, &access, &unsaid, false),
+            (true, &access, &said, false),
+            (true, &standby, &said, true),
+        ] {
+            spec.i_know.plain_text_can_be_read = plain_text;
+            assert_eq!(wanted_tls(&spec, link, wanted), tls, "{plain_text} {:?}", link.place);
+        }
+        Ok(())
+    }
 }

@@ -61,6 +61,7 @@ pub(crate) fn open_node(
             database: database.to_owned(),
             address: None,
             tls: false,
+            tls_if_spoken: false,
         },
         hba_errors: Vec::new(),
         configuration_errors: Vec::new(),
