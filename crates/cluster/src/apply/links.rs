@@ -10,11 +10,11 @@ use crate::{
     bounded::for_each,
     deadline::within,
     error::{Error, NodeContext as _},
-    inspect::{self, Node, NodeState},
+    inspect::{self, ForeignServer, Node, NodeState},
     plan::{Action, Stage},
     run::journal::At,
     text::Text,
-    topology::{self, LinkPlace},
+    topology::{self, ForeignPlace, LinkPlace},
 };
 
 /// The links of the nodes that can be asked, with what has become of them since.
@@ -25,6 +25,8 @@ pub(super) struct LinksNow {
     silent: BTreeMap<String, String>,
     /// The same of databases, by node and name.
     unseen: BTreeMap<(String, String), String>,
+    /// The options of foreign servers, secrets masked, by node, database and name.
+    servers: BTreeMap<(String, String, String), String>,
 }
 
 /// By node and name, which is unique in its place only: the places, and the connection strings.
@@ -69,8 +71,8 @@ impl LinksNow {
                 }
             }
             Err(error) => {
-                let unseen = BTreeMap::new();
-                return Self { links: Err(error.to_string()), silent, unseen };
+                let (unseen, servers) = (BTreeMap::new(), BTreeMap::new());
+                return Self { links: Err(error.to_string()), silent, unseen, servers };
             }
         }
         let unseen = |state: &NodeState| {
@@ -78,6 +80,14 @@ impl LinksNow {
             unseen.into_iter().map(move |(database, reason)| ((name.clone(), database), reason))
         };
         let unseen = states.iter().flat_map(unseen).collect();
+        let servers = |state: &NodeState| {
+            let named = |server: &ForeignServer| {
+                let key = (state.name.clone(), server.database.clone(), server.name.clone());
+                (key, server.options.to_masked_text())
+            };
+            state.foreign_servers.iter().map(named).collect::<Vec<_>>()
+        };
+        let servers = states.iter().flat_map(servers).collect();
         states.sort_by(|a, b| a.name.cmp(&b.name));
         let links = topology::of(work.spec.topology).links(&work.spec, &states);
         let links = links.map(|links| {
@@ -88,7 +98,7 @@ impl LinksNow {
             }
             Mutex::new(all)
         });
-        Self { links: links.map_err(|error| error.to_string()), silent, unseen }
+        Self { links: links.map_err(|error| error.to_string()), silent, unseen, servers }
     }
 
     /// Refuses to go on where a link that a stage will switch is not as the plan saw it.
@@ -136,6 +146,12 @@ impl LinksNow {
                 None => LinkNow::Gone,
             },
         }
+    }
+
+    /// The options of a link's foreign server, secrets masked, as they were when we looked.
+    pub(super) fn server(&self, from: &str, place: &ForeignPlace) -> Option<&str> {
+        let key = (from.to_owned(), place.database.clone(), place.server.clone());
+        self.servers.get(&key).map(String::as_str)
     }
 
     /// Why a foreign server may be there and not be seen.

@@ -16,12 +16,14 @@ use super::{
 };
 use crate::{
     conf,
+    conninfo::ConnInfo,
     deadline::within,
     error::Error,
     inspect::Node,
     plan::{Action, AutoConf, Content, Expected, Statement, Step, hex},
     run::journal::{At, Found},
     text::Text,
+    topology::{ForeignPlace, LinkPlace},
     transport::NodeFile,
 };
 
@@ -76,6 +78,8 @@ pub(super) enum Act {
         but: String,
     },
     Switch(Box<SwitchBack>),
+    /// The statements of a link that is gone, for what its server's other links share with it.
+    SwitchShared(Arc<[(Option<Text>, Statement)]>),
 }
 
 /// A link that gets its old connection string.
@@ -118,6 +122,11 @@ pub(super) async fn look(
             Some(Action::SetPassword { statement: found, .. }),
         ) => password(work, node, role, written, found).await,
         (_, Some(Action::Execute { database, statement })) => {
+            if let Some(database) = database
+                && is_database_gone(work, node, database).await?
+            {
+                return Ok(Undo::kept(format!("the database {database} is gone")));
+            }
             Ok(Act::Execute { database: database.clone(), statement: statement.clone() }.into())
         }
         (
@@ -193,6 +202,16 @@ pub(super) async fn run(
             // Where it does not work now it is none the better for what has not been taken back yet.
             if wait && until_anew(work, &link.to, &link.key, link.before).await.is_err() {
                 undone.to_prove = Some(link);
+            }
+        }
+        Act::SwitchShared(statements) => {
+            for (database, statement) in &*statements {
+                let executed = execute(work, node, database.as_deref(), statement).await;
+                let Err(failure) = executed else { continue };
+                let code = failure.error.sql().map(tokio_postgres::error::DbError::code);
+                if !code.is_some_and(is_gone) {
+                    return Err(failure.error);
+                }
             }
         }
     }
@@ -351,6 +370,27 @@ async fn password(
     Ok(Act::Execute { database: None, statement: found.clone() }.into())
 }
 
+/// Whether the database is none of the server's any more.
+async fn is_database_gone(work: &Arc<Work>, node: &Node, database: &str) -> Result<bool, Error> {
+    let client = work.session(node).await?;
+    let query = "SELECT FROM pg_catalog.pg_database WHERE datname = $1";
+    let ask = async { Ok(client.query_opt(query, &[&database]).await?) };
+    Ok(within(work.limits.answer, "the databases", ask).await?.is_none())
+}
+
+/// Whether a mapping that is gone has left options to its foreign server, which other mappings use: they
+/// were changed with it, and are still what the step made of them.
+fn shares(links: &LinksNow, step: &Step, place: &ForeignPlace, before: &str, after: &str) -> bool {
+    let part = |conninfo: &str| {
+        let conninfo = conninfo.parse::<ConnInfo>().ok()?;
+        Some(place.of_server(&conninfo).to_masked_text())
+    };
+    let now = links.server(&step.node, place).filter(|_| place.first);
+    now.is_some_and(|now| {
+        part(after).as_deref() == Some(now) && part(before).as_deref() != Some(now)
+    })
+}
+
 async fn link(
     work: &Arc<Work>,
     step: &Step,
@@ -366,7 +406,16 @@ async fn link(
     };
     let now = match links.find(&step.node, name, place) {
         LinkNow::Conninfo(now) => now,
-        LinkNow::Gone => return Ok(Undo::kept(format!("the link {name} is gone"))),
+        LinkNow::Gone => {
+            let kept = Undo::kept(format!("the link {name} is gone"));
+            let shared = |place: &ForeignPlace| shares(links, step, place, before, after);
+            return Ok(match &**place {
+                LinkPlace::ForeignServer(place) if shared(place) => {
+                    Undo { act: Act::SwitchShared(statements.clone()), ..kept }
+                }
+                _ => kept,
+            });
+        }
         LinkNow::Unknown(reason) => {
             return Err(Error::NotTaken {
                 reason: format!("nothing tells how the link {name} connects now: {reason}"),

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use cluster::spec::Mode;
+use cluster::{
+    run::{self, Runner},
+    spec::Mode,
+};
 use pg_version::PgVersion;
 use pgtest::{Server, Session};
 
 use crate::{
     found::{files, taken_back},
-    support::{Outcome, look, plan, secure, secured_and_proved, server, spec_of, states},
+    support::{Outcome, look, nodes, plan, secure, secured_and_proved, server, spec_of, states},
 };
 
 /// Two nodes that read each other's tables, as a superuser, as another role, and as whoever it is.
@@ -89,6 +92,19 @@ async fn foreign_servers() -> Outcome {
         assert_eq!(files(&[&one, &two])?, found, "{version}");
         assert_eq!(one.query(options)?.value().map(str::to_owned), options_found);
         assert_eq!(two.query(sum)?.value(), Some("42"));
+        if version == PgVersion::V15 {
+            // Whose mapping goes leaves the server to the others, as it was.
+            secured_and_proved(&spec, 10).await?;
+            let server = "SELECT srvoptions::text FROM pg_foreign_server WHERE srvname = 'again'";
+            assert!(one.query(server)?.value().is_some_and(|now| now.contains("sslrootcert")));
+            one.query("DROP USER MAPPING FOR postgres SERVER again")?;
+            let outcome = Runner::new(&spec, &nodes(&spec)).rollback().await?;
+            let kept = "one: the link again for postgres is gone";
+            assert_eq!(outcome, run::Outcome::TakenBack { kept: vec![kept.to_owned()] });
+            let now = one.query(server)?.value().map(str::to_owned).unwrap_or_default();
+            assert!(!now.contains("ssl"), "{now}");
+            assert_eq!(files(&[&one, &two])?, found);
+        }
     }
     Ok(())
 }

@@ -270,6 +270,17 @@ fn of_mapping(place: &ForeignPlace, name: &str) -> bool {
     OF_MAPPING.contains(&name) && !(place.by_server && name.starts_with("ssl"))
 }
 
+impl ForeignPlace {
+    /// What of a link's connection string are options of its server, which its mappings share.
+    pub(crate) fn of_server(&self, conninfo: &ConnInfo) -> ConnInfo {
+        let mut options = ConnInfo::default();
+        for (name, value) in conninfo.iter().filter(|(name, _)| !of_mapping(self, name)) {
+            options.set(name, value);
+        }
+        options
+    }
+}
+
 /// Both statements. Done twice, they change nothing the second time: each looks first.
 pub(super) fn switch(link: &Link, place: &ForeignPlace, dsn: Dsn<'_>) -> Switch {
     let database = Some(Text::from(&place.database));
