@@ -108,7 +108,7 @@ pub enum Error {
         reason: String,
     },
     /// A time-out.
-    #[error("gave up after {seconds} s: {what}")]
+    #[error("gave up after waiting {seconds} s for {what}")]
     TimedOut {
         /// What was waited for.
         what: String,

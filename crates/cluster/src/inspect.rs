@@ -438,7 +438,7 @@ pub(crate) async fn read_paths_of_others(
     let asked: Vec<_> = paths.into_iter().filter_map(files).collect();
     let read = for_each(AT_ONCE, asked, move |(name, files, paths, owner)| async move {
         let read = disk::read_credentials(files, paths, owner);
-        (name, within(patience, "the node's files", read).await)
+        (name, within(patience, "the node's files to be read", read).await)
     });
     let mut failed = Vec::new();
     for (name, read) in read.await? {

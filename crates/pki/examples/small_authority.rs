@@ -14,6 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hosts: Vec<String> = arguments.collect();
     let folder = Path::new(&folder);
     let now = OffsetDateTime::now_utc();
+    // Before anything is written: it may be refused.
+    let profile = Profile::node("replicator", &hosts)?;
 
     let root = Authority::create(
         KeyAlgorithm::EcdsaP256,
@@ -23,7 +25,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     root.key().write(&folder.join("root.key"), Existing::Keep)?;
     write_public(&folder.join("root.crt"), &root.certificate().to_pem(), Existing::Keep)?;
 
-    let profile = Profile::node("replicator", &hosts)?;
     let node = root.issue(KeyAlgorithm::EcdsaP256, &profile, Validity::days(now, 90))?;
     let (key, certificate) = node.write(folder, "node", Existing::Keep)?;
     println!("{}", node.certificate.summary(now));

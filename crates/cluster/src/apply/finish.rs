@@ -36,10 +36,13 @@ pub(super) async fn finish(work: &Arc<Work>, stuck: &BTreeSet<String>, ended: &m
         Ok(reloaded) => {
             for (node, reloaded) in reloaded {
                 match reloaded {
-                    Ok(Reloaded { keeps_certificates: false, .. }) => {}
-                    Ok(_) => ended.kept.push(format!(
-                        "{node}: its certificate is as it was found, and the server can not load it"
-                    )),
+                    Ok(Reloaded { keeps_certificates: None, .. }) => {}
+                    Ok(Reloaded { keeps_certificates: Some(words), .. }) => {
+                        ended.kept.push(format!(
+                            "{node}: its certificate is as it was found, and the server can not \
+                             load it: its log says: {words}"
+                        ));
+                    }
                     Err(error) => ended.left.push(format!("{node}: reload: {error}")),
                 }
             }

@@ -51,7 +51,7 @@ impl LogPlace {
             let text = String::from_utf8_lossy(row.get(0)).into_owned();
             if text.contains(mark) || deadline.pause().await.is_err() {
                 let hba_file: &str = row.get(1);
-                return Ok(text.lines().filter_map(|line| refusal_in(line, hba_file)).collect());
+                return Ok(refusals_in(&text, hba_file));
             }
         }
     }
@@ -62,17 +62,46 @@ impl LogPlace {
 pub(super) enum Refusal {
     /// Its rules or its settings, in its own words.
     Configuration(String),
-    /// Its certificate, key or authority.
-    Certificates,
+    /// Its certificate, key, authority or another setting of TLS, in its own words.
+    Certificates(String),
+}
+
+fn refusals_in(text: &str, hba_file: &str) -> Vec<Refusal> {
+    let mut refusals: Vec<Refusal> = Vec::new();
+    let mut reason = None;
+    for line in text.lines() {
+        reason = tls_reason_in(line).or(reason);
+        let refusal = refusal_in(line, hba_file).map(|refusal| match (refusal, reason.take()) {
+            (Refusal::Certificates(words), Some(reason)) => {
+                Refusal::Certificates(format!("{reason}; {words}"))
+            }
+            (refusal, _) => refusal,
+        });
+        refusals.extend(refusal);
+    }
+    refusals
+}
+
+/// Why the server takes no certificates, which it says before it says that (`be-secure-openssl.c`,
+/// `be-secure-common.c`). Only these: other lines, of other sessions, may hold statements with secrets.
+fn tls_reason_in(line: &str) -> Option<&str> {
+    const BEGINNINGS: [&str; 5] =
+        ["could not ", "private key file ", "check of private key failed", "ECDH: ", "\"ssl_"];
+    let message = own_message(line)?;
+    BEGINNINGS.iter().any(|beginning| message.starts_with(beginning)).then_some(message)
+}
+
+/// What is quoted of somebody's statement is in a line of another beginning, or behind a tab.
+fn own_message(line: &str) -> Option<&str> {
+    line.split_once("LOG:  ").filter(|_| !line.starts_with('\t')).map(|(_, message)| message)
 }
 
 /// The server's words for it (`hba.c` and `postmaster.c`, `be-secure-openssl.c`, `guc-file.l`; from
-/// 16 on with the path of `pg_hba.conf`), if they are what the line says. What is quoted of somebody's
-/// statement is in a line of another beginning, or behind a tab.
+/// 16 on with the path of `pg_hba.conf`), if they are what the line says.
 fn refusal_in(line: &str, hba_file: &str) -> Option<Refusal> {
-    let (_, message) = line.split_once("LOG:  ").filter(|_| !line.starts_with('\t'))?;
+    let message = own_message(line)?;
     match message.strip_suffix(" was not reloaded") {
-        Some("SSL configuration") => return Some(Refusal::Certificates),
+        Some("SSL configuration") => return Some(Refusal::Certificates(message.to_owned())),
         Some(file) if file == hba_file || file == "pg_hba.conf" => {}
         _ if message.starts_with("configuration file \"")
             && message.ends_with("\" contains errors; no changes were applied") => {}
@@ -108,5 +137,30 @@ mod tests {
         ] {
             assert_eq!(refusal_in(line, "/d/pg_hba.conf").is_some(), refused, "{line}");
         }
+    }
+
+    #[test]
+    fn the_server_says_why_it_takes_no_certificates() {
+        let refusals = |text: &str| refusals_in(text, "/d/pg_hba.conf");
+        let certificates = |words: &str| vec![Refusal::Certificates(words.to_owned())];
+        assert_eq!(
+            refusals(
+                "[1] LOG:  could not set the cipher list (no valid ciphers available)\n\
+                 [7] LOG:  statement: ALTER ROLE a PASSWORD 'geheim'\n\
+                 [1] LOG:  SSL configuration was not reloaded\n"
+            ),
+            certificates(
+                "could not set the cipher list (no valid ciphers available); SSL configuration was \
+                 not reloaded"
+            )
+        );
+        assert_eq!(
+            refusals(
+                "[7] LOG:  statement: ALTER ROLE a PASSWORD 'geheim'\n\
+                 \tLOG:  could not be better\n\
+                 [1] LOG:  SSL configuration was not reloaded\n"
+            ),
+            certificates("SSL configuration was not reloaded")
+        );
     }
 }

@@ -282,7 +282,7 @@ impl Work {
             acted
         });
         let acted = async { acting.await.map_err(|_| Error::Cancelled)?.map_err(Into::into) };
-        within(self.limits.answer, "the node's files", acted).await
+        within(self.limits.answer, "work with the node's files to end", acted).await
     }
 }
 

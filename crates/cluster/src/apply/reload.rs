@@ -27,9 +27,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Reloaded {
     pub(super) loaded: Loaded,
-    /// Whether the server says that it could not load its certificate, key or authority: it keeps the
-    /// ones that it has.
-    pub(super) keeps_certificates: bool,
+    /// What the server says if it could not load its certificate, key or authority: it keeps the ones
+    /// that it has.
+    pub(super) keeps_certificates: Option<String>,
 }
 
 /// Reloads a node's server, and looks that it has taken everything.
@@ -39,8 +39,8 @@ pub(super) async fn reload(
     expectation: &Expectation,
 ) -> Result<Loaded, Failure> {
     let Reloaded { loaded, keeps_certificates } = reload_rules(work, node).await?;
-    if keeps_certificates {
-        return Err(not_taken("the server's log says: SSL configuration was not reloaded").into());
+    if let Some(words) = keeps_certificates {
+        return Err(not_taken(format!("the server's log says: {words}")).into());
     }
     if let Some(expected) = &expectation.certificate {
         let shown = wait_for_certificate(work, node, expected);
@@ -55,8 +55,9 @@ pub(super) async fn reload_rules(work: &Arc<Work>, node: &Node) -> Result<Reload
     // From before, should the new rules let no session in.
     let client = work.session(node).await.map_err(Failure::without_effect)?;
     let before = async {
-        within(patience, "the files to be checked", check(work, node, &client)).await?;
-        let before = within(patience, "the server's log", async {
+        within(patience, "the server to check the changed files", check(work, node, &client))
+            .await?;
+        let before = within(patience, "a look into the server's log", async {
             Ok((LogPlace::now(&client).await?, load_time(&client).await?))
         });
         before.await
@@ -76,7 +77,7 @@ pub(super) async fn reload_rules(work: &Arc<Work>, node: &Node) -> Result<Reload
     .await?;
     // The way in must be open still: the next step, and the administrator, come by it.
     let fresh = work.connect(node, None).await?;
-    let loaded = within(patience, "the server's answer", async {
+    let loaded = within(patience, "the server to tell what it took", async {
         let open: SystemTime = fresh
             .query_one(
                 "SELECT backend_start FROM pg_catalog.pg_stat_activity \
@@ -86,21 +87,24 @@ pub(super) async fn reload_rules(work: &Arc<Work>, node: &Node) -> Result<Reload
             .await?
             .get(0);
         let mark = format!("{}: the configuration was to be read", work.application.own);
-        let refusals = log.refusals(&fresh, &mark).await?;
-        for refusal in &refusals {
-            if let Refusal::Configuration(words) = refusal {
-                return Err(not_taken(format!("the server's log says: {words}")));
+        let mut keeps_certificates = None;
+        for refusal in log.refusals(&fresh, &mark).await? {
+            match refusal {
+                Refusal::Configuration(words) => {
+                    return Err(not_taken(format!("the server's log says: {words}")));
+                }
+                Refusal::Certificates(words) => keeps_certificates = Some(words),
             }
         }
         Ok(Reloaded {
             loaded: Loaded { before: microseconds(before), open: microseconds(open) },
-            keeps_certificates: refusals.contains(&Refusal::Certificates),
+            keeps_certificates,
         })
     })
     .await?;
     // Somebody may have written between the first look and the load.
     let looks = async { settings_are_taken(&fresh).await.and(rules_are_taken(&fresh).await) };
-    within(patience, "the server's view of its files", looks).await?;
+    within(patience, "the server to tell what it took from its files", looks).await?;
     Ok(loaded)
 }
 

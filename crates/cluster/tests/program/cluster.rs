@@ -80,7 +80,8 @@ fn a_server_that_lets_in_and_falls_silent() -> Outcome {
         let said = Said::of(running.wait_with_output()?)?;
         assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
         let all = said.out.clone() + &said.talk;
-        assert!(all.contains("gave up after "), "{arguments:?}: {said:?}");
+        let waited = ["gave up after waiting ", " s for the node's answer"];
+        assert!(waited.iter().all(|words| all.contains(words)), "{arguments:?}: {said:?}");
         assert!(all.contains("node a: ") || arguments == &["status"], "{arguments:?}: {said:?}");
     }
     Ok(())
@@ -146,12 +147,38 @@ fn descriptions_are_written_once() -> Outcome {
     assert_eq!(place.read("pgward.toml")?, first);
     let said = place.run(["init", "no/such/folder.toml"])?;
     assert_eq!(said.code, Some(1), "{said:?}");
-    place.write("latin1.toml", b"# caf\xe9\n", 0o600)?;
-    let said = place.run(["plan", "latin1.toml"])?;
-    assert!(
-        said.talk.contains("latin1.toml:1:6") && said.talk.contains("save it as UTF-8"),
-        "{said:?}"
-    );
+    // What is to be done next is for the file that was named.
+    for (path, next) in [
+        ("cluster.toml", "pgward plan cluster.toml\n"),
+        ("./pgward.toml.new", "pgward plan ./pgward.toml.new\n"),
+        ("my cluster.toml", "pgward plan FILE\n"),
+    ] {
+        let said = place.run(["init", path])?;
+        assert!(said.talk.ends_with(next), "{said:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_description_is_text() -> Outcome {
+    let place = Place::new()?;
+    let utf16: Vec<u8> = "mode = 1".bytes().flat_map(|byte| [byte, 0]).collect();
+    for (name, bytes, at) in [
+        ("latin1.toml", &b"# caf\xe9\n"[..], "latin1.toml:1:6"),
+        ("marked.toml", &[b"\xff\xfe", &utf16[..]].concat(), "marked.toml:1:1"),
+        ("utf16.toml", &utf16, "utf16.toml:1:2"),
+    ] {
+        place.write(name, bytes, 0o600)?;
+        let said = place.run(["plan", name])?;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.talk.contains(at) && said.talk.contains("save it as UTF-8"), "{said:?}");
+    }
+    // As Windows saves it: read like any other.
+    place.describe("a", "host=a port=x")?;
+    let text = format!("\u{feff}{}", place.read("pgward.toml")?.replace('\n', "\r\n"));
+    place.write("pgward.toml", text, 0o600)?;
+    let said = place.run(["plan"])?;
+    assert!(said.talk.contains("pgward.toml:9:8"), "{said:?}");
     Ok(())
 }
 

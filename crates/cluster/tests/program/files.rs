@@ -138,10 +138,12 @@ fn files_that_may_not_be_read() -> Outcome {
     for name in names {
         place.write(name, "x\n", 0o000)?;
     }
-    std::fs::set_permissions(place.path("."), std::fs::Permissions::from_mode(0o755))?;
     // The test's own folder may be closed to others.
     let program = place.path("pgward");
     std::fs::copy(env!("CARGO_BIN_EXE_pgward"), &program)?;
+    let set_mode =
+        |mode| std::fs::set_permissions(place.path("."), std::fs::Permissions::from_mode(mode));
+    set_mode(0o555)?;
     for arguments in [
         &["hba", "check", "pg_hba.conf"][..],
         &["hba", "add", "pg_hba.conf", RULE],
@@ -152,6 +154,7 @@ fn files_that_may_not_be_read() -> Outcome {
         &["pki", "inspect", "key"],
         &["scram", "inspect", "key"],
         &["plan"],
+        &["verify", "--html", "report.html"],
     ] {
         let mut command = place.command_of(&program, arguments);
         if rustix::process::geteuid().is_root() {
@@ -161,6 +164,9 @@ fn files_that_may_not_be_read() -> Outcome {
         assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
         assert!(said.talk.contains("Permission denied"), "{arguments:?}: {said:?}");
         assert!(said.talk.contains("run pgward as a user that may"), "{arguments:?}: {said:?}");
+        // Before the cluster is asked, even before its description is read.
+        let folder = said.talk.contains("cannot write into the folder .");
+        assert_eq!(folder, arguments[0] == "verify", "{said:?}");
     }
     Ok(())
 }

@@ -79,6 +79,34 @@ fn what_is_printed_is_valid() -> Outcome {
     Ok(())
 }
 
+/// A command line that cannot be understood is told in the way that it asks for, too.
+#[test]
+fn wrong_command_lines_are_told_as_json() -> Outcome {
+    let place = Place::new()?;
+    for (line, schema, words) in [
+        ("--format json", "pgward", "'pgward' requires a subcommand"),
+        ("--format json hba", "hba", "no command is given"),
+        ("plan --nonsense --format json", "plan", "unexpected argument '--nonsense' found"),
+        ("--format=json hba decide", "hba-decide", "not provided: --user <ROLE> <FILE>"),
+        ("conf check x --pg 99 --format json", "conf-check", "the majors 12 to 18 are"),
+    ] {
+        let said = place.run(line.split(' '))?;
+        let told = said.json().map_err(|error| format!("{line}: {error}"))?;
+        assert_eq!((said.code, said.talk.as_str()), (Some(1), ""), "{line}: {said:?}");
+        assert_eq!((&told["schema"], &told["outcome"]), (&schema.into(), &"error".into()));
+        let message = told["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(words), "{line}: {message}");
+    }
+    let said = place.run(["plan", "--nonsense", "--log-format", "json"])?;
+    let told: Value = serde_json::from_str(&said.talk)?;
+    assert_eq!((said.code, said.out.as_str(), &told["level"]), (Some(1), "", &"error".into()));
+    // What is for people stays so.
+    let said = place.run(["plan", "--nonsense", "--", "--format", "json"])?;
+    assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:?}");
+    assert!(said.talk.contains("Usage: pgward plan [OPTIONS] [FILE]\n"), "{said:?}");
+    Ok(())
+}
+
 /// Objects of a schema that would let any key pass.
 fn open_objects(schema: &Value, path: &str, found: &mut Vec<String>) {
     match schema {

@@ -30,6 +30,28 @@ fn an_authority_is_not_made_over_another() -> Outcome {
     Ok(())
 }
 
+/// As the examples have it: what goes into a folder takes no folder.
+#[test]
+fn the_folder_is_made() -> Outcome {
+    let place = authority()?;
+    for (folder, arguments) in [
+        ("a", &["ca", "--name", "our cluster"][..]),
+        ("b", &["issue", "--role", "repl"]),
+        ("c", &["request", "--host", "node-1"]),
+    ] {
+        let out = ["--out", folder];
+        let said = place.run(["pki"].iter().chain(arguments).chain(&out))?;
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert_eq!(std::fs::metadata(place.path(folder))?.mode() & 0o7777, 0o700);
+        assert_eq!(std::fs::read_dir(place.path(folder))?.count(), 2, "{said:?}");
+        // Only the last of a path, lest a typing error makes many.
+        let said = place.run(["pki"].iter().chain(arguments).chain(&["--out", "no/such"]))?;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.talk.contains("cannot make the folder no/such"), "{said:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn issued_checked_and_inspected() -> Outcome {
     let place = authority()?;
@@ -37,7 +59,10 @@ fn issued_checked_and_inspected() -> Outcome {
     let said = place.run(issue)?;
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(std::fs::metadata(place.path("node-1.key"))?.mode() & 0o7777, 0o600);
-    assert_eq!(place.run(issue)?.code, Some(1), "never over an existing key");
+    let said = place.run(issue)?;
+    assert_eq!(said.code, Some(1), "never over an existing key: {said:?}");
+    assert!(said.talk.starts_with("error: node-1.crt exists already\n"), "{said:?}");
+    assert!(said.talk.contains("--replace"), "{said:?}");
 
     let check = ["pki", "check", "node-1.crt", "--trust", "ca.crt", "--key", "node-1.key"];
     let hosts = ["--host", "node-1", "--host", "10.0.0.1"];

@@ -60,7 +60,9 @@ fn nothing_else_is_replaced() -> Outcome {
     assert!(said.talk.contains("pgward.toml is there already, and is no report"), "{said:?}");
     assert_eq!(place.read("pgward.toml")?, before);
 
+    symlink("gone/report.html", place.path("link.html"))?;
     for (path, words) in [
+        ("link.html", "link.html is a link to a file that is not there"),
         ("-", "the report is a file of its own"),
         ("nowhere/report.html", "there is no folder nowhere"),
         (".", "is no plain file"),
@@ -69,5 +71,26 @@ fn nothing_else_is_replaced() -> Outcome {
         assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:?}");
         assert!(said.talk.contains(words), "{said:?}");
     }
+    Ok(())
+}
+
+/// To prove it took its time: what was proved is told, though it cannot be written.
+#[test]
+fn what_was_proved_is_told_without_a_page() -> Outcome {
+    let place = Place::new()?;
+    let _closed = describe(&place)?;
+    // A name of which nothing is said before it is used: its page's would be too long.
+    let path = "x".repeat(255);
+    let said = place.run(["verify", "--html", &path])?;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.out.contains("error: cannot create x"), "{said:?}");
+    assert!(said.out.contains("NOT PROVED: 0 of 0 links"), "{said:?}");
+    let said = place.run(["verify", "--html", &path, "--format", "json"])?;
+    let told = said.json()?;
+    assert_eq!(told["outcome"], "failed");
+    assert_eq!(told["result"]["proved"], false);
+    let findings = told["findings"].as_array().ok_or("no findings")?;
+    let last = findings.last().ok_or("no finding")?;
+    assert!(last["message"].as_str().is_some_and(|said| said.contains("xxx")), "{last}");
     Ok(())
 }

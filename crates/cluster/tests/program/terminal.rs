@@ -133,3 +133,34 @@ fn a_prompt_leaves_the_terminal_as_it_was() -> Outcome {
     }
     Ok(())
 }
+
+/// So has whoever ends it from elsewhere: `kill`, a time limit, a service that is stopped.
+#[test]
+fn a_prompt_that_is_ended_leaves_the_terminal_as_it_was() -> Outcome {
+    let place = Place::new()?;
+    // By the hand of a shell in the background, once the prompt is there and the terminal hides.
+    let program = env!("CARGO_BIN_EXE_pgward");
+    for (signal, ended) in [("TERM", 143), ("HUP", 129)] {
+        let script = format!(
+            "trap : {signal}; {{ until stty -a < /dev/tty | grep -q -- '-echo '; do sleep 0.1; done; \
+             kill -{signal} $(cat pid); }} & \
+             sh -c 'echo $$ > pid; exec {program} scram secret --pg 17'; echo ended $?; stty -a"
+        );
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &script, "/dev/null"]);
+        // A pipe that stays open: at the end of its input the prompt would end, too.
+        command.current_dir(place.path(".")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = command.spawn()?;
+        let input = running.stdin.take();
+        let mut said = String::new();
+        running.stdout.take().ok_or("no output")?.read_to_string(&mut said)?;
+        drop(input);
+        running.wait()?;
+        assert!(said.contains(&format!("ended {ended}\r")), "{signal}: {said}");
+        let modes: Vec<&str> = said.split_whitespace().collect();
+        for mode in ["echo", "icanon", "isig"] {
+            assert!(modes.contains(&mode), "{signal}: {mode}: {said}");
+        }
+    }
+    Ok(())
+}

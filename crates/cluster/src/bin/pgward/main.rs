@@ -16,11 +16,12 @@ mod scram;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use frame::{
     answer::deliver,
     console::{self, Console},
-    failure::Exit,
+    failure::{Exit, Failure},
+    usage,
 };
 
 /// Secures the connections between PostgreSQL nodes and proves it.
@@ -128,23 +129,30 @@ fn run() -> ExitCode {
 
 /// Help is an answer; what cannot be understood is the user's error: exit code 1, not clap's 2.
 fn wrong_arguments(error: &clap::Error) -> ExitCode {
-    let printed = console::written(error.print());
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match printed {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return match console::written(error.print()) {
             Ok(()) => Exit::Fine.into(),
             Err(failure) => {
                 console::tell(&failure.problem.render());
                 failure.exit.into()
             }
-        },
-        // Where nobody listens, nobody is told.
-        _ => Exit::Findings.into(),
+        };
     }
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let console = Console::of_words(&words);
+    if console.is_for_programs() {
+        let command = usage::command_of(&words, &Arguments::command());
+        let problem = usage::problem(&error.render().to_string());
+        return deliver(&console, &command, Err(Failure::at(problem)));
+    }
+    // Where nobody listens, nobody is told.
+    let _ = error.print();
+    Exit::Findings.into()
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory as _, Parser as _};
+    use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 
     #[test]
     fn the_arguments_go_together() {
@@ -181,6 +189,52 @@ mod tests {
                 assert!(read.is_ok(), "{name}: {line}: {}", read.err().unwrap());
             }
         }
+    }
+
+    /// What stands in a document can be typed; where a document only names a command, its name is right.
+    #[test]
+    fn commands_in_documents_can_be_typed() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let folders = [root, &format!("{root}/docs"), &format!("{root}/packaging/systemd")];
+        let mut seen = 0;
+        for entry in folders.into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()) {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+            let typed = text.lines().filter_map(|line| line.strip_prefix("$ "));
+            for line in quoted.chain(typed).filter(|line| line.starts_with("pgward ")) {
+                let line = line.split(['#', '|', '>']).next().unwrap_or_default();
+                // Alternatives, and what is left out, are no command.
+                if line.contains(['…', '\\', '(']) || line.ends_with('-') && !line.ends_with(" -")
+                {
+                    continue;
+                }
+                // The demonstration is there with its feature only.
+                if line.starts_with("pgward demo") && cfg!(not(feature = "demo")) {
+                    continue;
+                }
+                seen += 1;
+                let words = words(line);
+                let names = crate::usage::command_of(
+                    &words[1..].iter().map(Into::into).collect::<Vec<_>>(),
+                    &super::Arguments::command(),
+                );
+                let is_name = words[1..].join(" ") == names;
+                if let Err(error) = super::Arguments::try_parse_from(&words) {
+                    let kind = error.kind();
+                    let is_missing = matches!(
+                        kind,
+                        ErrorKind::MissingRequiredArgument
+                            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                    );
+                    assert!(is_name && is_missing, "{}: {line}: {error}", path.display());
+                }
+            }
+        }
+        assert!(seen > 50, "{seen}");
     }
 
     /// The words of a line as a shell takes them, quotes and all.

@@ -88,7 +88,7 @@ pub enum SshError {
         said: String,
     },
     /// No answer in time.
-    #[error("{place}: gave up after {seconds} s: {what}")]
+    #[error("{place}: gave up after waiting {seconds} s for {what}")]
     TimedOut {
         /// Who and where.
         place: String,

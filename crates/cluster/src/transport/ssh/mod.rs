@@ -158,7 +158,7 @@ impl SshNode {
         wait_for(&self.0.runtime, limit, work).unwrap_or_else(|none| {
             let error = match none {
                 NoOutcome::Cancelled => SshError::Cancelled,
-                NoOutcome::TimedOut => self.0.timed_out("work with a file", limit),
+                NoOutcome::TimedOut => self.0.timed_out("work with a file to end", limit),
             };
             Err(error.with(action, path))
         })
@@ -220,7 +220,7 @@ impl Inner {
             biased;
             outcome = work(link.clone(), path.to_owned()) => outcome,
             () = link.end() => Err(link.loss().with(action, path)),
-            () = tokio::time::sleep(limit) => Err(self.timed_out("SFTP", limit).with(action, path)),
+            () = tokio::time::sleep(limit) => Err(self.timed_out("an answer by SFTP", limit).with(action, path)),
         };
         if let Err(error) = &outcome
             && SshError::of(error).is_some_and(SshError::is_loss)

@@ -4,6 +4,7 @@
 //! standard error.
 
 use std::{
+    ffi::OsString,
     io::{self, BufRead as _, ErrorKind, IsTerminal as _, Write},
     time::Instant,
 };
@@ -16,6 +17,7 @@ use textfile::fs::system_words;
 use super::{
     failure::Failure,
     text::{FAINT, ODD, STRONG, plain, styled},
+    usage,
 };
 
 /// What standard output is for.
@@ -111,8 +113,23 @@ impl Console {
         }
     }
 
+    /// As far as they can be told from a command line that was not understood.
+    pub(crate) fn of_words(words: &[OsString]) -> Self {
+        let json = |option| usage::says(words, option, "json");
+        Self {
+            format: if json("--format") { Format::Json } else { Format::Text },
+            verbose: 0,
+            log_format: if json("--log-format") { LogFormat::Json } else { LogFormat::Text },
+        }
+    }
+
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    /// Whether anything that is said is for programs.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.is_json() || self.log_format == LogFormat::Json
     }
 
     /// Text for people on standard output. Its styles are taken away where nobody sees them.

@@ -57,6 +57,9 @@ impl Failure {
     pub(crate) fn io(action: &str, path: &str, error: &io::Error) -> Self {
         let failure = Self::failed(format!("cannot {action} {path}: {}", system_words(error)));
         match error.kind() {
+            io::ErrorKind::NotFound if path.starts_with('/') => {
+                Self { exit: Exit::Findings, ..failure }.fix("look at the path")
+            }
             io::ErrorKind::NotFound => Self { exit: Exit::Findings, ..failure }
                 .fix("look at the path; it is relative to the folder that pgward was called in"),
             io::ErrorKind::PermissionDenied => {
@@ -85,6 +88,9 @@ impl From<FsError> for Failure {
             FsError::NotAFile { .. } => {
                 Self::user(error.to_string()).fix("name a file, or - for standard input")
             }
+            FsError::Changed { .. } => {
+                Self::failed(error.to_string()).fix("call pgward again: it does so")
+            }
             _ => Self::failed(error.to_string()),
         }
     }
@@ -94,6 +100,11 @@ impl From<pki::Error> for Failure {
     fn from(error: pki::Error) -> Self {
         match &error {
             pki::Error::File { path, source } => Self::io("open", path, source),
+            pki::Error::Exists { path } => {
+                let path = path.strip_prefix("./").unwrap_or(path);
+                Self::user(format!("{path} exists already"))
+                    .fix("name another file, or give --replace if nobody needs it")
+            }
             pki::Error::Make { .. } => Self::failed(error.to_string()),
             _ => Self::user(error.to_string()),
         }
@@ -132,7 +143,9 @@ fn fix_of(error: &Error) -> Option<&'static str> {
             "see that the server runs, that \"sql\" in the description leads to it, and that its \
              pg_hba.conf lets this user in from here",
         ),
-        Error::TimedOut { .. } => Some("look into the server's log, and try again"),
+        Error::TimedOut { .. } => Some(
+            "see what the node is busy with, in its server's log and on its machine, and try again",
+        ),
         Error::Sql(lost) if lost.is_closed() => {
             Some("the session broke off: look into the server's log, and try again")
         }

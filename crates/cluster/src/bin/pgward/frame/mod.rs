@@ -12,4 +12,5 @@ pub(crate) mod secret;
 pub(crate) mod signals;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod usage;
 pub(crate) mod version;

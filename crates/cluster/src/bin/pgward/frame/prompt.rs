@@ -3,12 +3,14 @@
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
+    sync::{Arc, Mutex, PoisonError, mpsc},
 };
 
 use rustix::{
     process::{Signal, getpid, kill_process},
     termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr},
 };
+use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 /// What Ctrl-C types where it makes no signal.
@@ -18,14 +20,19 @@ const CTRL_C: u8 = 3;
 /// was when this is gone.
 struct Hidden {
     terminal: File,
-    before: Termios,
+    before: Before,
 }
+
+/// What the terminal was like, for whoever puts it back first.
+type Before = Arc<Mutex<Option<Termios>>>;
 
 impl Hidden {
     fn new() -> io::Result<Self> {
         let terminal = File::options().read(true).write(true).open("/dev/tty")?;
-        let before = tcgetattr(&terminal)?;
-        let mut modes = before.clone();
+        let modes = tcgetattr(&terminal)?;
+        let before = Before::new(Mutex::new(Some(modes.clone())));
+        put_back_when_ended(terminal.try_clone()?, before.clone())?;
+        let mut modes = modes;
         // A signal would end the process before the terminal is as it was: Ctrl-C only ends the line.
         modes.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ISIG);
         modes.local_modes.insert(LocalModes::ICANON);
@@ -51,9 +58,39 @@ impl Hidden {
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        let _ = self.terminal.write_all(b"\n");
-        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+        put_back(&mut self.terminal, &self.before);
     }
+}
+
+fn put_back(terminal: &mut File, before: &Before) {
+    if let Some(before) = before.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = terminal.write_all(b"\n");
+        let _ = tcsetattr(&*terminal, OptionalActions::Now, &before);
+    }
+}
+
+/// Has the signals that somebody else ends the process with (`kill`, a service that is stopped) put the
+/// terminal back first. From then on they end it in this way, with or without a question.
+fn put_back_when_ended(mut terminal: File, before: Before) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (listens, listening) = mpsc::channel();
+    std::thread::Builder::new().spawn(move || {
+        runtime.block_on(async {
+            let signals = (signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+            let (mut terminate, mut hangup) = match signals {
+                (Ok(terminate), Ok(hangup)) => (terminate, hangup),
+                (Err(error), _) | (_, Err(error)) => return drop(listens.send(Err(error))),
+            };
+            let _ = listens.send(Ok(()));
+            let number = tokio::select! {
+                _ = terminate.recv() => 15,
+                _ = hangup.recv() => 1,
+            };
+            put_back(&mut terminal, &before);
+            std::process::exit(128 + number);
+        });
+    })?;
+    listening.recv().unwrap_or_else(|gone| Err(io::Error::other(gone)))
 }
 
 /// Asks, and reads a line; `None` if nothing is typed and the input is at its end (Ctrl-D). Ctrl-C ends

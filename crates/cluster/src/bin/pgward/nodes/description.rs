@@ -47,8 +47,7 @@ impl DescriptionArgument {
                 failure
             }
         })?;
-        let text = std::str::from_utf8(input.bytes()).map_err(|error| {
-            let at = error.valid_up_to();
+        let text = utf8(input.bytes()).map_err(|at| {
             Failure::at(
                 Diagnostic::error("the description is not UTF-8")
                     .at(Place::of(&*input.name, input.bytes(), at..at + 1, &Secrets::new()))
@@ -69,6 +68,12 @@ impl DescriptionArgument {
         let nodes = reached.nodes.clone();
         Ok(Description { spec, nodes, reached })
     }
+}
+
+/// Bytes as text, or the first that is none. UTF-16 without a mark is UTF-8 by the letter, with zeros.
+fn utf8(bytes: &[u8]) -> Result<&str, usize> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.valid_up_to())?;
+    text.find('\0').map_or(Ok(text), Err)
 }
 
 /// The password file that libpq takes for whoever calls: `PGPASSFILE`, else `.pgpass` in the home folder. A

@@ -66,7 +66,14 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
         return Ok(Answer::file(text, result));
     }
     textfile::fs::create(path, text.as_bytes(), None)?;
-    console.note("fill in the nodes, then see what would be done: pgward plan");
+    let named = match path.to_str() {
+        Some("pgward.toml") => String::new(),
+        Some(name) if !name.contains(|c: char| c.is_whitespace() || "'\"$`\\".contains(c)) => {
+            format!(" {name}")
+        }
+        _ => " FILE".to_owned(),
+    };
+    console.note(&format!("fill in the nodes, then see what would be done: pgward plan{named}"));
     let said = format!("{}: a description of {} nodes\n", path.display(), arguments.nodes);
     Ok(Answer::new(said, json!({ "file": path.display().to_string(), "text": text })))
 }

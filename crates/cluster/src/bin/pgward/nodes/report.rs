@@ -1,8 +1,9 @@
 //! `--html FILE`: a verification as a page.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cluster::{report, verify::Verification};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use textfile::fs::{self, FsError, Snapshot};
 
 use crate::frame::{console::Console, failure::Failure};
@@ -19,7 +20,23 @@ pub(crate) struct ReportArgument {
 impl ReportArgument {
     /// Looks whether the page can be written there, before anything is done for it.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        self.before().map(drop)
+        let before = self.before()?;
+        let Some(path) = &self.html else { return Ok(()) };
+        // The page is written beside the old one, and takes its place.
+        let file = match before {
+            Some(_) => path.canonicalize().unwrap_or_else(|_| path.clone()),
+            None => path.clone(),
+        };
+        let folder = match file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).map_err(
+            |error| {
+                let folder = folder.display().to_string();
+                Failure::io("write into the folder", &folder, &error.into())
+            },
+        )
     }
 
     /// What is there now: nothing, or an older page.
@@ -32,6 +49,12 @@ impl ReportArgument {
         let before = match Snapshot::read(path) {
             Ok(before) => before,
             Err(FsError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                if path.is_symlink() {
+                    let message =
+                        format!("{} is a link to a file that is not there", path.display());
+                    return Err(Failure::user(message)
+                        .fix("remove the link, or name the file that is meant"));
+                }
                 return match path.parent() {
                     Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
                         Err(Failure::user(format!("there is no folder {}", folder.display()))

@@ -51,16 +51,22 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
     let verification = verify_now(&description, options, console)?;
     let proved = verification.proved();
     let text = render::proof(&verification);
-    let findings = render::findings(&verification.findings);
+    let mut findings = render::findings(&verification.findings);
     let mut result = json!({ "proved": proved, "verification": verification });
-    if let Some(path) = arguments.report.write(&verification, console)? {
-        result["html"] = path.into();
-    }
     let silent = |finding: &Finding| finding.code == Code::NodeSilent;
-    let exit = match verification.findings.iter().any(silent) {
+    let mut exit = match verification.findings.iter().any(silent) {
         true => Exit::Failed,
         false if proved => Exit::Fine,
         false => Exit::Findings,
     };
+    match arguments.report.write(&verification, console) {
+        Ok(Some(path)) => result["html"] = path.into(),
+        Ok(None) => {}
+        // What was proved is told all the same: to prove it took its time.
+        Err(failure) => {
+            findings.push(*failure.problem);
+            exit = Exit::Failed;
+        }
+    }
     Ok(Answer::new(text, result).with_findings(findings).exit(exit))
 }

@@ -58,7 +58,7 @@ pub(super) struct AddArguments {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  pgward passfile remove --host db1 --user repl     every line with just these fields, * for the rest
+  pgward passfile remove --host db1 --user repl     lines with just these fields, else *
   pgward passfile remove --line 3")]
 pub(super) struct RemoveArguments {
     #[command(flatten)]

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     inspect::summary_json,
     material::{PassPhraseArgument, in_file},
-    names::{KeyArguments, ReplaceArgument, in_folder, now, validity},
+    names::{KeyArguments, ReplaceArgument, in_folder, make_folder, now, validity},
 };
 use crate::frame::{answer::Answer, console::Console, failure::Failure, text::plain};
 
@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     under_key: Option<PathBuf>,
     #[command(flatten)]
     pass_phrase: PassPhraseArgument,
-    /// The folder that the files go to
+    /// The folder that the files go to; it is made, with mode 0700, if it is not there
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     out: PathBuf,
     /// What the files are called, without .key and .crt
@@ -91,6 +91,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
         chain.push(authority.root().clone());
     }
     let pem: String = chain.iter().map(Certificate::to_pem).collect();
+    make_folder(&arguments.out)?;
     authority.key().write(&key_path, existing)?;
     pki::fs::write_public(&certificate_path, &pem, existing)?;
     let summary = authority.certificate().summary(now());

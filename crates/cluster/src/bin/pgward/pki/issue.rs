@@ -5,7 +5,9 @@ use serde_json::json;
 use super::{
     inspect::summary_json,
     material::AuthorityArguments,
-    names::{KeyArguments, LifeArguments, NameArguments, OutArguments, in_folder, now},
+    names::{
+        KeyArguments, LifeArguments, NameArguments, OutArguments, in_folder, make_folder, now,
+    },
 };
 use crate::frame::{answer::Answer, console::Console, failure::Failure, text::plain};
 
@@ -40,6 +42,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
     let life = arguments.life.within(&authority);
     let issued = authority.issue(arguments.key.key_type, &profile, life)?;
     let name = arguments.out.name.clone().unwrap_or_else(|| arguments.names.file_name());
+    make_folder(&arguments.out.out)?;
     issued.write(&arguments.out.out, &name, arguments.out.replace.existing())?;
     let key = in_folder(&arguments.out.out, &format!("{name}.key"));
     let certificate = in_folder(&arguments.out.out, &format!("{name}.crt"));

@@ -1,6 +1,10 @@
 //! Who a certificate is for, and for how long.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
 
 use pki::{Authority, KeyAlgorithm, Profile, Validity};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -92,7 +96,7 @@ impl ReplaceArgument {
 /// Where key and certificate go.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct OutArguments {
-    /// The folder that the files go to
+    /// The folder that the files go to; it is made, with mode 0700, if it is not there
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     pub(super) out: PathBuf,
     /// What the files are called, without .key and .crt [default: by the role, else the first host]
@@ -105,6 +109,17 @@ pub(super) struct OutArguments {
 /// A file in a folder; in the working folder it is called by its name alone.
 pub(super) fn in_folder(folder: &Path, name: &str) -> PathBuf {
     if folder == Path::new(".") { PathBuf::from(name) } else { folder.join(name) }
+}
+
+/// Makes the folder that keys and certificates go to, if it is not there.
+pub(super) fn make_folder(folder: &Path) -> Result<(), Failure> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| Failure::io("make the folder", &folder.display().to_string(), &error))
 }
 
 /// A moment, as RFC 3339 has it or as a day.

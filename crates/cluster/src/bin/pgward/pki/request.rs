@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     material::{PassPhraseArgument, key},
-    names::{KeyArguments, NameArguments, OutArguments, in_folder},
+    names::{KeyArguments, NameArguments, OutArguments, in_folder, make_folder},
 };
 use crate::frame::{answer::Answer, console::Console, failure::Failure, text::plain};
 
@@ -48,6 +48,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<Answer, Fa
         }
     };
     let request = Request::create(&key, &profile)?;
+    make_folder(&arguments.out.out)?;
     if made {
         key.write(&key_path, existing)?;
     }
