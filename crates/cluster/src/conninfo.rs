@@ -150,6 +150,9 @@ impl ConnInfo {
     /// refuses because they do not fit one another.
     pub(crate) fn several_hosts(&self) -> Option<Vec<Host<'_>>> {
         // Asked of a million connection strings, and few have lists.
+        if !self.parameters.contains(',') {
+            return None;
+        }
         let is_list = |keyword| self.get(keyword).is_some_and(|value| value.contains(','));
         if !is_list("host") && !is_list("hostaddr") {
             return None;

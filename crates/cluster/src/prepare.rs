@@ -1,5 +1,7 @@
 //! From what inspection found to a plan with its secrets.
 
+use std::sync::Arc;
+
 use pki::Authority;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -13,7 +15,7 @@ use crate::{
     plan::{self, Pace, Plan, Warning},
     run,
     spec::ClusterSpec,
-    topology::{self, Cluster, Demands, Elsewhere, Found, Link, Topology},
+    topology::{self, Cluster, Demands, Elsewhere, Found, Indexes, Link, Topology},
     vault::Vault,
     verify::Code,
 };
@@ -50,6 +52,7 @@ pub(crate) struct Preparation<'a> {
     pub(crate) states: &'a [NodeState],
     pub(crate) topology: &'static dyn Topology,
     pub(crate) links: Vec<Link>,
+    indexes: Arc<Indexes>,
     pub(crate) elsewhere: Vec<Elsewhere>,
     pub(crate) demands: Demands,
 }
@@ -71,12 +74,14 @@ impl<'a> Preparation<'a> {
                 elsewhere.iter().map(|it| format!("\nnode {}: {}", it.from, it.message));
             return Err(Error::plan(none.to_owned() + &elsewhere.collect::<String>()));
         }
-        let demands = topology::demands(topology, &Cluster::new(spec, states, &links))?;
-        Ok(Self { spec, states, topology, links, elsewhere, demands })
+        let cluster = Cluster::new(spec, states, &links);
+        let demands = topology::demands(topology, &cluster)?;
+        let indexes = cluster.indexes();
+        Ok(Self { spec, states, topology, links, indexes, elsewhere, demands })
     }
 
     pub(crate) fn cluster(&self) -> Cluster<'_> {
-        Cluster::new(self.spec, self.states, &self.links)
+        Cluster::new(self.spec, self.states, &self.links).with(self.indexes.clone())
     }
 
     pub(crate) fn plan(&self, renew: Renew, now: OffsetDateTime) -> Result<Prepared, Error> {

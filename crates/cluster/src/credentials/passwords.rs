@@ -49,12 +49,11 @@ pub(super) fn make(
     let files = Files::read(cluster, demands)?;
     let uses = password_uses(topology, cluster, demands)?;
     // Each is thousands of rounds of SHA-256, for each realm.
-    let settled = parallel::shares(&uses, 1, |uses| {
-        uses.iter().map(|used| settle(cluster, used, &files, renew)).collect::<Vec<_>>()
-    })?;
+    let settled = parallel::shares(&uses, 1, |uses| settle_all(cluster, uses, &files, renew))?;
     let (mut logins, mut numbers) = (Vec::new(), HashMap::new());
-    for (used, settled) in uses.iter().zip(settled.into_iter().flatten()) {
-        let Settled { password, missing_on, secret, called } = settled?;
+    let settled = settled.into_iter().collect::<Result<Vec<_>, Error>>()?;
+    for (used, (settled, secret)) in uses.iter().zip(settled.into_iter().flatten()) {
+        let Settled { password, missing_on, called } = settled;
         if let Some(secret) = secret {
             let name = format!("{}: SCRAM secret of {}", used.realm, used.role);
             vault.insert(&name, Zeroizing::new(secret.to_text().as_bytes().to_vec()));
@@ -102,6 +101,8 @@ struct Files<'a> {
     all: Vec<File<'a>>,
     /// The place of each node's file.
     of: HashMap<&'a str, usize>,
+    /// Whether one of them is not empty.
+    have_lines: bool,
     shared: Shared<'a>,
 }
 
@@ -181,7 +182,8 @@ fn lines_that_are_right(file: &PassFile, wanted: &[&Line<'_>]) -> Vec<bool> {
 
 impl<'a> Files<'a> {
     fn read(cluster: &Cluster<'a>, demands: &Demands) -> Result<Self, Error> {
-        let mut files = Self { all: Vec::new(), of: HashMap::new(), shared: Shared::default() };
+        let (all, of) = (Vec::new(), HashMap::new());
+        let mut files = Self { all, of, have_lines: false, shared: Shared::default() };
         for state in cluster.states {
             let demand = demands.get(&state.name);
             let Some(path) = demand.and_then(|demand| demand.passfile.as_ref()) else { continue };
@@ -198,6 +200,7 @@ impl<'a> Files<'a> {
             let bytes = there.map(|file| file.bytes.to_vec()).unwrap_or_default();
             let found = PassFile::parse(bytes).map_err(|error| Error::plan(error.to_string()))?;
             files.of.insert(&state.name, files.all.len());
+            files.have_lines |= found.line_count() > 0;
             files.all.push(File { state, there, found, nodes: vec![&state.name] });
         }
         Ok(files)
@@ -265,14 +268,40 @@ struct Settled<'a> {
     password: Zeroizing<String>,
     /// The nodes that store no secret of it.
     missing_on: Vec<&'a NodeState>,
-    /// What they shall store, if there are some.
-    secret: Option<scram::Secret>,
     /// The nodes that are logged in to with it, by each of the ways in which they are called.
     called: Vec<Called<'a>>,
 }
 
 /// A node, and what a link calls it, by [`called`].
 type Called<'a> = (&'a NodeSpec, Option<(&'a str, u16)>);
+
+/// The passwords, each with what nodes shall store of it if some do not.
+fn settle_all<'a>(
+    cluster: &Cluster<'_>,
+    uses: &[PasswordUse<'a>],
+    files: &Files<'_>,
+    renew: bool,
+) -> Result<Vec<(Settled<'a>, Option<scram::Secret>)>, Error> {
+    let settled = uses.iter().map(|used| settle(cluster, used, files, renew));
+    let settled = settled.collect::<Result<Vec<_>, Error>>()?;
+    let is_missing = |settled: &&Settled<'_>| !settled.missing_on.is_empty();
+    let salted = |settled: &Settled<'_>| {
+        let mut salt = [0; scram::DEFAULT_SALT_LEN];
+        fill(&mut salt)?;
+        Ok((scram::Password::new(settled.password.as_bytes()), salt))
+    };
+    let salted =
+        settled.iter().filter(is_missing).map(salted).collect::<Result<Vec<_>, Error>>()?;
+    let salted: Vec<(&scram::Password, &[u8])> =
+        salted.iter().map(|(password, salt)| (password, salt.as_slice())).collect();
+    let secrets = scram::Secret::new_batch(&salted, scram::DEFAULT_ITERATIONS);
+    let mut secrets = secrets.map_err(|error| Error::plan(error.to_string()))?.into_iter();
+    let with_secret = |settled: Settled<'a>| {
+        let secret = if settled.missing_on.is_empty() { None } else { secrets.next() };
+        (settled, secret)
+    };
+    Ok(settled.into_iter().map(with_secret).collect())
+}
 
 /// The password that is known, or a new one.
 fn settle<'a>(
@@ -297,21 +326,19 @@ fn settle<'a>(
     for state in &missing_on {
         stays_the_admins(state, used.role, &password).on_node(&state.name)?;
     }
-    let make = || {
-        let password = scram::Password::new(password.as_bytes());
-        scram::Secret::generate(&password, scram::DEFAULT_ITERATIONS)
-    };
-    let secret = (!missing_on.is_empty()).then(make).transpose();
-    let secret = secret.map_err(|error| Error::plan(error.to_string()))?;
     let mut called: Vec<Called<'_>> = Vec::new();
     let mut seen: HashSet<(&str, _)> = HashSet::new();
     for (link, to) in &used.links {
         let by = self::called(link, to);
+        // Most links of a role lead to the same node as the one before.
+        if called.last().is_some_and(|(last, called)| std::ptr::eq(*last, *to) && *called == by) {
+            continue;
+        }
         if seen.insert((&to.name, by)) {
             called.push((to, by));
         }
     }
-    Ok(Settled { password, missing_on, secret, called })
+    Ok(Settled { password, missing_on, called })
 }
 
 /// Whether a role has a password on a node, and not this one.
@@ -369,6 +396,9 @@ fn known_password<'a>(
     let mut tried: Vec<Zeroizing<String>> = Vec::new();
     used.links.iter().find_map(|(link, to)| {
         let in_file = || {
+            if !files.have_lines {
+                return None;
+            }
             let file = files.of(&link.from).filter(|file| file.line_count() > 0)?;
             let version = cluster.state(&link.from)?.version;
             let (host, port) = called(link, to).unwrap_or((to.host(), to.port));
@@ -440,7 +470,11 @@ fn is_of(stored: &str, version: PgVersion, password: &[u8]) -> bool {
 /// 192 random bits as text that needs no quoting anywhere.
 fn new_password() -> Result<Zeroizing<String>, Error> {
     let mut bytes = Zeroizing::new([0_u8; 24]);
-    getrandom::fill(bytes.as_mut())
-        .map_err(|error| Error::plan(format!("the system has no random bytes: {error}")))?;
+    fill(bytes.as_mut())?;
     Ok(Zeroizing::new(crate::plan::hex(bytes.as_ref())))
+}
+
+fn fill(bytes: &mut [u8]) -> Result<(), Error> {
+    getrandom::fill(bytes)
+        .map_err(|error| Error::plan(format!("the system has no random bytes: {error}")))
 }

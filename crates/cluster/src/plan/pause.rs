@@ -46,7 +46,9 @@ pub(crate) fn shorten(plan: &mut Plan, cluster: &Cluster<'_>) -> Result<(), Erro
     let (mut connect, mut ended) = (HashSet::new(), HashSet::new());
     for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
         match &step.action {
-            Action::SwitchLink { wait: true, .. } | Action::Reconnect { .. } => {
+            Action::SwitchLink { wait: true, .. } | Action::Reconnect { .. }
+                if !connect.contains(&step.node) =>
+            {
                 connect.insert(step.node.clone());
             }
             Action::EndOldSessions { .. } => drop(ended.insert(step.node.clone())),

@@ -2,16 +2,19 @@
 //! changed, and what the nodes at both ends need. A new kind is a module here, with a [`TopologyKind`]
 //! and a [`LinkPlace`] of its own.
 
+mod cluster;
 mod native;
 mod pgd;
 mod timescale;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
+pub use cluster::Cluster;
+pub(crate) use cluster::{Indexes, RoleUse};
 pub use native::Native;
 use pg_version::PgVersion;
 pub use pgd::Pgd;
@@ -343,122 +346,6 @@ impl Places<'_> {
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(|setting| setting.value.as_str()).filter(|v| !v.is_empty())
-    }
-}
-
-/// The whole cluster, as a topology looks at it.
-#[derive(Debug)]
-pub struct Cluster<'a> {
-    /// The description.
-    pub spec: &'a ClusterSpec,
-    /// What inspection found.
-    pub states: &'a [NodeState],
-    /// Every link.
-    pub links: &'a [Link],
-    by_name: HashMap<&'a str, (Option<&'a NodeSpec>, Option<&'a NodeState>)>,
-    by_ends: OnceLock<Ends>,
-    uses: OnceLock<HashMap<Text, RoleUse>>,
-}
-
-/// What links do as one role.
-#[derive(Debug, Default)]
-pub(crate) struct RoleUse {
-    /// The nodes that they lead to.
-    pub(crate) to: HashSet<Text>,
-    /// The databases that they connect to there, but for physical replication.
-    pub(crate) databases: BTreeSet<String>,
-    /// Whether some are for physical replication.
-    pub(crate) physical: bool,
-    /// Whether some replicate.
-    pub(crate) replicates: bool,
-}
-
-/// The places of links in their order, by the nodes at their ends.
-#[derive(Debug, Default)]
-struct Ends {
-    from: HashMap<Text, Vec<usize>>,
-    to: HashMap<Text, Vec<usize>>,
-}
-
-impl<'a> Cluster<'a> {
-    /// The cluster of a description.
-    #[must_use]
-    pub fn new(spec: &'a ClusterSpec, states: &'a [NodeState], links: &'a [Link]) -> Self {
-        let mut by_name: HashMap<&str, (Option<&NodeSpec>, Option<&NodeState>)> = HashMap::new();
-        for node in &spec.nodes {
-            by_name.entry(&node.name).or_default().0.get_or_insert(node);
-        }
-        for state in states {
-            by_name.entry(&state.name).or_default().1.get_or_insert(state);
-        }
-        let (by_ends, uses) = (OnceLock::new(), OnceLock::new());
-        Self { spec, states, links, by_name, by_ends, uses }
-    }
-
-    /// What inspection found on a node.
-    #[must_use]
-    pub fn state(&self, node: &str) -> Option<&'a NodeState> {
-        self.by_name.get(node)?.1
-    }
-
-    fn by_ends(&self) -> &Ends {
-        self.by_ends.get_or_init(|| {
-            let mut ends = Ends::default();
-            for (place, link) in self.links.iter().enumerate() {
-                ends.from.entry(link.from.clone()).or_default().push(place);
-                ends.to.entry(link.to.clone()).or_default().push(place);
-            }
-            ends
-        })
-    }
-
-    /// What the description says of a node.
-    ///
-    /// # Errors
-    /// [`Error::Plan`] if it says nothing.
-    pub fn node(&self, name: &str) -> Result<&'a NodeSpec, Error> {
-        let missing = || Error::plan(format!("the description has no node {name}"));
-        self.by_name.get(name).and_then(|found| found.0).ok_or_else(missing)
-    }
-
-    /// What is done as each of the roles that links log in as.
-    #[must_use]
-    pub(crate) fn uses(&self) -> &HashMap<Text, RoleUse> {
-        self.uses.get_or_init(|| {
-            let mut uses: HashMap<&str, RoleUse> = HashMap::new();
-            for link in self.links {
-                let used = uses.entry(self.spec.role_of(link.user())).or_default();
-                if !used.to.contains(&link.to) {
-                    used.to.insert(link.to.clone());
-                }
-                used.to.extend(nodes_named(self.spec, &link.conninfo).map(|to| (&to.name).into()));
-                let mut database = link.database();
-                if *link.place == LinkPlace::PrimaryConninfo {
-                    used.physical = true;
-                    // From 17 on a standby comes for its primary's slots, too, to the database that is
-                    // named (`slotsync.c`; documentation, "Replication Slot Synchronization").
-                    let comes =
-                        self.state(&link.from).is_some_and(|it| it.version >= PgVersion::V17);
-                    database = link.conninfo.get("dbname").filter(|_| comes);
-                }
-                let new = database.filter(|name| !used.databases.contains(*name));
-                used.databases.extend(new.map(str::to_owned));
-                used.replicates |= !matches!(*link.place, LinkPlace::ForeignServer(_));
-            }
-            uses.into_iter().map(|(role, used)| (role.into(), used)).collect()
-        })
-    }
-
-    /// The links that lead to a node.
-    pub fn links_to(&self, node: &str) -> impl Iterator<Item = &'a Link> {
-        let places = self.by_ends().to.get(node).into_iter().flatten();
-        places.filter_map(|place| self.links.get(*place))
-    }
-
-    /// The links that start at a node.
-    pub fn links_from(&self, node: &str) -> impl Iterator<Item = &'a Link> {
-        let places = self.by_ends().from.get(node).into_iter().flatten();
-        places.filter_map(|place| self.links.get(*place))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     demand::{ClientPlace, Databases, Demand, PairPlace, RoleDemand, WayIn},
     error::Error,
     inspect::NodeState,
+    parallel,
     spec::{ClusterSpec, Directory, Mode},
     text::Text,
 };
@@ -39,16 +40,13 @@ const PASSFILE: &str = "pgward/passfile";
 impl Topology for Native {
     fn find(&self, spec: &ClusterSpec, nodes: &[NodeState]) -> Result<Found, Error> {
         let directory = Directory::new(spec);
-        let mut subscriptions = Subscriptions::new(&directory);
         let (mut links, mut strays) = (Vec::new(), Vec::new());
-        for node in nodes {
-            // A standby has its primary's catalogue: subscriptions and servers are not its own.
-            if node.in_recovery {
-                links.extend(standby::link(&directory, nodes, node, &mut strays));
-            } else {
-                subscriptions.links(nodes, node, &mut links, &mut strays);
-                links.extend(foreign::links(spec, &directory, nodes, node, &mut strays)?);
-            }
+        // There may be a million.
+        let find = |share| links_of(spec, &directory, nodes, share);
+        for share in parallel::shares(nodes, 16, find)? {
+            let (of_share, strays_of_share) = share?;
+            links.extend(of_share);
+            strays.extend(strays_of_share);
         }
         let known = Known { spec, directory: &directory, states: nodes, links: &links };
         let elsewhere = strays.iter().filter_map(|stray: &Stray<'_>| known.judge(stray)).collect();
@@ -167,6 +165,27 @@ fn targets(used: &RoleUse) -> Vec<Databases> {
     targets
 }
 
+/// The links of some of the nodes, and what leads elsewhere.
+fn links_of<'a>(
+    spec: &ClusterSpec,
+    directory: &'a Directory<'a>,
+    nodes: &'a [NodeState],
+    some: &'a [NodeState],
+) -> Result<(Vec<Link>, Vec<Stray<'a>>), Error> {
+    let mut subscriptions = Subscriptions::new(directory);
+    let (mut links, mut strays) = (Vec::new(), Vec::new());
+    for node in some {
+        // A standby has its primary's catalogue: subscriptions and servers are not its own.
+        if node.in_recovery {
+            links.extend(standby::link(directory, nodes, node, &mut strays));
+        } else {
+            subscriptions.links(nodes, node, &mut links, &mut strays);
+            links.extend(foreign::links(spec, directory, nodes, node, &mut strays)?);
+        }
+    }
+    Ok((links, strays))
+}
+
 /// The roles that links log in to a node as. A standby has its primary's.
 fn roles(cluster: &Cluster<'_>, state: &NodeState) -> Vec<RoleDemand> {
     if state.in_recovery {
@@ -181,7 +200,9 @@ fn roles(cluster: &Cluster<'_>, state: &NodeState) -> Vec<RoleDemand> {
     let demand = |role: &str| {
         let used = cluster.uses().get(role);
         // Where no link leads to, nobody logs in.
-        let Some(used) = used.filter(|used| used.to.iter().any(is_here)) else {
+        let leads_here =
+            |used: &&RoleUse| used.to.contains(state.name.as_str()) || used.to.iter().any(is_here);
+        let Some(used) = used.filter(leads_here) else {
             return (used.is_none() && role == spec.link_role).then(|| RoleDemand::new(role));
         };
         Some(RoleDemand {
