@@ -430,14 +430,14 @@ fn question(admin: &AdminSession) -> Question<'_> {
     }
 }
 
-/// A rule as it is written, in single blanks; its numbers in the file are not those that the
-/// administrator sees.
+/// A rule as it is written, in single blanks, as far as we have it so; its numbers in the file are not
+/// those that the administrator sees.
 fn words(document: &HbaDocument, rule: &Rule<'_>, version: PgVersion) -> String {
     let line = document.line(rule.line(), version).filter(|_| in_main_file(rule));
     let text = line.map(|line| String::from_utf8_lossy(line.bytes()).into_owned());
     match text {
         Some(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
-        None => format!("line {}", rule.line()),
+        None => reading::fields(rule),
     }
 }
 

@@ -163,12 +163,8 @@ impl Reading {
 
     /// A rule and where it is, in words.
     pub(crate) fn words(&self, rule: &Rule<'_>) -> String {
-        let line = match rule.file() {
-            FileId::MAIN => format!("line {}, ", rule.line()),
-            _ => String::new(),
-        };
         let text = words(&self.document, rule, self.version);
-        format!("{line}\"{text}\" in {}", self.rules.path(rule.file()))
+        format!("line {}, \"{text}\" in {}", rule.line(), self.rules.path(rule.file()))
     }
 
     /// Where a rule is, as [`DecidingRule::place`] has it.
@@ -179,7 +175,7 @@ impl Reading {
 
 /// The fields of a rule on one line. Comments and the options of other methods are not there: they may
 /// hold passwords.
-fn fields(rule: &Rule<'_>) -> String {
+pub(super) fn fields(rule: &Rule<'_>) -> String {
     let field = |text: &[u8], quoted: bool| {
         let text = String::from_utf8_lossy(text);
         if quoted { format!("\"{text}\"") } else { text.into_owned() }
@@ -224,6 +220,15 @@ pub(crate) fn is_for_own_machine(rule: &Rule<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::inspect::sample;
+
+    #[test]
+    fn a_rule_of_an_included_file_is_shown_as_well() {
+        let more = [("/d/more.conf", "# ours\nhost all \"a b\" 10.0.0.0/8 trust\n")];
+        let reading =
+            Reading::of(&sample::node(b"include more.conf\n", &more), [10, 0, 0, 1].into());
+        let shown: Vec<String> = reading.trusting().map(|rule| reading.words(&rule)).collect();
+        assert_eq!(shown, ["line 2, \"host all \"a b\" 10.0.0.0/8 trust\" in /d/more.conf"]);
+    }
 
     #[test]
     fn a_rule_is_shown_without_what_may_be_secret() {
