@@ -74,6 +74,24 @@ pub struct Access {
     pub gid: u32,
 }
 
+impl Access {
+    /// Whether the same people may do the same: a group that may do nothing does not matter. Only root,
+    /// and who is in a group, can give a file to that (`chown(2)`).
+    ///
+    /// ```
+    /// use textfile::fs::Access;
+    ///
+    /// let [own, roots] = [26, 0].map(|gid| Access { mode: 0o600, uid: 26, gid });
+    /// assert!(own.is_worth(roots));
+    /// assert!(!Access { mode: 0o640, ..own }.is_worth(Access { mode: 0o640, ..roots }));
+    /// ```
+    #[must_use]
+    pub fn is_worth(self, other: Self) -> bool {
+        let group = |access: Self| if access.mode & 0o070 == 0 { None } else { Some(access.gid) };
+        (self.mode, self.uid, group(self)) == (other.mode, other.uid, group(other))
+    }
+}
+
 /// What tells one version of a file from another without reading it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Identity {
@@ -294,7 +312,17 @@ impl Temporary {
         (&self.file).write_all(bytes).map_err(io("write"))?;
         let made = self.file.metadata().map_err(io("examine"))?;
         if (made.uid(), made.gid()) != (access.uid, access.gid) {
-            fchown(&self.file, Some(access.uid), Some(access.gid)).map_err(io("give away"))?;
+            let given = fchown(&self.file, Some(access.uid), Some(access.gid));
+            // Who runs this may not be in the group.
+            let as_made = Access { uid: made.uid(), gid: made.gid(), ..access };
+            given.or_else(|error| {
+                let may_stay = error.kind() == io::ErrorKind::PermissionDenied;
+                if may_stay && as_made.is_worth(access) {
+                    Ok(())
+                } else {
+                    Err(io("give away")(error))
+                }
+            })?;
         }
         self.file
             .set_permissions(Permissions::from_mode(access.mode))

@@ -3,9 +3,13 @@
 #![cfg(feature = "fs")]
 
 use std::{
-    fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    env, fs,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
+        process::CommandExt as _,
+    },
     path::Path,
+    process::Command,
 };
 
 use textfile::fs::{Access, FsError, Snapshot, create};
@@ -42,6 +46,41 @@ fn keeps_mode_and_owner() -> Outcome {
         assert_eq!((before.uid, before.gid), (12_345, 23_456));
     }
     assert_eq!(names(folder.path()), ["file"]);
+    Ok(())
+}
+
+/// `chown postgres file` by root leaves root's group, which postgres cannot give a file.
+#[test]
+fn a_group_is_insisted_on_where_it_may_do_something() -> Outcome {
+    const NAME: &str = "a_group_is_insisted_on_where_it_may_do_something";
+    const FILE: &str = "TEXTFILE_TEST_OWNERS_FILE";
+    const NOBODY: u32 = 65_534;
+
+    if let Some(path) = env::var_os(FILE) {
+        Snapshot::read(path)?.replace(b"new")?;
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    if fs::metadata(folder.path())?.uid() != 0 {
+        // Nobody else can make a file of a group that is not theirs.
+        return Ok(());
+    }
+    let program = folder.path().join("test");
+    fs::copy(env::current_exe()?, &program)?;
+    chown(folder.path(), Some(NOBODY), Some(NOBODY))?;
+    let path = folder.path().join("file");
+    for (mode, now) in [(0o600, "new"), (0o640, "old")] {
+        fs::write(&path, "old")?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        chown(&path, Some(NOBODY), Some(0))?;
+        let mut owner = Command::new(&program);
+        owner.args(["--exact", NAME]).env(FILE, &path).uid(NOBODY).gid(NOBODY);
+        let ended = owner.output()?;
+        assert_eq!(ended.status.success(), now == "new", "{mode:o} {ended:?}");
+        assert_eq!(fs::read_to_string(&path)?, now, "{mode:o}");
+        let there = fs::metadata(&path)?;
+        assert_eq!((there.uid(), there.mode() & 0o777), (NOBODY, mode));
+    }
     Ok(())
 }
 

@@ -291,7 +291,8 @@ fn file(
     };
     let expected = Expected::of(Some(&now.bytes));
     // Whoever gave it another mode or owner since wants it so.
-    let (access, kept) = if now.access == written.access || now.access == found.access {
+    let is = |version: &Version<'_>| now.access.is_worth(version.access);
+    let (access, kept) = if is(written) || is(&found) {
         (found.access, None)
     } else {
         let kept = format!("{} has another mode or owner by now", path.display());

@@ -169,7 +169,8 @@ fn file_drift(
     let Some((bytes, access)) = now else { return vec![(format!("{shown} is gone"), None)] };
     let mut drift = Vec::new();
     let words = |mode, uid, gid| format!("{mode:04o} {uid}:{gid}");
-    if (access.mode, access.uid, access.gid) != (left.mode, left.uid, left.gid) {
+    let then = Access { mode: left.mode, uid: left.uid, gid: left.gid };
+    if !access.is_worth(then) {
         let before = words(left.mode, left.uid, left.gid);
         let after = words(access.mode, access.uid, access.gid);
         drift.push((format!("{shown} has mode and owner {after}, and had {before}"), None));

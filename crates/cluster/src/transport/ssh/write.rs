@@ -139,16 +139,20 @@ impl Link {
             let made = self.fstat(&handle).await.map_err(with("examine"))?.access;
             let Access { mode, uid, gid } = wanted.access;
             // The owner first: a mode for a group must not hold for the group of who logged in.
-            if (made.uid, made.gid) != (uid, gid) {
-                let given = self.set(&handle, owner(uid, gid)).await;
-                given.map_err(|error| {
-                    not_owner(error, made.uid, wanted.access).with("give away", temporary)
-                })?;
+            if (made.uid, made.gid) != (uid, gid)
+                && let Err(error) = self.set(&handle, owner(uid, gid)).await
+            {
+                // Who logged in may not be in the group.
+                let may_stay = error.kind() == ErrorKind::PermissionDenied;
+                if !may_stay || !(Access { mode, ..made }).is_worth(wanted.access) {
+                    let error = not_owner(error, made.uid, wanted.access);
+                    return Err(error.with("give away", temporary));
+                }
             }
             let mode = FileAttributes { permissions: Some(mode), ..FileAttributes::empty() };
             self.set(&handle, mode).await.map_err(with("set the mode of"))?;
             let set = self.fstat(&handle).await.map_err(with("examine"))?.access;
-            if set != wanted.access {
+            if !set.is_worth(wanted.access) {
                 return Err(SshError::NotSet.with("give away", temporary));
             }
             self.sync(&handle).await.map_err(with("sync"))
