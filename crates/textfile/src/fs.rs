@@ -75,19 +75,19 @@ pub struct Access {
 }
 
 impl Access {
-    /// Whether the same people may do the same: a group that may do nothing does not matter. Only root,
-    /// and who is in a group, can give a file to that (`chown(2)`).
+    /// Whether the same people may do the same as by another: where only the owner may do anything the
+    /// group does not matter. Only root, and who is in a group, can give a file to that (`chown(2)`).
     ///
     /// ```
     /// use textfile::fs::Access;
     ///
     /// let [own, roots] = [26, 0].map(|gid| Access { mode: 0o600, uid: 26, gid });
-    /// assert!(own.is_worth(roots));
-    /// assert!(!Access { mode: 0o640, ..own }.is_worth(Access { mode: 0o640, ..roots }));
+    /// assert!(own.permits_the_same_as(roots));
+    /// assert!(!Access { mode: 0o640, ..own }.permits_the_same_as(Access { mode: 0o640, ..roots }));
     /// ```
     #[must_use]
-    pub fn is_worth(self, other: Self) -> bool {
-        let group = |access: Self| if access.mode & 0o070 == 0 { None } else { Some(access.gid) };
+    pub fn permits_the_same_as(self, other: Self) -> bool {
+        let group = |access: Self| if access.mode & 0o077 == 0 { None } else { Some(access.gid) };
         (self.mode, self.uid, group(self)) == (other.mode, other.uid, group(other))
     }
 }
@@ -317,7 +317,7 @@ impl Temporary {
             let as_made = Access { uid: made.uid(), gid: made.gid(), ..access };
             given.or_else(|error| {
                 let may_stay = error.kind() == io::ErrorKind::PermissionDenied;
-                if may_stay && as_made.is_worth(access) {
+                if may_stay && as_made.permits_the_same_as(access) {
                     Ok(())
                 } else {
                     Err(io("give away")(error))

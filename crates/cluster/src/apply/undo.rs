@@ -291,7 +291,7 @@ fn file(
     };
     let expected = Expected::of(Some(&now.bytes));
     // Whoever gave it another mode or owner since wants it so.
-    let is = |version: &Version<'_>| now.access.is_worth(version.access);
+    let is = |version: &Version<'_>| now.access.permits_the_same_as(version.access);
     let (access, kept) = if is(written) || is(&found) {
         (found.access, None)
     } else {

@@ -170,7 +170,7 @@ fn file_drift(
     let mut drift = Vec::new();
     let words = |mode, uid, gid| format!("{mode:04o} {uid}:{gid}");
     let then = Access { mode: left.mode, uid: left.uid, gid: left.gid };
-    if !access.is_worth(then) {
+    if !access.permits_the_same_as(then) {
         let before = words(left.mode, left.uid, left.gid);
         let after = words(access.mode, access.uid, access.gid);
         drift.push((format!("{shown} has mode and owner {after}, and had {before}"), None));

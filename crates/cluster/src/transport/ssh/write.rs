@@ -144,7 +144,7 @@ impl Link {
             {
                 // Who logged in may not be in the group.
                 let may_stay = error.kind() == ErrorKind::PermissionDenied;
-                if !may_stay || !(Access { mode, ..made }).is_worth(wanted.access) {
+                if !may_stay || !(Access { mode, ..made }).permits_the_same_as(wanted.access) {
                     let error = not_owner(error, made.uid, wanted.access);
                     return Err(error.with("give away", temporary));
                 }
@@ -152,7 +152,7 @@ impl Link {
             let mode = FileAttributes { permissions: Some(mode), ..FileAttributes::empty() };
             self.set(&handle, mode).await.map_err(with("set the mode of"))?;
             let set = self.fstat(&handle).await.map_err(with("examine"))?.access;
-            if !set.is_worth(wanted.access) {
+            if !set.permits_the_same_as(wanted.access) {
                 return Err(SshError::NotSet.with("give away", temporary));
             }
             self.sync(&handle).await.map_err(with("sync"))
