@@ -657,17 +657,22 @@ mod tests {
         );
     }
 
-    /// Another access node comes as the same roles.
-    #[test]
-    fn the_links_roles_from_elsewhere_are_others() {
-        let way = WayIn {
+    /// For an access node that comes as the role that people use, too.
+    fn for_superuser(method: Method) -> WayIn {
+        WayIn {
             role: "postgres".to_owned(),
             databases: vec![Databases::All],
             networks: "10.0.0.1/32".parse().into_iter().collect(),
-            method: Method::Cert,
+            method,
             tls: true,
             links_only: false,
-        };
+        }
+    }
+
+    /// Another access node comes as the same roles.
+    #[test]
+    fn the_links_roles_from_elsewhere_are_others() {
+        let way = for_superuser(Method::Cert);
         let hba = "hostssl all postgres 10.0.0.1/32 cert\nhostssl all postgres 10.9.9.9/32 cert\n";
         let others =
             |way: WayIn| others_with_certificates(&sample::node(hba.as_bytes(), &[]), &[way]);
@@ -683,15 +688,7 @@ mod tests {
             let mut state = sample::node(hba.as_bytes(), &[]);
             state.admin.address = Some([10, 0, 0, 1].into());
             state.admin.tls_if_spoken = tls_if_spoken;
-            let way = WayIn {
-                role: "postgres".to_owned(),
-                databases: vec![Databases::All],
-                networks: "10.0.0.1/32".parse().into_iter().collect(),
-                method: links,
-                tls: true,
-                links_only: false,
-            };
-            let edit = secure(&state, std::slice::from_ref(&way))?;
+            let edit = secure(&state, &[for_superuser(links)])?;
             // Before its server reads it: the session is still the one from before.
             sample::set(&mut state, "ssl", "on");
             sample::put(&mut state, "/d/pg_hba.conf", Some(sample::file(&edit.closed)));

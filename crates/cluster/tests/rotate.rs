@@ -78,6 +78,23 @@ async fn certificates_and_the_authority_are_replaced_under_the_links() -> Outcom
     for root in &new_roots {
         assert_eq!(Certificate::all_from_pem(root)?, kept, "the old one is dropped");
     }
+
+    // Whom the servers would not take any more is told before.
+    let now = OffsetDateTime::now_utc();
+    let shut_out = async || -> Outcome<Vec<String>> {
+        let plan = rotate::authority(&cluster.spec, &states(&cluster).await?, now)?.plan;
+        let warnings = plan.warnings.into_iter();
+        let of_rules = warnings.filter(|it| it.message.contains("certificates"));
+        Ok(of_rules.map(|it| format!("{}: {}", it.node, it.message)).collect())
+    };
+    assert_eq!(shut_out().await?, Vec::<String>::new());
+    let rules = found[0].in_data_directory("pg_hba.conf");
+    let mut text = fs::read_to_string(&rules)?;
+    text += "hostssl all web 10.9.0.0/16 cert\n";
+    fs::write(&rules, text)?;
+    let told = shut_out().await?;
+    let begin = format!("{}: \"hostssl all web 10.9.0.0/16 cert\" asks clients", found[0].name);
+    assert!(told.len() == 1 && told[0].starts_with(&begin), "{told:?}");
     Ok(())
 }
 

@@ -63,25 +63,11 @@ fn that_worked(work: &Work) -> impl Iterator<Item = &Step> {
 }
 
 fn worked_before(work: &Work, step: &Step) -> bool {
-    that_worked(work).any(|before| is_same_link(before, step))
-}
-
-fn is_same_link(one: &Step, other: &Step) -> bool {
-    let (
-        Action::UseLink { to, name, place, session, .. },
-        Action::UseLink {
-            to: other_to,
-            name: other_name,
-            place: other_place,
-            session: other_session,
-            ..
-        },
-    ) = (&one.action, &other.action)
-    else {
-        return false;
-    };
-    (&one.node, to, name, place, session)
-        == (&other.node, other_to, other_name, other_place, other_session)
+    let mut before = step.clone();
+    if let Action::UseLink { again, .. } = &mut before.action {
+        *again = false;
+    }
+    that_worked(work).any(|step| *step == before)
 }
 
 /// What does not work any more of what worked before the run, when that was taken back. A link that is

@@ -142,7 +142,7 @@ fn a_prompt_that_is_ended_leaves_the_terminal_as_it_was() -> Outcome {
     let program = env!("CARGO_BIN_EXE_pgward");
     for (signal, ended) in [("TERM", 143), ("HUP", 129)] {
         let script = format!(
-            "trap : {signal}; {{ until stty -a < /dev/tty | grep -q -- '-echo '; do sleep 0.1; done; \
+            "trap : {signal}; {{ until stty -a < /dev/tty | grep -q -- '-echo '; do :; done; \
              kill -{signal} $(cat pid); }} & \
              sh -c 'echo $$ > pid; exec {program} scram secret --pg 17'; echo ended $?; stty -a"
         );

@@ -220,7 +220,9 @@ impl Inner {
             biased;
             outcome = work(link.clone(), path.to_owned()) => outcome,
             () = link.end() => Err(link.loss().with(action, path)),
-            () = tokio::time::sleep(limit) => Err(self.timed_out("an answer by SFTP", limit).with(action, path)),
+            () = tokio::time::sleep(limit) => {
+                Err(self.timed_out("an answer by SFTP", limit).with(action, path))
+            }
         };
         if let Err(error) = &outcome
             && SshError::of(error).is_some_and(SshError::is_loss)
